@@ -1,0 +1,158 @@
+"""The action registry: what can run, and how the server finds out the truth about it.
+
+A definition is a function with metadata. Its first parameter is a *resource*, found by the
+type of its annotation: the composition root gives the server a read-only one (for facts,
+preconditions, read-back) and the executor a writing one (for execute and reconcile). A flow
+imports definitions to name them; it has no resource and cannot run them.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Generic, Literal, ParamSpec, TypeVar, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
+
+from gates.core.errors import InvalidArguments, InvalidInput, UnknownAction
+
+Json = dict[str, JsonValue]
+P = ParamSpec("P")
+ArgumentsT = TypeVar("ArgumentsT", bound=BaseModel)
+ResultT = TypeVar("ResultT")
+
+
+class Reconciled(BaseModel):
+    """What the real system says about an attempt whose end nobody reported."""
+
+    model_config = ConfigDict(frozen=True)
+    state: Literal["done", "absent", "unclear"]
+    result: Json | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class ActionDefinition(Generic[ArgumentsT, ResultT]):
+    """One entry of the registry. Everything but `execute` only reads."""
+
+    name: str
+    title: str
+    arguments: type[ArgumentsT]
+    resource: type
+    execute: Callable[..., ResultT]
+    result_type: TypeAdapter[ResultT]
+    subject: Callable[[ArgumentsT], list[str]]
+    amount: Callable[[ArgumentsT], tuple[Decimal, str] | None]
+    facts: Callable[[Any, ArgumentsT], Json]
+    precondition: Callable[[Any, ArgumentsT], Json]
+    reconcile: Callable[..., Reconciled] | None = None
+    verify: Callable[[Any, ArgumentsT, Json], list[str]] | None = None
+
+    def parse(self, arguments: object) -> ArgumentsT:
+        """Raises InvalidArguments naming each field, its value and what was expected."""
+        try:
+            return self.arguments.model_validate(arguments)
+        except ValidationError as error:
+            raise InvalidArguments(f"{self.name}: {describe(error)}") from error
+
+    def parse_result(self, result: object) -> ResultT:
+        return self.result_type.validate_python(result)
+
+
+def describe(error: ValidationError) -> str:
+    """One sentence for all that pydantic found: field, value, cure."""
+    parts = [
+        f"{'.'.join(str(step) for step in item['loc']) or 'arguments'}"
+        f" = {str(item['input'])[:80]!r}: {item['msg']}"
+        for item in error.errors()
+    ]
+    return "; ".join(parts) + "."
+
+
+def action(
+    name: str,
+    *,
+    title: str = "",
+    subject: Callable[[Any], list[str]] = lambda _: [],
+    amount: Callable[[Any], tuple[Decimal, str] | None] = lambda _: None,
+    facts: Callable[[Any, Any], Json] = lambda _resource, _arguments: {},
+    precondition: Callable[[Any, Any], Json] = lambda _resource, _arguments: {},
+    reconcile: Callable[..., Reconciled] | None = None,
+    verify: Callable[[Any, Any, Json], list[str]] | None = None,
+) -> Callable[[Callable[..., ResultT]], ActionDefinition[Any, ResultT]]:
+    """Make `f(resource, arguments, *, idempotency_key)` an action of the registry.
+
+    Raises InvalidInput where the function's signature is not of that form.
+    """
+
+    def define(function: Callable[..., ResultT]) -> ActionDefinition[Any, ResultT]:
+        resource, arguments, result = _signature(name, function)
+        return ActionDefinition(
+            name=name,
+            title=title or name,
+            arguments=arguments,
+            resource=resource,
+            execute=function,
+            result_type=TypeAdapter(result),
+            subject=subject,
+            amount=amount,
+            facts=facts,
+            precondition=precondition,
+            reconcile=reconcile,
+            verify=verify,
+        )
+
+    return define
+
+
+def _signature(name: str, function: Callable[..., Any]) -> tuple[type, type[BaseModel], Any]:
+    parameters = list(inspect.signature(function).parameters.values())
+    hints = get_type_hints(function)
+    form = "f(resource: R, arguments: Model, *, idempotency_key: str) -> Result"
+    if len(parameters) != 3 or parameters[2].name != "idempotency_key":  # noqa: PLR2004 - the form
+        raise InvalidInput(f"Action {name!r}: the function is not of the form {form}.")
+    resource, arguments = hints.get(parameters[0].name), hints.get(parameters[1].name)
+    if not isinstance(arguments, type) or not issubclass(arguments, BaseModel):
+        raise InvalidInput(f"Action {name!r}: the second parameter wants a pydantic model: {form}.")
+    if not isinstance(resource, type):
+        raise InvalidInput(f"Action {name!r}: the first parameter wants a class: {form}.")
+    return resource, arguments, hints.get("return", Any)
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Actions by name, and the resources that this process may use for them."""
+
+    definitions: Mapping[str, ActionDefinition[Any, Any]] = field(default_factory=dict)
+    resources: Mapping[type, Callable[[], Any]] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        definitions: Iterable[ActionDefinition[Any, Any]],
+        resources: Mapping[type, Callable[[], Any]] | None = None,
+    ) -> "Registry":
+        """Raises InvalidInput where two actions share a name."""
+        table: dict[str, ActionDefinition[Any, Any]] = {}
+        for definition in definitions:
+            if definition.name in table:
+                raise InvalidInput(f"Two actions are named {definition.name!r}: rename one.")
+            table[definition.name] = definition
+        return cls(table, resources or {})
+
+    def find(self, name: str) -> ActionDefinition[Any, Any]:
+        """Raises UnknownAction, naming those that there are."""
+        if name not in self.definitions:
+            known = ", ".join(sorted(self.definitions)) or "none"
+            raise UnknownAction(f"Action {name!r} is not in the registry (known: {known}).")
+        return self.definitions[name]
+
+    def resource(self, definition: ActionDefinition[Any, Any]) -> Any:
+        """The resource that `definition` works with in this process."""
+        factory = self.resources.get(definition.resource)
+        if factory is None:
+            raise InvalidInput(
+                f"No {definition.resource.__name__} is wired in this process, "
+                f"which {definition.name!r} needs: see integrations/wiring.py."
+            )
+        return factory()

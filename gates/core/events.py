@@ -1,0 +1,45 @@
+"""What can happen to a request: frozen, past tense, told apart by `kind`.
+
+The same list of events becomes rows of the store, entries of the log and work of the outbox.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from gates.core.model import Decision, Value
+
+
+class Decided(Value):
+    kind: Literal["decided"] = "decided"
+    decision: Decision
+
+    @property
+    def at(self) -> datetime:
+        return self.decision.at
+
+
+class DeadlinePassed(Value):
+    kind: Literal["deadline_passed"] = "deadline_passed"
+    at: datetime
+
+
+class Withdrawn(Value):
+    """The requester or an admin took the question back."""
+
+    kind: Literal["withdrawn"] = "withdrawn"
+    by: str
+    reason: str
+    at: datetime
+
+
+class Drifted(Value):
+    """The world changed between the question and the claim; `differences` in words."""
+
+    kind: Literal["drifted"] = "drifted"
+    differences: tuple[str, ...]
+    at: datetime
+
+
+Event = Annotated[Decided | DeadlinePassed | Withdrawn | Drifted, Field(discriminator="kind")]

@@ -1,0 +1,145 @@
+"""One request from the question to its outcome. Pure: values in, events out.
+
+Rules, each with what it protects from:
+1. `outcome` is the only place where an outcome comes about (two ways to the same answer drift
+   apart).
+2. The first event that settles wins; a later decision is refused. A drift alone may follow an
+   approval, and only to take it back (an approval holds for the world that was shown).
+3. Only people named in the requirement decide, each once a round (a quorum of one person).
+4. Nobody decides for an agent that acts for them (self-approval).
+5. One rejection ends the round: people who disagree should talk, not outvote each other.
+6. At the deadline the request expires, whoever is late; silence never approves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from gates.core.errors import AlreadyDecided, NotEntitled, RequestClosed, SelfApproval
+from gates.core.events import DeadlinePassed, Decided, Drifted, Event, Withdrawn
+from gates.core.model import (
+    ApprovalRequest,
+    Decision,
+    DecisionKind,
+    Outcome,
+    OutcomeKind,
+    Verdict,
+)
+
+RUNS_AT_ONCE = (Verdict.ALLOW, Verdict.REVIEW_LATER)
+
+
+def outcome(request: ApprovalRequest, events: Sequence[Event]) -> Outcome | None:
+    """The fold: None while the question is open."""
+    found = _by_policy(request)
+    approvals: dict[str, Decision] = {}
+    for event in events:
+        if found is None:
+            found = _settled_by(request, event, approvals)
+        elif isinstance(event, Drifted) and found.kind is OutcomeKind.APPROVED:
+            found = _voided(event)
+    return found
+
+
+def _by_policy(request: ApprovalRequest) -> Outcome | None:
+    judgement = request.judgement
+    kinds = {Verdict.FORBID: OutcomeKind.REJECTED} | dict.fromkeys(
+        RUNS_AT_ONCE, OutcomeKind.APPROVED
+    )
+    if judgement.verdict not in kinds:
+        return None
+    words = "; ".join(reason.text for reason in judgement.reasons)
+    return Outcome(
+        kind=kinds[judgement.verdict], by=("policy",), reason=words, at=request.opened_at
+    )
+
+
+def _settled_by(
+    request: ApprovalRequest, event: Event, approvals: dict[str, Decision]
+) -> Outcome | None:
+    if isinstance(event, Decided):
+        return _counted(request, event.decision, approvals)
+    if isinstance(event, DeadlinePassed):
+        words = "nobody decided in time" if not approvals else "too few decided in time"
+        return Outcome(kind=OutcomeKind.EXPIRED, by=("deadline",), reason=words, at=event.at)
+    if isinstance(event, Withdrawn):
+        return Outcome(kind=OutcomeKind.CANCELLED, by=(event.by,), reason=event.reason, at=event.at)
+    return _voided(event)
+
+
+def _voided(event: Drifted) -> Outcome:
+    words = "changed since people were asked: " + "; ".join(event.differences)
+    return Outcome(kind=OutcomeKind.VOIDED, by=("precondition",), reason=words, at=event.at)
+
+
+def _counted(
+    request: ApprovalRequest, decision: Decision, approvals: dict[str, Decision]
+) -> Outcome | None:
+    if decision.kind is DecisionKind.REJECT:
+        return Outcome(
+            kind=OutcomeKind.REJECTED, by=(decision.name,), reason=decision.reason, at=decision.at
+        )
+    approvals[decision.person] = decision
+    if request.requirement is None or len(approvals) < request.requirement.quorum:
+        return None
+    names = tuple(one.name for one in approvals.values())
+    words = "; ".join(one.reason for one in approvals.values() if one.reason)
+    return Outcome(kind=OutcomeKind.APPROVED, by=names, reason=words, at=decision.at)
+
+
+def decide(request: ApprovalRequest, events: Sequence[Event], decision: Decision) -> list[Event]:
+    """One person's answer.
+
+    Raises RequestClosed, SelfApproval, NotEntitled or AlreadyDecided; where the deadline has
+    passed unnoticed, the answer is that event, and the decision is not counted.
+    """
+    _refuse_closed(request, events)
+    if decision.person == request.requester.on_behalf_of:
+        raise SelfApproval(
+            f"{decision.name}, the agent acts for you, so somebody else has to decide this."
+        )
+    requirement = request.requirement
+    if requirement is None or decision.person not in requirement.people:
+        asked = ", ".join(requirement.people.values()) if requirement else "nobody"
+        raise NotEntitled(f"{decision.name} is not among those asked here ({asked}).")
+    if decision.at >= requirement.deadline_at:
+        return [DeadlinePassed(at=requirement.deadline_at)]
+    for event in events:
+        if isinstance(event, Decided) and event.decision.person == decision.person:
+            raise AlreadyDecided(
+                f"{decision.name} has decided this already: {event.decision.kind.value}."
+            )
+    return [Decided(decision=decision)]
+
+
+def expire(request: ApprovalRequest, events: Sequence[Event], now: datetime) -> list[Event]:
+    """The deadline's own event, or nothing where it has not come or no longer matters."""
+    requirement = request.requirement
+    if outcome(request, events) or requirement is None or now < requirement.deadline_at:
+        return []
+    return [DeadlinePassed(at=requirement.deadline_at)]
+
+
+def withdraw(
+    request: ApprovalRequest, events: Sequence[Event], by: str, reason: str, now: datetime
+) -> list[Event]:
+    """Take the question back. Raises RequestClosed where it has its answer."""
+    _refuse_closed(request, events)
+    return [Withdrawn(by=by, reason=reason, at=now)]
+
+
+def drift(
+    request: ApprovalRequest, events: Sequence[Event], differences: Sequence[str], now: datetime
+) -> list[Event]:
+    """Void the round because the world is no longer what people were shown."""
+    found = outcome(request, events)
+    if found is not None and found.kind is not OutcomeKind.APPROVED:
+        return []
+    return [Drifted(differences=tuple(differences), at=now)]
+
+
+def _refuse_closed(request: ApprovalRequest, events: Sequence[Event]) -> None:
+    found = outcome(request, events)
+    if found is not None:
+        raise RequestClosed(f"This request has its answer already: {found}.")

@@ -1,0 +1,330 @@
+"""The words of DESIGN as frozen values. No behavior beyond what a value knows of itself."""
+
+import hashlib
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from functools import cached_property
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+
+from gates.core.canonical import digest
+
+Json = dict[str, JsonValue]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+PersonId = str
+RequestId = str
+
+
+class Value(BaseModel):
+    """Frozen, and strict about unknown fields: a typing error is found where it is made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Verdict(StrEnum):
+    """From the mildest to the strictest; `strictness` orders them."""
+
+    ALLOW = "allow"
+    REVIEW_LATER = "review_later"
+    VETO_WINDOW = "veto_window"
+    REQUIRE_APPROVAL = "require_approval"
+    FORBID = "forbid"
+
+    @property
+    def strictness(self) -> int:
+        return list(Verdict).index(self)
+
+
+class Tier(StrEnum):
+    ROUTINE = "routine"
+    AMBIGUOUS = "ambiguous"
+    HIGH = "high"
+    EXPERT = "expert"
+
+    @property
+    def height(self) -> int:
+        return list(Tier).index(self)
+
+
+class DecisionKind(StrEnum):
+    APPROVE = "approve"
+    REJECT = "reject"
+
+
+class OutcomeKind(StrEnum):
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    VOIDED = "voided"
+
+
+class Purpose(StrEnum):
+    """What people are asked: may it run; may it go on in circles; may it be tried again
+    although the end of the last attempt is unknown.
+    """
+
+    ACTION = "action"
+    LOOP = "loop"
+    IN_DOUBT = "in_doubt"
+
+
+class Money(Value):
+    """`minor` counts the currency's smallest unit (cents), so that policies need no decimals."""
+
+    minor: int
+    currency: str = "EUR"
+
+    @classmethod
+    def of(cls, amount: Decimal, currency: str) -> "Money":
+        return cls(minor=int((amount * 100).to_integral_value()), currency=currency)
+
+    def __str__(self) -> str:
+        sign, whole = ("-" if self.minor < 0 else ""), abs(self.minor)
+        return f"{sign}{whole // 100:,}.{whole % 100:02d} {self.currency}"
+
+
+class Requester(Value):
+    """Who asks: the agent as its key names it, and the person or service it acts for."""
+
+    agent: Name
+    on_behalf_of: PersonId | None = None
+
+
+class RunRef(Value):
+    """The flow run that waits. `root_run_id` stays the same across sub-flows."""
+
+    run_id: Name
+    root_run_id: Name
+    flow_name: str = ""
+    run_name: str = ""
+    deployed: bool = False
+    url: str = ""
+
+
+class Action(Value):
+    name: Name
+    title: str = ""
+    subject: tuple[str, ...] = ()
+    arguments: Json = Field(default_factory=dict)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the canonical JSON of name, subject and arguments."""
+        return digest(
+            {"name": self.name, "subject": list(self.subject), "arguments": self.arguments}
+        )
+
+
+class Reason(Value):
+    """Why a verdict is what it is: the rule's name and its words for people."""
+
+    rule: str
+    text: str
+
+
+class Ask(Value):
+    """Whom a policy wants to hear: groups, how many of them, for how long in seconds."""
+
+    who: tuple[str, ...]
+    quorum: int = Field(default=1, ge=1)
+    deadline_seconds: int = Field(default=86_400, ge=1)
+
+
+class Judgement(Value):
+    """A policy's answer. `ask` is there whenever people are to be asked."""
+
+    verdict: Verdict
+    tier: Tier
+    reasons: tuple[Reason, ...]
+    policy_digest: str
+    ask: Ask | None = None
+
+
+class Person(Value):
+    id: PersonId
+    name: str
+    email: str = ""
+    groups: tuple[str, ...] = ()
+    slack: tuple[str, ...] = ()  # "TEAM/USER" each
+
+
+class Requirement(Value):
+    """Who must agree, resolved when the question was put: `people` maps eligible ids to names."""
+
+    people: dict[PersonId, str]
+    quorum: int = Field(ge=1)
+    deadline_at: datetime
+
+
+class ApprovalRequest(Value):
+    """What is asked, fixed when it is opened; what happens to it is in its events.
+
+    `precondition` is what the server read of the real system at that time and reads again
+    before anything runs. `evidence` is what reviewers are shown beside the action itself.
+    """
+
+    id: RequestId
+    gate_key: Name
+    round: int = Field(ge=1)
+    purpose: Purpose = Purpose.ACTION
+    run: RunRef
+    requester: Requester
+    action: Action
+    in_process: bool
+    amount: Money | None = None
+    claims: Json = Field(default_factory=dict)
+    facts: Json = Field(default_factory=dict)
+    precondition: Json = Field(default_factory=dict)
+    evidence: Json = Field(default_factory=dict)
+    judgement: Judgement
+    requirement: Requirement | None = None
+    opened_at: datetime
+
+    @property
+    def gate_id(self) -> str:
+        return gate_id(self.run.root_run_id, self.gate_key)
+
+
+class Decision(Value):
+    """One person's answer, with what they saw (`card_revision`) and how they were verified."""
+
+    person: PersonId
+    name: str
+    kind: DecisionKind
+    reason: str = ""
+    at: datetime
+    channel: str
+    assurance: str
+    card_revision: int | None = None
+    verified_by: Json = Field(default_factory=dict)
+
+
+class Outcome(Value):
+    """`by` are the names of those whose word it was; `policy` and `deadline` may stand there."""
+
+    kind: OutcomeKind
+    by: tuple[str, ...]
+    reason: str = ""
+    at: datetime
+
+    def __str__(self) -> str:
+        who = f" by {', '.join(self.by)}" if self.by else ""
+        return f"{self.kind.value}{who}" + (f": {self.reason}" if self.reason else "")
+
+
+class ExecutionState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    IN_DOUBT = "in_doubt"
+
+
+class Attempt(Value):
+    """One try. The id is made by the caller, so that a repeated message is recognized;
+    `fence` grows with every change of hands, and a report with an old one is refused.
+    """
+
+    id: Name
+    number: int
+    holder: str
+    fence: int
+    lease_until: datetime
+    started_at: datetime
+    ended_at: datetime | None = None
+    state: ExecutionState = ExecutionState.RUNNING
+    error: str = ""
+    error_class: str = ""
+    reconciling: bool = False
+    opened_round: bool = False  # this failure was put to people instead of being raised
+
+
+class Execution(Value):
+    """The one use of a grant. No attempts: queued for an executor."""
+
+    request_id: RequestId
+    state: ExecutionState
+    attempts: tuple[Attempt, ...] = ()
+    result: Json | None = None
+    differences: tuple[str, ...] = ()
+
+    @property
+    def last(self) -> Attempt | None:
+        return self.attempts[-1] if self.attempts else None
+
+
+class Grant(Value):
+    """The right to run exactly one fingerprint, once, until the lease ends."""
+
+    request_id: RequestId
+    fingerprint: str
+    policy_digest: str
+    attempt_id: str
+    fence: int
+    lease_until: datetime
+
+
+class Standing(StrEnum):
+    """What the flow has to do next; derived, never stored."""
+
+    WAITING = "waiting"
+    CLAIMABLE = "claimable"
+    CLAIMED = "claimed"
+    EXECUTING = "executing"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    FORBIDDEN = "forbidden"
+
+
+class RequestView(Value):
+    """Everything that a card, a page or a command line shows of a request."""
+
+    request: ApprovalRequest
+    decisions: tuple[Decision, ...] = ()
+    outcome: Outcome | None = None
+    execution: Execution | None = None
+    revision: int = 1
+    url: str = ""
+    suspended: bool = False
+    woken: int = 0  # times the run was resumed although nobody had decided
+
+
+class Failure(Value):
+    error: str
+    error_class: str
+
+
+class GateReply(Value):
+    """The server's answer to a flow: where its gate stands, and the approved copy to run."""
+
+    standing: Standing
+    view: RequestView
+    version: int
+    grant: Grant | None = None
+    result: Json | None = None
+    failure: Failure | None = None
+
+
+class Job(Value):
+    """Work for an executor: run the grant's action, or find out how an attempt ended."""
+
+    kind: Literal["execute", "reconcile"]
+    action: Action
+    grant: Grant
+    idempotency_key: str
+
+
+def gate_id(root_run_id: str, gate_key: str) -> str:
+    """One gate of one run, whatever its rounds: 32 hex digits."""
+    return hashlib.sha256(f"{root_run_id}\n{gate_key}".encode()).hexdigest()[:32]
+
+
+def request_id(root_run_id: str, gate_key: str, round_: int) -> RequestId:
+    """Derived, so that a repeated proposal finds what is there: 32 hex digits."""
+    return hashlib.sha256(f"{root_run_id}\n{gate_key}\n{round_}".encode()).hexdigest()[:32]
