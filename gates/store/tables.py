@@ -1,0 +1,303 @@
+"""The rows. What a row means is said by gates/core/model.py; what it must never become is said
+by the constraints here and by the triggers in the first migration.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Dialect,
+    Index,
+    Integer,
+    MetaData,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+from sqlmodel import Field, SQLModel
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware UTC in and out, also on SQLite, which knows no zones. Refuses naive times."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value} has no time zone: times in the store are aware UTC")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        del dialect
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+SERIAL = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only INTEGER keys itself
+
+
+class Row(SQLModel):
+    """Root of the tables, with metadata of its own: other packages use SQLModel too."""
+
+    metadata: ClassVar[MetaData] = MetaData(naming_convention=NAMING)
+
+
+class RunRow(Row, table=True):
+    """A root run belongs to the key that first proposed in it."""
+
+    __tablename__ = "run"
+    root_run_id: str = Field(primary_key=True)
+    key_id: str
+    opened_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class RequestRow(Row, table=True):
+    __tablename__ = "request"
+    __table_args__: Any = (
+        UniqueConstraint("gate_id", "round"),
+        CheckConstraint(
+            "outcome IN ('approved','rejected','expired','cancelled','voided')", name="outcome"
+        ),
+        CheckConstraint("(outcome IS NULL) = (settled_at IS NULL)", name="settled"),
+        Index(
+            "ix_request_waiting",
+            "deadline_at",
+            postgresql_where=text("outcome IS NULL"),
+            sqlite_where=text("outcome IS NULL"),
+        ),
+        Index("ix_request_root_run_id", "root_run_id"),
+        Index("ix_request_opened_at", "opened_at"),
+    )
+    id: str = Field(primary_key=True)
+    gate_id: str
+    round: int
+    root_run_id: str = Field(foreign_key="run.root_run_id")
+    purpose: str
+    action: str
+    fingerprint: str
+    asks_people: bool
+    opened_at: datetime = Field(sa_type=UtcDateTime)
+    deadline_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    body: str = Field(sa_type=Text)
+    outcome: str | None = None
+    outcome_body: str | None = Field(default=None, sa_type=Text)
+    settled_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    revision: int = 1  # of what people are shown
+    version: int = 1  # of anything at all
+    suspensions: int = 0
+    asleep: bool = False
+    woken: int = 0
+    collected: bool = False
+
+
+class EventRow(Row, table=True):
+    __tablename__ = "event"
+    __table_args__: Any = (
+        Index(
+            "uq_event_one_decision_a_person",
+            "request_id",
+            "person",
+            unique=True,
+            postgresql_where=text("kind = 'decided'"),
+            sqlite_where=text("kind = 'decided'"),
+        ),
+        CheckConstraint("(kind = 'decided') = (person IS NOT NULL)", name="person"),
+    )
+    request_id: str = Field(primary_key=True, foreign_key="request.id")
+    seq: int = Field(primary_key=True)
+    kind: str
+    person: str | None = None
+    at: datetime = Field(sa_type=UtcDateTime)
+    body: str = Field(sa_type=Text)
+
+
+class ExecutionRow(Row, table=True):
+    """The primary key is the request: a grant has one use."""
+
+    __tablename__ = "execution"
+    __table_args__: Any = (
+        CheckConstraint(
+            "state IN ('queued','running','succeeded','failed','in_doubt')", name="state"
+        ),
+        Index("ix_execution_state", "state"),
+    )
+    request_id: str = Field(primary_key=True, foreign_key="request.id")
+    state: str
+    queued_at: datetime = Field(sa_type=UtcDateTime)
+    result: str | None = Field(default=None, sa_type=Text)
+    differences: str = Field(default="[]", sa_type=Text)
+
+
+class AttemptRow(Row, table=True):
+    __tablename__ = "attempt"
+    __table_args__: Any = (
+        UniqueConstraint("request_id", "number"),
+        Index(
+            "uq_attempt_one_open",
+            "request_id",
+            unique=True,
+            postgresql_where=text("ended_at IS NULL"),
+            sqlite_where=text("ended_at IS NULL"),
+        ),
+        Index(
+            "ix_attempt_lease",
+            "lease_until",
+            postgresql_where=text("ended_at IS NULL"),
+            sqlite_where=text("ended_at IS NULL"),
+        ),
+    )
+    id: str = Field(primary_key=True)
+    request_id: str = Field(foreign_key="execution.request_id")
+    number: int
+    holder: str
+    fence: int
+    lease_until: datetime = Field(sa_type=UtcDateTime)
+    started_at: datetime = Field(sa_type=UtcDateTime)
+    ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    state: str = "running"
+    error: str = Field(default="", sa_type=Text)
+    error_class: str = ""
+    reconciling: bool = False
+    opened_round: bool = False
+
+
+class CallRow(Row, table=True):
+    """What the loop detector is fed with: one row an ended attempt."""
+
+    __tablename__ = "loop_call"
+    __table_args__: Any = (
+        Index("ix_loop_call_scope", "root_run_id", "action", "arguments_digest"),
+    )
+    attempt_id: str = Field(primary_key=True)
+    seq: int
+    root_run_id: str
+    request_id: str
+    action: str
+    arguments_digest: str
+    outcome_digest: str
+    error_class: str = ""
+    error: str = Field(default="", sa_type=Text)
+    failed: bool
+    at: datetime = Field(sa_type=UtcDateTime)
+    arguments: str = Field(sa_type=Text)
+
+
+class LogRow(Row, table=True):
+    __tablename__ = "log"
+    seq: int | None = Field(default=None, primary_key=True, sa_type=SERIAL)
+    at: datetime = Field(sa_type=UtcDateTime)
+    actor: str
+    kind: str
+    subject: str = Field(index=True)
+    body: str = Field(sa_type=Text)
+
+
+class OutboxRow(Row, table=True):
+    """One row a (kind, request) that is to be brought up to date; `wanted` grows with each
+    wish, so that a wish made while the row is being worked on is not lost.
+    """
+
+    __tablename__ = "outbox"
+    __table_args__: Any = (
+        UniqueConstraint("kind", "request_id"),
+        Index(
+            "ix_outbox_due",
+            "due_at",
+            postgresql_where=text("state = 'pending'"),
+            sqlite_where=text("state = 'pending'"),
+        ),
+        CheckConstraint("state IN ('pending','done','dead')", name="state"),
+    )
+    id: int | None = Field(default=None, primary_key=True, sa_type=SERIAL)
+    kind: str
+    request_id: str
+    wanted: int = 1
+    state: str = "pending"
+    due_at: datetime = Field(sa_type=UtcDateTime)
+    tries: int = 0
+    lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    last_error: str = Field(default="", sa_type=Text)
+
+
+class NoticeRow(Row, table=True):
+    """A message that shows a request: `place` and `message` are the channel's own ids."""
+
+    __tablename__ = "notice"
+    channel: str = Field(primary_key=True)
+    request_id: str = Field(primary_key=True)
+    place: str = Field(primary_key=True)
+    message: str
+    revision: int
+
+
+class CardRow(Row, table=True):
+    """A revision of a card as it was drawn; buttons carry the token and nothing else."""
+
+    __tablename__ = "card"
+    __table_args__: Any = (UniqueConstraint("request_id", "channel", "revision"),)
+    token: str = Field(primary_key=True)
+    request_id: str
+    channel: str
+    revision: int
+    body: str = Field(sa_type=Text)
+    at: datetime = Field(sa_type=UtcDateTime)
+
+
+class ClickRow(Row, table=True):
+    """A raw click, stored before it is acknowledged."""
+
+    __tablename__ = "click"
+    id: str = Field(primary_key=True)
+    source: str
+    payload: str = Field(sa_type=Text)
+    received_at: datetime = Field(sa_type=UtcDateTime)
+    settled_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    result: str = Field(default="", sa_type=Text)
+
+
+class KeyRow(Row, table=True):
+    """`digest` is SHA-256 of a 256-bit random secret: nothing to guess, nothing to salt."""
+
+    __tablename__ = "api_key"
+    __table_args__: Any = (CheckConstraint("scope IN ('flow','executor','admin')", name="scope"),)
+    id: str = Field(primary_key=True)
+    digest: str = Field(unique=True)
+    scope: str
+    agent: str
+    on_behalf_of: str | None = None
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class LoginLinkRow(Row, table=True):
+    __tablename__ = "login_link"
+    digest: str = Field(primary_key=True)
+    person: str
+    expires_at: datetime = Field(sa_type=UtcDateTime)
+    used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class SessionRow(Row, table=True):
+    __tablename__ = "session"
+    digest: str = Field(primary_key=True)
+    person: str
+    csrf: str
+    expires_at: datetime = Field(sa_type=UtcDateTime)
+    ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
