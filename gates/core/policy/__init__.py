@@ -1,0 +1,10 @@
+"""Which actions may run, which must be looked at by whom, and which are forbidden.
+
+`load_policy` reads a file's text and finds its mistakes; `Policy.judge` answers one question.
+"""
+
+from gates.core.policy.conditions import Question
+from gates.core.policy.judging import LoopPolicy, Policy, Rule
+from gates.core.policy.reading import load_policy
+
+__all__ = ["LoopPolicy", "Policy", "Question", "Rule", "load_policy"]

@@ -1,0 +1,195 @@
+"""Conditions in CEL: typed and compiled when a policy is loaded, evaluated without side effects.
+
+Names are declared one by one (`amount.minor`, not `amount`), so that a misspelled one is found
+when the policy is loaded; what stands under `claims`, `facts` and `action.arguments` is known
+only when it is asked. What relaxes is compiled without the names that a requester can fill:
+it cannot even mention a claim.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cel_expr_python import cel
+
+from gates.core.model import Action, Json, Money, Requester, Value
+from gates.core.yaml_file import cure, short
+
+_OBJECT = cel.Type.Map(cel.Type.STRING, cel.Type.DYN)
+TRUSTED = {
+    "action.name": cel.Type.STRING,
+    "action.subject": cel.Type.List(cel.Type.STRING),
+    "action.arguments": _OBJECT,
+    "amount.known": cel.Type.BOOL,
+    "amount.minor": cel.Type.INT,
+    "amount.currency": cel.Type.STRING,
+    "facts": _OBJECT,
+}
+CLAIMED = {
+    "claims": _OBJECT,
+    "requester.agent": cel.Type.STRING,
+    "requester.on_behalf_of": cel.Type.STRING,
+}
+NAMES = (*TRUSTED, *CLAIMED)
+OPEN_NAMES = ("facts", "claims", "action.arguments")  # what stands below is known when asked
+
+_TRUSTED_ENV = cel.NewEnv(variables=TRUSTED)
+_ENV = cel.NewEnv(variables={**TRUSTED, **CLAIMED})
+_BOOLEAN = (cel.Type.BOOL, cel.Type.DYN)
+_PROBLEM = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
+
+
+class Question(Value):
+    """What a policy is asked: what would run, what is claimed, and what the server found out."""
+
+    action: Action
+    amount: Money | None = None
+    claims: Json
+    facts: Json
+    requester: Requester
+
+
+class Malformed(Exception):  # noqa: N818 - never leaves the package; it becomes InvalidPolicy
+    """A text of the policy that is not well formed: where in it (in characters), and why."""
+
+    def __init__(self, offset: int, words: str) -> None:
+        super().__init__(words)
+        self.offset = offset
+        self.words = words
+
+
+@dataclass(frozen=True)
+class Condition:
+    """`claimed`: it rests on what the requester says, too."""
+
+    text: str
+    expression: Any
+    claimed: bool
+
+
+def compile_condition(text: str) -> Condition:
+    """Raises Malformed."""
+    expression = _compiled(_ENV, text)
+    if not any(expression.return_type() == kind for kind in _BOOLEAN):
+        kind = expression.return_type().name().lower()
+        raise Malformed(0, f"this is of type {kind}, not true or false: compare it with something")
+    try:
+        _compiled(_TRUSTED_ENV, text)
+    except Malformed as error:
+        del error  # the caller wants to know that, not where
+        return Condition(text, expression, claimed=True)
+    return Condition(text, expression, claimed=False)
+
+
+def refuse_claims(condition: Condition) -> None:
+    """Raises Malformed at the first name that only a requester can fill."""
+    _compiled(_TRUSTED_ENV, condition.text)
+
+
+def joined(conditions: Sequence[Condition]) -> Any:
+    """All conditions as one list expression: one call a question instead of one a rule."""
+    # The line ends keep a `//` comment at the end of a condition from swallowing the bracket.
+    return _compiled(_ENV, "[" + ",".join(f"(\n{one.text}\n)" for one in conditions) + "]")
+
+
+def _compiled(env: Any, text: str) -> Any:
+    try:
+        return env.compile(text)
+    except RuntimeError as error:
+        raise _malformed(text, str(error)) from error
+
+
+def bindings(question: Question) -> dict[str, Any]:
+    """The names of a condition and their values. A missing amount has no value, so that a
+    comparison with it is an error, which asks.
+    """
+    found: dict[str, Any] = {
+        "action.name": question.action.name,
+        "action.subject": list(question.action.subject),
+        "action.arguments": question.action.arguments,
+        "amount.known": question.amount is not None,
+        "facts": question.facts,
+        "claims": question.claims,
+        "requester.agent": question.requester.agent,
+        "requester.on_behalf_of": question.requester.on_behalf_of or "",
+    }
+    if question.amount is not None:
+        found["amount.minor"] = question.amount.minor
+        found["amount.currency"] = question.amount.currency
+    return found
+
+
+def evaluate_all(expression: Any, values: Mapping[str, Any]) -> list[bool] | None:
+    """The answers of a `joined` expression; None where any of them is not a plain boolean."""
+    try:
+        found = expression.eval(data=values).plain_value()
+    except Exception:  # noqa: BLE001 - whatever the engine raises, each rule is then asked alone
+        return None
+    if isinstance(found, list) and all(one is True or one is False for one in found):
+        return found
+    return None
+
+
+def evaluate(condition: Condition, values: Mapping[str, Any]) -> bool | str:
+    """True, false, or in words why there is no answer. Raises nothing."""
+    try:
+        found = condition.expression.eval(data=values)
+        if found.type() == cel.Type.ERROR:
+            return _in_words(str(found.value()))
+        answer = found.plain_value()
+    except Exception as error:  # noqa: BLE001 - an engine that fails must ask, not let through
+        return _in_words(str(error))
+    if answer is True or answer is False:
+        return answer
+    return f"its answer is {short(repr(answer))}, not true or false"
+
+
+def _in_words(error: str) -> str:
+    if missing := re.search(r'Key not found in map : "(.*)"', error):
+        return f"{missing[1]!r} is missing"
+    if missing := re.search(r'No value with name "(.*)" found', error):
+        return f"{missing[1]!r} is missing"
+    if "Iteration budget exceeded" in error:
+        return "it takes too many steps"
+    if types := re.search(r"No matching overloads found : _?(.+?)_?\((.*)\)", error):
+        return f"{types[1]!r} cannot take ({types[2]})"
+    return short(re.sub(r"^[A-Z_]+: | \[[A-Z_]+\]$", "", error))
+
+
+def _malformed(text: str, error: str) -> Malformed:
+    found = _PROBLEM.search(error)
+    if found is None:
+        return Malformed(0, short(error))
+    lines = text.split("\n")
+    line = min(int(found[1]), len(lines))
+    offset = sum(len(one) + 1 for one in lines[: line - 1]) + int(found[2]) - 1
+    offset = max(0, min(offset, len(text)))
+    if unknown := re.match(r"undeclared reference to '(.+)' \(in", found[3]):
+        return _unknown_name(text, offset, unknown[1])
+    if types := re.match(r"found no matching overload for '(.+)' applied to '\((.*)\)'", found[3]):
+        operator = types[1].strip("_")
+        return Malformed(
+            offset, f"{operator!r} cannot take ({types[2]}): compare values of the same type"
+        )
+    words = re.sub(r"^Syntax error: | expecting .*$", "", found[3])
+    if "<EOF>" in words:
+        return Malformed(offset, "the condition ends too early: complete it")
+    return Malformed(offset, f"this is not CEL ({words}): check the spelling there")
+
+
+def _unknown_name(text: str, offset: int, name: str) -> Malformed:
+    # CEL points at the last dot of a.b, at the bracket of f(x), and at the start of a plain name.
+    start = offset - name.rfind(".") if "." in name else offset
+    if text[offset : offset + 1] == "(":
+        start = offset - len(name)
+        return Malformed(max(0, start), f"there is no function {name!r}: use one of CEL's own")
+    if name in CLAIMED or any(name.startswith(f"{one}.") for one in CLAIMED):
+        return Malformed(
+            max(0, start),
+            f"{name!r} is said by the requester, and what allows may rest on facts, action and "
+            "amount only: use a fact, or a rule that asks",
+        )
+    return Malformed(max(0, start), f"there is no {name!r}: {cure(name, NAMES)}")

@@ -1,0 +1,307 @@
+"""A policy file's text -> Policy, or every mistake in it with file:line:column.
+
+    version: 1
+    defaults: {tier: ambiguous, ask: {who: [ap], quorum: 1, deadline: 24h}}
+    loops: {same_failure: 3, allow_more: 3, ask: {who: [ap]}}    # optional
+    in_doubt: {ask: {who: [controllers]}}                        # optional
+    rules:
+      - name: large
+        on: [erp.bill.post, erp.payment.*]
+        when: amount.minor >= 1000000 || amount.currency != "EUR"
+        verdict: require_approval
+        tier: high
+        ask: {who: [controllers], quorum: 2}
+        because: "{amount} is 10,000 or more"
+
+What an `ask` leaves out it takes from `defaults.ask`. An unsatisfiable requirement is refused
+where it is written: no group that is unknown, no quorum that the groups cannot fill.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol, TypeVar
+
+import yaml
+
+from gates.core.canonical import digest
+from gates.core.errors import UnknownPerson
+from gates.core.model import Ask, Person, Tier, Verdict
+from gates.core.policy.conditions import (
+    Condition,
+    Malformed,
+    compile_condition,
+    refuse_claims,
+)
+from gates.core.policy.judging import DEFAULT_RULE, LoopPolicy, Policy, Rule
+from gates.core.policy.patterns import PATTERN, may_meet
+from gates.core.policy.words import Piece, parse_words
+from gates.core.yaml_file import Fields, YamlFile, cure, position_within
+from gates.core.yaml_file import plain as plain_content
+
+SUPPORTED = (Verdict.ALLOW, Verdict.REQUIRE_APPROVAL, Verdict.FORBID)
+RULE_KEYS = ("name", "on", "when", "verdict", "tier", "ask", "because")
+ASK_KEYS = ("who", "quorum", "deadline")
+LONGEST_DEADLINE = 366 * 86_400
+_SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_DURATION = re.compile(r"(?:[0-9]{1,6}[dhms])+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_Word = TypeVar("_Word", bound=StrEnum)
+
+
+class Groups(Protocol):
+    """What a policy needs of a directory. An unknown group raises UnknownPerson."""
+
+    def members(self, groups: Sequence[str]) -> Sequence[Person]: ...
+
+
+def load_policy(text: str, source: str, directory: Groups) -> Policy:
+    """`source` names the file in messages. Raises InvalidPolicy with all that is wrong."""
+    return _Reader(YamlFile(text, source), directory).policy()
+
+
+@dataclass(frozen=True)
+class _Demand:
+    """Somebody whom the file wants to ask: for the proof that a requirement can be met."""
+
+    label: str
+    on: Sequence[str]
+    tier: Tier
+    ask: Ask
+    node: yaml.Node
+
+
+class _Reader:
+    def __init__(self, file: YamlFile, directory: Groups) -> None:
+        self.file = file
+        self.directory = directory
+        self.names: set[str] = set()
+        self.demands: list[_Demand] = []
+
+    def policy(self) -> Policy:
+        root = self.file.root()
+        top = Fields(
+            self.file, root, "a policy", ("version", "defaults", "loops", "in_doubt", "rules")
+        )
+        top.require("version", "defaults", "rules")
+        self._version(top)
+        tier, ask = self._defaults(top)
+        loops = self._loops(top, ask)
+        in_doubt = self._in_doubt(top, ask)
+        rules = [self._rule(node, tier, ask) for node in top.items("rules")]
+        self._prove()
+        self.file.check()
+        ready = tuple(rule for rule in rules if rule is not None)
+        return Policy(ready, tier, ask, loops, in_doubt, digest(plain_content(root)))
+
+    def _version(self, top: Fields) -> None:
+        if top.integer("version", least=1) not in (None, 1):
+            self.file.note(top.values["version"], "this version is unknown here: write 1")
+
+    def _defaults(self, top: Fields) -> tuple[Tier, Ask]:
+        nothing = Tier.AMBIGUOUS, Ask(who=())
+        if "defaults" not in top:
+            return nothing
+        defaults = Fields(self.file, top.values["defaults"], "defaults", ("tier", "ask"))
+        defaults.require("tier", "ask")
+        tier = self._word(defaults, "tier", Tier) or nothing[0]
+        ask = self._ask(defaults, None) or nothing[1]
+        if "ask" in defaults:
+            self.demands.append(_Demand("defaults", "*", tier, ask, defaults.values["ask"]))
+        return tier, ask
+
+    def _loops(self, top: Fields, default: Ask) -> LoopPolicy:
+        if "loops" not in top:
+            return LoopPolicy(ask=default)
+        loops = Fields(
+            self.file, top.values["loops"], "loops", ("same_failure", "allow_more", "ask")
+        )
+        least_failures = 2  # one failure is no circle
+        return LoopPolicy(
+            same_failure=loops.integer("same_failure", least=least_failures) or 3,
+            allow_more=loops.integer("allow_more", least=1) or 3,
+            ask=self._ask(loops, default) or default,
+        )
+
+    def _in_doubt(self, top: Fields, default: Ask) -> Ask:
+        if "in_doubt" not in top:
+            return default
+        in_doubt = Fields(self.file, top.values["in_doubt"], "in_doubt", ("ask",))
+        return self._ask(in_doubt, default) or default
+
+    def _rule(self, node: yaml.Node, default_tier: Tier, default_ask: Ask) -> Rule | None:
+        fields = Fields(self.file, node, "a rule", RULE_KEYS)
+        fields.require("name", "on", "verdict", "because")
+        name = self._name(fields)
+        on = self._patterns(fields)
+        verdict = self._verdict(fields)
+        condition = self._condition(fields, verdict)
+        because = self._because(fields)
+        fallback = Tier.ROUTINE if verdict is Verdict.ALLOW else default_tier
+        tier = self._word(fields, "tier", Tier) or fallback
+        ask = self._rule_ask(fields, verdict, default_ask)
+        if name is None or verdict is None or condition is None or because is None:
+            return None
+        if ask is not None:
+            where = fields.values.get("ask", node)
+            self.demands.append(_Demand(f"rule {name!r}", on, tier, ask, where))
+        return Rule(name, on, condition, verdict, tier, ask, because)
+
+    def _name(self, fields: Fields) -> str | None:
+        name = fields.text("name")
+        if name is None:
+            return None
+        node = fields.values["name"]
+        if name in self.names:
+            self.file.note(node, f"two rules are named {name!r}: rename one")
+        elif name == DEFAULT_RULE or _CONTROL.search(name):
+            self.file.note(node, f"a rule cannot be named {name!r}: choose another name")
+        self.names.add(name)
+        return name
+
+    def _patterns(self, fields: Fields) -> tuple[str, ...]:
+        found = fields.texts("on")
+        for text, node in found:
+            if not PATTERN.fullmatch(text):
+                self.file.note(
+                    node, f"on {text!r} names no action: write letters, digits, . _ - and *"
+                )
+        return tuple(text for text, _ in found)
+
+    def _verdict(self, fields: Fields) -> Verdict | None:
+        verdict = self._word(fields, "verdict", Verdict)
+        if verdict is not None and verdict not in SUPPORTED:
+            self.file.note(
+                fields.values["verdict"],
+                f"verdict {verdict.value!r} is not supported yet: write require_approval",
+            )
+        return verdict
+
+    def _condition(self, fields: Fields, verdict: Verdict | None) -> Condition | None:
+        if "when" not in fields:
+            if verdict is Verdict.ALLOW:
+                self.file.note(
+                    fields.node,
+                    "this rule allows whatever comes: add a `when`, or `when: true` if so meant",
+                )
+            return compile_condition("true")
+        text, node = fields.text("when"), fields.values["when"]
+        if text is None:
+            return None
+        try:
+            condition = compile_condition(text)
+            if verdict is Verdict.ALLOW:
+                refuse_claims(condition)
+        except Malformed as error:
+            self._malformed(node, text, error)
+            return None
+        return condition
+
+    def _because(self, fields: Fields) -> tuple[Piece, ...] | None:
+        text = fields.text("because")
+        if text is None:
+            return None
+        try:
+            return parse_words(text)
+        except Malformed as error:
+            self._malformed(fields.values["because"], text, error)
+            return None
+
+    def _malformed(self, node: yaml.Node, text: str, error: Malformed) -> None:
+        assert isinstance(node, yaml.ScalarNode)  # noqa: S101 - it has been read as a text
+        start = text.rfind("\n", 0, error.offset) + 1
+        line = text[start:].split("\n", 1)[0].strip()
+        at = position_within(self.file, node, error.offset)
+        self.file.note(at, f"in `{line}`: {error.words}")
+
+    def _rule_ask(self, fields: Fields, verdict: Verdict | None, default: Ask) -> Ask | None:
+        if verdict is Verdict.REQUIRE_APPROVAL:
+            return self._ask(fields, default) or default
+        if "ask" in fields and verdict in SUPPORTED:
+            self.file.note(
+                fields.values["ask"],
+                f"a rule with verdict {verdict.value!r} asks nobody: remove `ask`",
+            )
+        return None
+
+    def _ask(self, fields: Fields, default: Ask | None) -> Ask | None:
+        """An `ask`; what it leaves out is as in `default`. None where there is none."""
+        node = fields.values.get("ask")
+        if node is None:
+            return None
+        ask = Fields(self.file, node, "ask", ASK_KEYS)
+        if default is None:
+            ask.require("who")
+        base = default or Ask(who=())
+        who = tuple(group for group, where in ask.texts("who") if self._is_group(group, where))
+        deadline = self._duration(ask)
+        found = Ask(
+            who=who if "who" in ask else base.who,
+            quorum=ask.integer("quorum", least=1) or base.quorum,
+            deadline_seconds=deadline or base.deadline_seconds,
+        )
+        people = self._people(found.who)
+        if found.who and found.quorum > people:
+            self.file.note(
+                ask.values.get("quorum", node),
+                f"quorum {found.quorum} of {', '.join(found.who)} can never be reached, "
+                f"{_are(people)} there: lower it or name more groups",
+            )
+        return found
+
+    def _is_group(self, group: str, node: yaml.Node) -> bool:
+        try:
+            self.directory.members([group])
+        except UnknownPerson as error:
+            self.file.note(node, error.message.rstrip("."))
+            return False
+        return True
+
+    def _people(self, groups: Sequence[str]) -> int:
+        return len({person.id for person in self.directory.members(groups)}) if groups else 0
+
+    def _duration(self, fields: Fields) -> int | None:
+        text = fields.text("deadline")
+        if text is None:
+            return None
+        node = fields.values["deadline"]
+        if not _DURATION.fullmatch(text):
+            self.file.note(node, f"deadline {text!r} is not a duration: write 30m, 24h or 2d12h")
+            return None
+        parts = re.findall(r"([0-9]+)([dhms])", text)
+        seconds = sum(int(number) * _SECONDS[unit] for number, unit in parts)
+        if not 0 < seconds <= LONGEST_DEADLINE:
+            self.file.note(node, f"deadline {text!r} is not between 1s and 366d: choose another")
+            return None
+        return seconds
+
+    def _word(self, fields: Fields, key: str, words: type[_Word]) -> _Word | None:
+        text = fields.text(key)
+        if text is None:
+            return None
+        known = [word.value for word in words]
+        if text in known:
+            return words(text)
+        self.file.note(fields.values[key], f"unknown {key} {text!r}: {cure(text, known)}")
+        return None
+
+    def _prove(self) -> None:
+        """Where two demands meet, the groups of the higher tier must fill the larger quorum."""
+        for high in self.demands:
+            people = self._people(high.ask.who)
+            for low in self.demands:
+                higher = high.tier.height > low.tier.height
+                if higher and low.ask.quorum > people > 0 and may_meet(high.on, low.on):
+                    self.file.note(
+                        high.node,
+                        f"where {high.label} and {low.label} both apply, {low.ask.quorum} of "
+                        f"{', '.join(high.ask.who)} are needed, {_are(people)} there: "
+                        "name more groups here or lower the quorum there",
+                    )
+
+
+def _are(people: int) -> str:
+    return f"and {people} {'person is' if people == 1 else 'people are'}"
