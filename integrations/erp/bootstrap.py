@@ -119,7 +119,8 @@ def _company(erp: TrytonRpc, euro: int) -> int:
 
 def _work_for(erp: TrytonRpc, user: int, company: int, groups: tuple[str, ...]) -> None:
     found = erp.call("model.res.group.search", [["name", "in", list(groups)]], 0, None, None)
-    party = _create(erp, "party.party", name=f"ERP user {user}")
+    name = erp.call("model.res.user.read", [user], ["name"])[0]["name"]
+    party = _create(erp, "party.party", name=name)
     employee = _create(erp, "company.employee", party=party, company=company)
     values = {
         "companies": [["add", [company]]],
@@ -221,7 +222,7 @@ def _supplier(erp: TrytonRpc, supplier: DemoSupplier, euro: int) -> None:
 
 
 def _executor(erp: TrytonRpc, company: int, password: str) -> None:
-    user = _create(erp, "res.user", name="Executor", login="executor", password=password)
+    user = _create(erp, "res.user", name="Gates executor", login="executor", password=password)
     _work_for(erp, user, company, EXECUTOR_GROUPS)
 
 
@@ -241,5 +242,5 @@ def _reader(erp: TrytonRpc, company: int, password: str) -> None:
         for row in models
     ]
     _create(erp, "res.group", name="Read the books", model_access=[["create", rules]])
-    user = _create(erp, "res.user", name="Reader", login="reader", password=password)
+    user = _create(erp, "res.user", name="Gates reader", login="reader", password=password)
     _work_for(erp, user, company, ("Read the books",))

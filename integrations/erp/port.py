@@ -1,0 +1,131 @@
+"""What the actions need of an ERP, in words that are not any vendor's.
+
+Every write is one transaction of the ERP: it is in the books whole or not at all. None of
+them is idempotent by itself; the actions make them so by the key that each record carries.
+"""
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+BillState = Literal["draft", "validated", "posted", "paid", "cancelled"]
+PaymentState = Literal["draft", "submitted", "approved", "processing", "succeeded", "failed"]
+PaymentStep = Literal["submit", "approve", "process", "succeed", "back_to_draft"]
+OPEN_PAYMENT: frozenset[str] = frozenset({"draft", "submitted", "approved"})  # no money moved yet
+
+
+class Record(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Supplier(Record):
+    """`ibans`: those that a payment would go to now, sorted, without spaces."""
+
+    id: int
+    name: str
+    active: bool
+    since: datetime
+    ibans: tuple[str, ...]
+    bank_account_since: datetime | None
+
+
+class BillLine(Record):
+    """`tax_rate` in percent; `unit_price` before tax."""
+
+    description: str
+    quantity: Decimal
+    unit_price: Decimal
+    tax_rate: Decimal
+
+
+class NewBill(Record):
+    """`number` is the supplier's own; `key` ours, kept in the bill's description."""
+
+    supplier_id: int
+    number: str
+    invoice_date: date
+    currency: str
+    lines: tuple[BillLine, ...]
+    key: str
+
+
+class Bill(Record):
+    """`number`: the supplier's; `booked_as`: the ERP's, once posted; `payable_lines`: ids."""
+
+    id: int
+    supplier_id: int
+    supplier: str
+    number: str
+    booked_as: str
+    key: str
+    state: BillState
+    invoice_date: date | None
+    currency: str
+    untaxed: Decimal
+    tax: Decimal
+    total: Decimal
+    to_pay: Decimal
+    payable_lines: tuple[int, ...]
+    move_id: int | None
+
+
+class NewPayment(Record):
+    supplier_id: int
+    line_id: int
+    amount: Decimal
+    key: str
+
+
+class SupplierPayment(Record):
+    """`key` is ours, kept in the payment's reference."""
+
+    id: int
+    number: str
+    key: str
+    supplier_id: int
+    amount: Decimal
+    state: PaymentState
+    line_id: int | None
+
+
+class Erp(Protocol):
+    """Bills and payments of one company. Raises ErpError and its kinds."""
+
+    def find_supplier(self, key: str) -> Supplier | None:
+        """By tax id, else by exact name; None unless exactly one fits."""
+
+    def supplier(self, supplier_id: int) -> Supplier | None: ...
+
+    def bill(self, bill_id: int) -> Bill | None: ...
+
+    def bills(
+        self, *, supplier_id: int | None = None, number: str | None = None, key: str | None = None
+    ) -> list[Bill]:
+        """All that fit, oldest first."""
+
+    def bill_lines(self, bill_id: int) -> list[BillLine]: ...
+
+    def booked(self, bill: Bill) -> tuple[Decimal, Decimal]:
+        """Debit and credit of the bill's journal entry."""
+
+    def payments(
+        self, *, line_ids: tuple[int, ...] | None = None, key: str | None = None
+    ) -> list[SupplierPayment]:
+        """All that fit, oldest first."""
+
+    def create_bill(self, bill: NewBill) -> int: ...
+
+    def delete_bill(self, bill_id: int) -> None:
+        """A draft only."""
+
+    def post_bill(self, bill_id: int, *, similar_is_known: bool) -> None:
+        """`similar_is_known`: people have seen that the supplier's number is in the books."""
+
+    def create_payment(self, payment: NewPayment) -> int: ...
+
+    def move_payment(self, payment_id: int, step: PaymentStep) -> None: ...
+
+    def delete_payment(self, payment_id: int) -> None:
+        """A draft only."""
