@@ -1,0 +1,1 @@
+"""Slack: cards that ask, buttons that answer. Transport, identity, rendering, interactions."""

@@ -1,0 +1,43 @@
+"""Slack as one thing with a start and a stop, for the composition root."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from gates.cards import Cards
+from gates.ports import Directory
+from gates.service import Gates
+from integrations.slack.identity import Identity
+from integrations.slack.interactions import Interactions
+from integrations.slack.settings import SlackSettings
+from integrations.slack.transport import SocketMode, bolt_app, http_router, web_client
+
+
+class SlackDesk:
+    """Takes clicks over the chosen transport and turns them into decisions.
+
+    `router` is None in socket mode; in http mode the gates server includes it. `start` returns
+    at once: a Slack that is away is waited for in the background.
+    """
+
+    def __init__(
+        self, settings: SlackSettings, gates: Gates, cards: Cards, directory: Directory
+    ) -> None:
+        client = web_client(settings)
+        identity = Identity(directory, client, settings.team_ids)
+        self._interactions = Interactions(gates, cards, identity, client, transport=settings.mode)
+        app = bolt_app(settings)
+        self._interactions.register(app)
+        self._socket = SocketMode(app, settings) if settings.mode == "socket" else None
+        self.router: APIRouter | None = http_router(app) if settings.mode == "http" else None
+
+    def start(self) -> None:
+        """Finish the clicks of an earlier process, then take new ones."""
+        self._interactions.catch_up()
+        if self._socket is not None:
+            self._socket.start()
+
+    def stop(self) -> None:
+        if self._socket is not None:
+            self._socket.stop()
+        self._interactions.stop()

@@ -1,0 +1,71 @@
+from collections.abc import Mapping
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from gates.core.errors import InvalidInput
+
+PREFIX = "GATES_SLACK_"
+
+
+class SlackSettings(BaseModel):
+    """Everything that reaches Slack is a setting: addresses and tokens alike.
+
+    `channel` is an id (`C...`), since names change hands. `team_ids` are the workspaces whose
+    members may decide. `mode`: `socket` needs the app token and no public address; `http` needs
+    the signing secret and a public address. A card links to a flow run only below
+    `prefect_ui_url`, because the run's own address is told by the flow.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bot_token: SecretStr
+    app_token: SecretStr = SecretStr("")
+    signing_secret: SecretStr = SecretStr("")
+    api_base_url: str = Field(default="https://slack.com/api/", pattern=r"^https?://\S+$")
+    channel: str = Field(pattern=r"^[CGD][A-Z0-9]{2,}$")
+    mode: Literal["socket", "http"] = "socket"
+    team_ids: frozenset[str] = Field(min_length=1)
+    prefect_ui_url: str = ""
+
+    @model_validator(mode="after")
+    def _tokens_fit_the_transport(self) -> Self:
+        if not self.bot_token.get_secret_value().startswith("xoxb-"):
+            raise ValueError("bot_token must be the bot token, which starts with xoxb-")
+        if self.mode == "socket" and not self.app_token.get_secret_value().startswith("xapp-"):
+            raise ValueError("app_token must be an app-level token (xapp-) in socket mode")
+        if self.mode == "http" and not self.signing_secret.get_secret_value().strip():
+            raise ValueError("signing_secret must be set in http mode")
+        return self
+
+    @property
+    def base_url(self) -> str:
+        """The API's address with the slash that slack-sdk joins method names to."""
+        return self.api_base_url.rstrip("/") + "/"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self | None:
+        """Read GATES_SLACK_*; None without GATES_SLACK_BOT_TOKEN: Slack is then left out.
+
+        GATES_SLACK_TEAM_IDS separates by commas. Raises InvalidInput naming the variable.
+        """
+        given = {
+            name: environment[PREFIX + name.upper()].strip()
+            for name in cls.model_fields
+            if environment.get(PREFIX + name.upper(), "").strip()
+        }
+        if "bot_token" not in given:
+            return None
+        teams = [team.strip() for team in given.pop("team_ids", "").split(",")]
+        try:
+            return cls.model_validate(given | {"team_ids": [team for team in teams if team]})
+        except ValidationError as error:
+            raise InvalidInput(_sentence(error)) from None
+
+
+def _sentence(error: ValidationError) -> str:
+    """Name the variable and the fault; never its value, which may be a token."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = "_".join(str(part) for part in first["loc"])
+    name = PREFIX + where.upper() if where else "The GATES_SLACK_ settings"
+    return f"{name}: {first['msg'].removeprefix('Value error, ')}; see docs/set-up-slack.md"

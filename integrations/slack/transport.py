@@ -1,0 +1,207 @@
+"""How Slack and we reach each other: the Web API, Socket Mode, signed HTTP requests.
+
+Nothing here knows what a request or a decision is.
+"""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import anyio.to_thread
+from anyio import CapacityLimiter
+from fastapi import APIRouter, Request, Response
+from slack_bolt import App, BoltRequest
+from slack_bolt.adapter.socket_mode.websocket_client import SocketModeHandler
+from slack_bolt.authorization import AuthorizeResult
+from slack_sdk import WebClient
+from slack_sdk.errors import SlackApiError, SlackClientError
+
+from gates.core.errors import GatesError, InvalidInput, RetryLater, Unavailable
+from integrations.slack.settings import SlackSettings
+
+log = logging.getLogger(__name__)
+
+TIMEOUT = 10  # seconds for one call; the SDK's own 30 would outlive any click
+PATH = "/slack/events"
+MAX_BODY = 1_000_000  # bytes; Slack's own payloads stay far below
+ACK_THREADS = 10
+PING = 10.0  # seconds between pings, and between looks at a connection that is gone
+LONGEST_WAIT = 30.0
+PASSING = {
+    "ratelimited",
+    "internal_error",
+    "fatal_error",
+    "service_unavailable",
+    "request_timeout",
+    "team_added_to_org",
+}
+
+
+def web_client(settings: SlackSettings) -> WebClient:
+    """Return the client for everything that we send.
+
+    Without retry handlers: the SDK's own would post a card twice when a reply is lost.
+    """
+    token = settings.bot_token.get_secret_value()
+    return WebClient(token, base_url=settings.base_url, timeout=TIMEOUT, retry_handlers=[])
+
+
+@contextmanager
+def asking(method: str) -> Iterator[None]:
+    """Turn what passes by itself into RetryLater or Unavailable; refusals go through as they are.
+
+    After Unavailable the call may have been carried out all the same.
+    """
+    try:
+        yield
+    except SlackApiError as error:
+        status = error.response.status_code
+        reason = str(error.response.get("error"))
+        if status == http.HTTPStatus.TOO_MANY_REQUESTS or reason == "ratelimited":
+            seconds = _seconds(error.response.headers.get("Retry-After"))
+            words = f"Slack asks for {seconds:g} s of patience with {method}"
+            raise RetryLater(words, seconds=seconds) from error
+        if status >= http.HTTPStatus.INTERNAL_SERVER_ERROR or reason in PASSING:
+            raise Unavailable(f"Slack does not answer {method} now ({status} {reason})") from error
+        raise
+    except (SlackClientError, OSError, http.client.HTTPException) as error:
+        words = f"Slack cannot be reached for {method} ({type(error).__name__})"
+        raise Unavailable(words) from error
+
+
+def _seconds(header: object) -> float:
+    """Read Retry-After; slack-sdk hands headers over as lists at times."""
+    value = header[0] if isinstance(header, list) and header else header
+    try:
+        return max(1.0, float(str(value)))
+    except ValueError:
+        return LONGEST_WAIT
+
+
+def check(settings: SlackSettings) -> str:
+    """Ask Slack who we are and return the bot's user id.
+
+    Raises InvalidInput for a token or workspace that is wrong, Unavailable or RetryLater where
+    Slack cannot be asked now.
+    """
+    try:
+        with asking("auth.test"):
+            answer = web_client(settings).auth_test()
+    except SlackApiError as error:
+        raise InvalidInput(
+            f"Slack refuses GATES_SLACK_BOT_TOKEN ({error.response.get('error')}): copy the bot "
+            "token again; see docs/set-up-slack.md"
+        ) from error
+    if answer["team_id"] not in settings.team_ids:
+        raise InvalidInput(
+            f"GATES_SLACK_TEAM_IDS {', '.join(sorted(settings.team_ids))} lacks {answer['team_id']}"
+            ", the workspace of GATES_SLACK_BOT_TOKEN: add it"
+        )
+    return str(answer["user_id"])
+
+
+def bolt_app(settings: SlackSettings) -> App:
+    """Return a bolt app that needs no network to take a click.
+
+    Handlers run before the answer goes out, so that what they could not store is not
+    acknowledged; and a click does not depend on `auth.test`.
+    """
+    token = settings.bot_token.get_secret_value()
+
+    def authorize(enterprise_id: str | None, team_id: str | None) -> AuthorizeResult:
+        return AuthorizeResult(enterprise_id=enterprise_id, team_id=team_id, bot_token=token)
+
+    return App(
+        name="gates",
+        client=WebClient(base_url=settings.base_url, timeout=TIMEOUT, retry_handlers=[]),
+        authorize=authorize,
+        # Socket Mode has no signatures; a secret that nobody knows refuses forged HTTP requests.
+        signing_secret=settings.signing_secret.get_secret_value() or secrets.token_hex(),
+        process_before_response=True,
+        ssl_check_enabled=False,  # bolt would answer those without a signature
+        ignoring_self_events_enabled=False,
+    )
+
+
+def http_router(app: App) -> APIRouter:
+    """Return the route for signed requests; bolt verifies signature and time (5 minutes)."""
+    router = APIRouter()
+    limiter = CapacityLimiter(ACK_THREADS)  # its own, so that slow pages do not delay an ack
+
+    @router.post(PATH, include_in_schema=False)
+    async def events(request: Request) -> Response:
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_BODY:
+                return Response("too large", status_code=413)
+        stamp = request.headers.get("x-slack-request-timestamp", "")
+        try:
+            text = body.decode()
+        except UnicodeDecodeError:
+            return Response("not UTF-8", status_code=400)
+        if not (stamp.isascii() and stamp.isdigit()):
+            return Response("invalid request", status_code=401)
+        asked = BoltRequest(body=text, headers=dict(request.headers))
+        answer = await anyio.to_thread.run_sync(app.dispatch, asked, limiter=limiter)
+        headers = answer.first_headers_without_set_cookie()
+        return Response(answer.body, status_code=answer.status, headers=headers)
+
+    return router
+
+
+class SocketMode:
+    """Keeps a Socket Mode connection up, from a Slack that is away at start onwards.
+
+    websocket-client's adapter: back soonest after a cut (measured 0.5 s; bolt's own 59 s).
+    """
+
+    def __init__(self, app: App, settings: SlackSettings) -> None:
+        self._app = app
+        self._settings = settings
+        self._stop = threading.Event()
+        self._handler: SocketModeHandler | None = None
+        self._thread = threading.Thread(target=self._connect, name="slack-socket", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        if self._handler is not None:
+            self._handler.close()  # type: ignore[no-untyped-call]
+
+    def _connect(self) -> None:
+        """Try until the first connection stands; the handler itself comes back after that."""
+        wait = 0.5
+        self._handler = SocketModeHandler(
+            self._app,
+            self._settings.app_token.get_secret_value(),
+            web_client=WebClient(
+                base_url=self._settings.base_url, timeout=TIMEOUT, retry_handlers=[]
+            ),
+            ping_interval=PING,
+            concurrency=ACK_THREADS,
+        )
+        while not self._stop.is_set():
+            try:
+                with asking("apps.connections.open"):
+                    self._handler.connect()  # type: ignore[no-untyped-call]
+            except SlackApiError as error:
+                log.error(  # noqa: TRY400 - the reason is the whole story
+                    "Slack refuses GATES_SLACK_APP_TOKEN (%s): see docs/set-up-slack.md",
+                    error.response.get("error"),
+                )
+            except GatesError as error:
+                log.warning("%s; trying again in %g s", error, wait)
+            else:
+                return
+            self._stop.wait(wait)
+            wait = min(wait * 2, LONGEST_WAIT)

@@ -1,0 +1,362 @@
+"""What a card shows, and that it is valid Block Kit whatever the request holds."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gates.core.model import (
+    Action,
+    ApprovalRequest,
+    Decision,
+    DecisionKind,
+    Execution,
+    ExecutionState,
+    Judgement,
+    Money,
+    Outcome,
+    OutcomeKind,
+    Purpose,
+    Reason,
+    Requester,
+    RequestView,
+    Requirement,
+    RunRef,
+    Tier,
+    Verdict,
+)
+from integrations.slack.blocks import APPROVE, REASON, REJECT, card, reason_view
+from integrations.slack.text import clean, cut, escape, label, link, units, when
+from tests.support.slack_server import check_message_blocks, check_view
+
+NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
+HOSTILE = "<!channel> <https://evil.example|inbox> *Approved* :white_check_mark: & <@U1>\u202e"
+
+
+def make_view(**changes: Any) -> RequestView:
+    """Build a waiting request for one supplier payment; keywords replace parts of it."""
+    request = {
+        "id": "ab" * 16,
+        "gate_key": "pay",
+        "round": 1,
+        "purpose": Purpose.ACTION,
+        "run": RunRef(run_id="r1", root_run_id="r1", url="http://prefect.test/runs/r1"),
+        "requester": Requester(agent="invoice-agent", on_behalf_of="dana"),
+        "action": Action(
+            name="erp.payment.submit",
+            title="Pay Acme",
+            subject=("bill 17",),
+            arguments={"supplier": "Acme", "amount": "505.75", "lines": [{"sku": "x", "n": 2}]},
+        ),
+        "in_process": False,
+        "amount": Money(minor=50575),
+        "claims": {"confidence": "0.4", "why": "looks fine"},
+        "facts": {"supplier_age_days": 3},
+        "judgement": Judgement(
+            verdict=Verdict.REQUIRE_APPROVAL,
+            tier=Tier.HIGH,
+            reasons=(Reason(rule="large", text="More than 500 EUR"),),
+            policy_digest="d",
+        ),
+        "requirement": Requirement(
+            people={"amara": "Amara Obi", "bruno": "Bruno Paz"},
+            quorum=2,
+            deadline_at=NOW + timedelta(hours=4),
+        ),
+        "opened_at": NOW,
+    }
+    outer = {k: changes.pop(k) for k in list(changes) if k in RequestView.model_fields}
+    whole = ApprovalRequest.model_validate(request | changes)
+    return RequestView(request=whole, url="http://gates.test/requests/1", **outer)
+
+
+def words(blocks: Any) -> str:
+    """Return all the text of blocks, one object a line."""
+    return "\n".join(
+        re.findall(r'"text": "((?:[^"\\]|\\.)*)"', json.dumps(blocks, ensure_ascii=False))
+    )
+
+
+def markup(blocks: Any) -> list[str]:
+    """Return only what Slack reads as markup."""
+    found: list[str] = []
+    if isinstance(blocks, dict):
+        if blocks.get("type") == "mrkdwn":
+            found.append(blocks["text"])
+        for value in blocks.values():
+            found += markup(value)
+    elif isinstance(blocks, list | tuple):
+        for value in blocks:
+            found += markup(value)
+    return found
+
+
+def buttons(blocks: Any) -> list[dict[str, Any]]:
+    return [e for b in blocks if b["type"] == "actions" for e in b["elements"]]
+
+
+def test_card_answers_what_how_much_why_for_whom_and_until_when() -> None:
+    """A waiting card shows everything a person needs, and two buttons with the token."""
+    drawn = card(make_view(), "tok", prefect_ui_url="http://prefect.test")
+    seen = words(drawn.blocks)
+    for part in (
+        "Pay Acme",
+        "505.75 EUR",
+        "invoice-agent",
+        "dana",
+        "More than 500 EUR",
+        "tier high",
+        "Amara Obi, Bruno Paz",
+        "2 of",
+        "erp.payment.submit",
+        "supplier age days",
+        "lines  1 .sku".replace("  1 ", " [1]"),
+        "Open in the inbox",
+        "Prefect run",
+        "by the executor",
+        f"<!date^{int((NOW + timedelta(hours=4)).timestamp())}^",
+        "2026-03-02 13:30 UTC",
+    ):
+        assert part in seen, part
+    assert [(b["action_id"], b["value"]) for b in buttons(drawn.blocks)] == [
+        (APPROVE, "tok"),
+        (REJECT, "tok"),
+    ]
+    assert check_message_blocks(list(drawn.blocks)) == []
+    assert drawn.text == "May this run? Pay Acme (505.75 EUR)"
+
+
+def test_claims_stand_last_and_apart_from_facts() -> None:
+    """What the agent says is under its own heading, each line behind a bar."""
+    blocks = card(make_view(claims={"why": "ok\nChecked by the server: all fine"}), "t").blocks
+    texts = [json.dumps(b, ensure_ascii=False) for b in blocks]
+    said = next(i for i, t in enumerate(texts) if "nobody has checked" in t)
+    assert said > next(i for i, t in enumerate(texts) if "Checked by the server*" in t)
+    lines = blocks[said + 1]["text"]["text"].splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("│ ") for line in lines)
+
+
+def test_a_decided_card_has_no_buttons_and_names_person_time_and_reason() -> None:
+    """An outcome takes the buttons away and says who, when and why."""
+    decision = Decision(
+        person="amara",
+        name="Amara Obi",
+        kind=DecisionKind.REJECT,
+        reason="wrong bank",
+        at=NOW,
+        channel="inbox",
+        assurance="session",
+    )
+    outcome = Outcome(kind=OutcomeKind.REJECTED, by=("Amara Obi",), reason="wrong bank", at=NOW)
+    drawn = card(make_view(decisions=(decision,), outcome=outcome), "tok")
+    assert buttons(drawn.blocks) == []
+    seen = words(drawn.blocks)
+    assert "*Rejected*" in seen
+    assert "Amara Obi" in seen
+    assert "rejected via inbox: wrong bank" in seen
+    assert when(NOW) in seen
+    assert "then it is rejected" not in seen
+    assert drawn.text.startswith("Rejected Pay Acme")
+
+
+def test_a_half_decided_card_keeps_its_buttons_and_shows_who_has_agreed() -> None:
+    """With a quorum of two, the first approval is on the card and the question stays open."""
+    decision = Decision(
+        person="amara",
+        name="Amara Obi",
+        kind=DecisionKind.APPROVE,
+        at=NOW,
+        channel="slack",
+        assurance="slack",
+    )
+    drawn = card(make_view(decisions=(decision,)), "tok")
+    assert "approved via slack" in words(drawn.blocks)
+    assert len(buttons(drawn.blocks)) == 2
+
+
+def test_a_difference_after_execution_is_on_the_card() -> None:
+    """What was booked otherwise than approved is said on the card."""
+    execution = Execution(
+        request_id="ab" * 16,
+        state=ExecutionState.SUCCEEDED,
+        differences=("total: 505.75 -> 605.75",),
+    )
+    outcome = Outcome(kind=OutcomeKind.APPROVED, by=("Amara Obi",), at=NOW)
+    seen = words(card(make_view(outcome=outcome, execution=execution), "").blocks)
+    assert "total: 505.75 -> 605.75" in seen
+
+
+@pytest.mark.parametrize("purpose", list(Purpose))
+def test_each_purpose_asks_its_own_question(purpose: Purpose) -> None:
+    """A loop and a doubt ask something else than a plain action, with other buttons."""
+    drawn = card(make_view(purpose=purpose, evidence={"allow_more": 3}), "tok")
+    texts = [b["text"]["text"] for b in buttons(drawn.blocks)]
+    expected = {
+        Purpose.ACTION: "Approve",
+        Purpose.LOOP: "Allow 3 more attempts",
+        Purpose.IN_DOUBT: "It did not happen: run it again",
+    }
+    assert texts[0] == expected[purpose]
+    assert check_message_blocks(list(drawn.blocks)) == []
+
+
+def test_hostile_text_everywhere_stays_text() -> None:
+    """No mention, masked link, emoji or hidden character of somebody else's reaches markup."""
+    view = make_view(
+        action=Action(
+            name=HOSTILE, title=HOSTILE, subject=(HOSTILE,), arguments={HOSTILE: HOSTILE}
+        ),
+        claims={HOSTILE: HOSTILE},
+        facts={HOSTILE: HOSTILE},
+        requester=Requester(agent=HOSTILE, on_behalf_of=HOSTILE),
+        run=RunRef(run_id="r", root_run_id="r", url="https://evil.example/runs/1"),
+        requirement=Requirement(people={"a": HOSTILE}, quorum=1, deadline_at=NOW),
+        judgement=Judgement(
+            verdict=Verdict.REQUIRE_APPROVAL,
+            tier=Tier.HIGH,
+            reasons=(Reason(rule=HOSTILE, text=HOSTILE),),
+            policy_digest="d",
+        ),
+    )
+    drawn = card(view, "tok", prefect_ui_url="https://prefect.test")
+    angles = [
+        m for text in [drawn.text, *markup(drawn.blocks)] for m in re.findall("<[^>]*>", text)
+    ]
+    assert all(m.startswith(("<!date^", "<http://gates.test/")) for m in angles)
+    assert "\u202e" not in json.dumps(drawn.blocks, ensure_ascii=False)
+    assert "[U+202E]" in words(drawn.blocks)
+    plain = [o for o in json.dumps(drawn.blocks).split("{") if '"plain_text"' in o]
+    assert all('"emoji": false' in o for o in plain)
+    assert not any(":white_check_mark:" in text for text in markup(drawn.blocks))
+
+
+def test_a_run_link_is_shown_only_below_our_own_prefect() -> None:
+    """The flow tells its run's address; elsewhere than our Prefect it is not followed."""
+    view = make_view(run=RunRef(run_id="r", root_run_id="r", url="http://prefect.test.evil/x"))
+    drawn = card(view, "t", prefect_ui_url="http://prefect.test")
+    assert "evil" not in json.dumps(drawn.blocks)
+
+
+def test_long_content_is_cut_and_counted() -> None:
+    """What does not fit is announced: cut values say so, left-out rows are counted."""
+    drawn = card(make_view(facts={f"f{i}": "x" * 5000 for i in range(40)}), "t")
+    seen = words(drawn.blocks)
+    assert "[5,000 characters, cut]" in seen
+    assert "and 30 more values: see the inbox" in seen
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=4000),
+    lambda inner: st.lists(inner, max_size=20) | st.dictionaries(st.text(max_size=80), inner),
+    max_leaves=25,
+)
+OBJECTS = st.dictionaries(st.text(max_size=300), JSON, max_size=20)
+NAMES = st.text(min_size=1, max_size=200)
+
+
+@st.composite
+def views(draw: st.DrawFn) -> RequestView:
+    people = draw(st.dictionaries(NAMES, st.text(max_size=500), min_size=1, max_size=30))
+    outcomes = st.builds(
+        Outcome,
+        kind=st.sampled_from(OutcomeKind),
+        by=st.lists(st.text(max_size=300), max_size=5).map(tuple),
+        reason=st.text(max_size=5000),
+        at=st.just(NOW),
+    )
+    decision = st.builds(
+        Decision,
+        person=NAMES,
+        name=st.text(max_size=300),
+        kind=st.sampled_from(DecisionKind),
+        reason=st.text(max_size=4000),
+        at=st.just(NOW),
+        channel=st.text(max_size=30),
+        assurance=st.just("slack"),
+        card_revision=st.none(),
+        verified_by=st.just({}),
+    )
+    reasons = st.builds(Reason, rule=st.text(max_size=300), text=st.text(max_size=4000))
+    return make_view(
+        purpose=draw(st.sampled_from(Purpose)),
+        action=Action(
+            name=draw(NAMES),
+            title=draw(st.text(max_size=400)),
+            subject=draw(st.lists(st.text(max_size=400), max_size=4).map(tuple)),
+            arguments=draw(OBJECTS),
+        ),
+        claims=draw(OBJECTS),
+        facts=draw(OBJECTS),
+        evidence=draw(OBJECTS),
+        requester=Requester(agent=draw(NAMES), on_behalf_of=draw(st.none() | NAMES)),
+        judgement=Judgement(
+            verdict=Verdict.REQUIRE_APPROVAL,
+            tier=draw(st.sampled_from(Tier)),
+            reasons=draw(st.lists(reasons, max_size=12).map(tuple)),
+            policy_digest="d",
+        ),
+        requirement=Requirement(people=people, quorum=1, deadline_at=NOW),
+        decisions=draw(st.lists(decision, max_size=12).map(tuple)),
+        outcome=draw(st.none() | outcomes),
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(views(), st.text(min_size=1, max_size=200))
+def test_every_card_is_valid_block_kit(view: RequestView, token: str) -> None:
+    """Whatever a request holds, Slack would take its card, its text and its modal."""
+    drawn = card(view, "tok", prefect_ui_url="http://prefect.test")
+    assert check_message_blocks(list(drawn.blocks)) == []
+    assert 0 < units(drawn.text) <= 4000
+    total = sum(len(json.dumps(b, ensure_ascii=False)) for b in drawn.blocks)
+    assert total < 60_000
+    assert check_view(reason_view("tok", "C1", token)) == []
+
+
+@given(st.text(max_size=400), st.integers(min_value=1, max_value=120))
+def test_cut_keeps_the_limit_and_says_that_it_cut(text: str, limit: int) -> None:
+    """A cut text is within the limit and carries the sign of the cut."""
+    short = cut(text, limit)
+    assert units(short) <= max(limit, 1)
+    assert short == text or "…" in short
+
+
+@given(st.text())
+def test_escaped_text_cannot_open_markup(text: str) -> None:
+    """No angle bracket survives, and nothing is lost."""
+    safe = escape(text)
+    assert "<" not in safe
+    assert ">" not in safe
+    assert safe.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&") == text
+
+
+@given(st.text(max_size=300))
+def test_labels_hold_nothing_that_formats(key: str) -> None:
+    """A key cannot end its own bold type, ping or link."""
+    assert not set(label(key)) & set("*_~`<>&:@|\n")
+    assert label(key)
+
+
+def test_links_only_to_addresses_that_cannot_break_out() -> None:
+    """An address with a bar, a bracket or another scheme is not linked."""
+    assert link("http://gates.test/a?b=1&c=2", "x") == "<http://gates.test/a?b=1&amp;c=2|x>"
+    for url in ("javascript:alert(1)", "http://a|b", "http://a>b", "http://\u202ea", "", "http://"):
+        assert link(url, "x") == ""
+
+
+def test_reason_is_required_and_bounded() -> None:
+    """The modal asks for one to 1,500 characters."""
+    element = reason_view("t", "C", "x")["blocks"][1]["element"]
+    assert (element["min_length"], element["max_length"]) == (1, REASON)
+
+
+def test_hidden_characters_are_spelled_out() -> None:
+    """A direction override does not turn an account number around unseen."""
+    assert clean("DE1\u202e2") == "DE1[U+202E]2"
