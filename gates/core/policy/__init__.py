@@ -4,7 +4,7 @@
 """
 
 from gates.core.policy.conditions import Question
-from gates.core.policy.judging import LoopPolicy, Policy, Rule
+from gates.core.policy.judging import Defaults, LoopPolicy, Policy, Rule
 from gates.core.policy.reading import load_policy
 
-__all__ = ["LoopPolicy", "Policy", "Question", "Rule", "load_policy"]
+__all__ = ["Defaults", "LoopPolicy", "Policy", "Question", "Rule", "load_policy"]

@@ -52,7 +52,7 @@ class Question(Value):
     requester: Requester
 
 
-class Malformed(Exception):  # noqa: N818 - never leaves the package; it becomes InvalidPolicy
+class Malformed(Exception):
     """A text of the policy that is not well formed: where in it (in characters), and why."""
 
     def __init__(self, offset: int, words: str) -> None:

@@ -45,6 +45,13 @@ class LoopPolicy(Value):
     ask: Ask
 
 
+class Defaults(Value):
+    """What counts where no rule matches, and whatever a rule's own `ask` leaves out."""
+
+    tier: Tier
+    ask: Ask
+
+
 @dataclass(frozen=True)
 class Rule:
     """One rule, ready to be evaluated. `ask` is there exactly where the verdict asks people."""
@@ -82,8 +89,7 @@ class Policy:
     """Made by `load_policy`. `digest` names its content: layout and comments do not count."""
 
     rules: tuple[Rule, ...]
-    default_tier: Tier
-    default_ask: Ask
+    defaults: Defaults
     loops: LoopPolicy
     in_doubt: Ask
     digest: str
@@ -126,15 +132,14 @@ class Policy:
         reason = Reason(
             rule=rule.name, text=f"Rule {rule.name!r} could not be evaluated: {answer}."
         )
-        tier, ask = (rule.tier, rule.ask) if rule.ask else (self.default_tier, self.default_ask)
-        return Matched(reason, Verdict.REQUIRE_APPROVAL, tier, ask, displaces=False)
+        whom = rule if rule.ask else self.defaults
+        return Matched(reason, Verdict.REQUIRE_APPROVAL, whom.tier, whom.ask, displaces=False)
 
     def _default(self, question: Question, *, alone: bool) -> Matched:
         words = "No rule matches" if alone else "No rule that rests on facts matches"
         reason = Reason(rule=DEFAULT_RULE, text=f"{words} {question.action.name}.")
-        return Matched(
-            reason, Verdict.REQUIRE_APPROVAL, self.default_tier, self.default_ask, displaces=True
-        )
+        tier, ask = self.defaults.tier, self.defaults.ask
+        return Matched(reason, Verdict.REQUIRE_APPROVAL, tier, ask, displaces=True)
 
 
 def _strictest(voices: Sequence[Matched], digest: str) -> Judgement:

@@ -36,7 +36,7 @@ from gates.core.policy.conditions import (
     compile_condition,
     refuse_claims,
 )
-from gates.core.policy.judging import DEFAULT_RULE, LoopPolicy, Policy, Rule
+from gates.core.policy.judging import DEFAULT_RULE, Defaults, LoopPolicy, Policy, Rule
 from gates.core.policy.patterns import PATTERN, may_meet
 from gates.core.policy.words import Piece, parse_words
 from gates.core.yaml_file import Fields, YamlFile, cure, position_within
@@ -88,30 +88,30 @@ class _Reader:
         )
         top.require("version", "defaults", "rules")
         self._version(top)
-        tier, ask = self._defaults(top)
-        loops = self._loops(top, ask)
-        in_doubt = self._in_doubt(top, ask)
-        rules = [self._rule(node, tier, ask) for node in top.items("rules")]
+        defaults = self._defaults(top)
+        loops = self._loops(top, defaults.ask)
+        in_doubt = self._in_doubt(top, defaults.ask)
+        rules = [self._rule(node, defaults) for node in top.items("rules")]
         self._prove()
         self.file.check()
         ready = tuple(rule for rule in rules if rule is not None)
-        return Policy(ready, tier, ask, loops, in_doubt, digest(plain_content(root)))
+        return Policy(ready, defaults, loops, in_doubt, digest(plain_content(root)))
 
     def _version(self, top: Fields) -> None:
         if top.integer("version", least=1) not in (None, 1):
             self.file.note(top.values["version"], "this version is unknown here: write 1")
 
-    def _defaults(self, top: Fields) -> tuple[Tier, Ask]:
-        nothing = Tier.AMBIGUOUS, Ask(who=())
+    def _defaults(self, top: Fields) -> Defaults:
+        nothing = Defaults(tier=Tier.AMBIGUOUS, ask=Ask(who=()))
         if "defaults" not in top:
             return nothing
-        defaults = Fields(self.file, top.values["defaults"], "defaults", ("tier", "ask"))
-        defaults.require("tier", "ask")
-        tier = self._word(defaults, "tier", Tier) or nothing[0]
-        ask = self._ask(defaults, None) or nothing[1]
-        if "ask" in defaults:
-            self.demands.append(_Demand("defaults", "*", tier, ask, defaults.values["ask"]))
-        return tier, ask
+        fields = Fields(self.file, top.values["defaults"], "defaults", ("tier", "ask"))
+        fields.require("tier", "ask")
+        tier = self._word(fields, "tier", Tier) or nothing.tier
+        ask = self._ask(fields, None) or nothing.ask
+        if "ask" in fields:
+            self.demands.append(_Demand("defaults", "*", tier, ask, fields.values["ask"]))
+        return Defaults(tier=tier, ask=ask)
 
     def _loops(self, top: Fields, default: Ask) -> LoopPolicy:
         if "loops" not in top:
@@ -132,7 +132,7 @@ class _Reader:
         in_doubt = Fields(self.file, top.values["in_doubt"], "in_doubt", ("ask",))
         return self._ask(in_doubt, default) or default
 
-    def _rule(self, node: yaml.Node, default_tier: Tier, default_ask: Ask) -> Rule | None:
+    def _rule(self, node: yaml.Node, defaults: Defaults) -> Rule | None:
         fields = Fields(self.file, node, "a rule", RULE_KEYS)
         fields.require("name", "on", "verdict", "because")
         name = self._name(fields)
@@ -140,9 +140,9 @@ class _Reader:
         verdict = self._verdict(fields)
         condition = self._condition(fields, verdict)
         because = self._because(fields)
-        fallback = Tier.ROUTINE if verdict is Verdict.ALLOW else default_tier
+        fallback = Tier.ROUTINE if verdict is Verdict.ALLOW else defaults.tier
         tier = self._word(fields, "tier", Tier) or fallback
-        ask = self._rule_ask(fields, verdict, default_ask)
+        ask = self._rule_ask(fields, verdict, defaults.ask)
         if name is None or verdict is None or condition is None or because is None:
             return None
         if ask is not None:

@@ -1,0 +1,209 @@
+"""Finds an agent that runs in circles: the same call failing the same way, again and again.
+
+Pure: calls in, a finding out. Rules, each with what it protects from:
+1. The same call is the same action with the same arguments; the same way is the same class of
+   error and the same message without what changes by itself (ids, times, durations).
+2. Failures are counted over runs, retries and resumes: whoever calls (a fresh run that starts
+   from zero).
+3. A success in between resets nothing (a call that works now and then is still a circle), and
+   neither does another failure (an agent that alternates).
+4. Only a person's allowance starts the count anew, for that failure alone, and it is used up.
+5. An attempt reported twice counts once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from itertools import pairwise
+
+from pydantic import Field, JsonValue
+
+from gates.core.model import Json, Value
+from gates.core.policy import LoopPolicy
+
+LONGEST_MESSAGE = 4_000
+MOST_SHOWN = 10
+
+# From the most to the least specific. A plain number is taken for an id, since with equal
+# arguments nothing else should differ; codes of errors and decimals (money) keep their meaning.
+_VOLATILE = (
+    re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b"),
+    re.compile(
+        r"\b\d{4}-\d\d-\d\d(?:[t ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?)?(?:z|[+-]\d\d:?\d\d)?"
+    ),
+    re.compile(r"\b\d{1,2}:\d\d(?::\d\d(?:[.,]\d{1,9})?)?\b"),
+    re.compile(r"\b\d+(?:\.\d+)? ?(?:ms|milliseconds?|s|secs?|seconds?|mins?|minutes?|hours?)\b"),
+    re.compile(r"\b0x[0-9a-f]+\b"),
+    re.compile(r"\b(?=[0-9a-f]{0,63}\d)[0-9a-f]{12,64}\b"),
+    re.compile(
+        r"(?<!code )(?<!code: )(?<!error )(?<!errno )(?<!http )(?<!status )(?<!status: )"
+        r"(?<![\w.,])\d+(?![\w]|[.,]\d)"
+    ),
+    re.compile(r"#\w{1,64}"),
+)
+
+
+class Call(Value):
+    """One finished call. `outcome_digest` names what came back, whether it failed or not."""
+
+    request_id: str
+    attempt_id: str
+    action: str
+    arguments_digest: str
+    outcome_digest: str = ""
+    error_class: str = ""
+    error: str = ""
+    failed: bool
+    at: datetime
+    arguments: Json = Field(default_factory=dict)
+
+
+class Allowance(Value):
+    """A person's word that this call may fail `more` times before it asks again; in this way,
+    or, without a signature, in whatever way.
+    """
+
+    action: str
+    arguments_digest: str
+    signature: str | None = None
+    more: int = Field(ge=1)
+    at: datetime
+
+
+class Tried(Value):
+    """One of the attempts that a card shows side by side; `number` counts from 1."""
+
+    number: int
+    request_id: str
+    at: datetime
+    arguments: Json
+    error: str
+
+
+class Finding(Value):
+    """`count`: failures since the last allowance. `attempts`: the last ten of `total`."""
+
+    action: str
+    arguments_digest: str
+    signature: str
+    count: int
+    total: int
+    error_class: str
+    error: str
+    attempts: tuple[Tried, ...]
+    differences: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.action} failed {self.total} times in the same way: {self.error}"
+
+    def allowance(self, more: int, at: datetime) -> Allowance:
+        """What a person grants who lets it go on."""
+        return Allowance(
+            action=self.action,
+            arguments_digest=self.arguments_digest,
+            signature=self.signature,
+            more=more,
+            at=at,
+        )
+
+
+def look(
+    calls: Sequence[Call], allowances: Sequence[Allowance], policy: LoopPolicy
+) -> Finding | None:
+    """Whether the last of `calls` closes a circle. Calls stand in the order they ended."""
+    if not calls or not calls[-1].failed:
+        return None
+    last, signature = calls[-1], _signature(calls[-1])
+    same = _same_failures(calls, last, signature)
+    allowance = _latest(allowances, last, signature)
+    since = [call for call in same if allowance is None or call.at > allowance.at]
+    if len(since) < (policy.same_failure if allowance is None else allowance.more):
+        return None
+    tried = _tried(same)
+    return Finding(
+        action=last.action,
+        arguments_digest=last.arguments_digest,
+        signature=signature,
+        count=len(since),
+        total=len(same),
+        error_class=last.error_class,
+        error=last.error,
+        attempts=tried,
+        differences=differences(tried),
+    )
+
+
+def failure_signature(error_class: str, error: str) -> str:
+    """SHA-256 over the class and the message without ids, times and durations, in hex."""
+    text = " ".join(error[:LONGEST_MESSAGE].casefold().split())
+    for pattern in _VOLATILE:
+        text = pattern.sub("~", text)
+    return hashlib.sha256(f"{error_class}\n{text}".encode(errors="backslashreplace")).hexdigest()
+
+
+def differences(attempts: Sequence[Tried]) -> tuple[str, ...]:
+    """What changed from one attempt to the next, in words; nothing where they are alike."""
+    found: list[str] = []
+    for before, after in pairwise(attempts):
+        old, new = _visible(before), _visible(after)
+        found.extend(
+            f"attempt {after.number}: {key} {old.get(key, 'nothing')} -> {new.get(key, 'nothing')}"
+            for key in sorted(old.keys() | new.keys())
+            if old.get(key) != new.get(key)
+        )
+    return tuple(found)
+
+
+def _signature(call: Call) -> str:
+    return failure_signature(call.error_class, call.error)
+
+
+def _same_failures(calls: Sequence[Call], last: Call, signature: str) -> list[Call]:
+    key = (last.action, last.arguments_digest)
+    found: dict[str, Call] = {}
+    for call in calls:
+        if call.failed and (call.action, call.arguments_digest) == key:
+            found.setdefault(call.attempt_id, call)
+    return [call for call in found.values() if _signature(call) == signature]
+
+
+def _latest(allowances: Sequence[Allowance], last: Call, signature: str) -> Allowance | None:
+    key = (last.action, last.arguments_digest)
+    fitting = [
+        one
+        for one in allowances
+        if (one.action, one.arguments_digest) == key and one.signature in (None, signature)
+    ]
+    return max(fitting, key=lambda one: one.at, default=None)
+
+
+def _tried(calls: Sequence[Call]) -> tuple[Tried, ...]:
+    tried = [
+        Tried(
+            number=number,
+            request_id=call.request_id,
+            at=call.at,
+            arguments=call.arguments,
+            error=call.error,
+        )
+        for number, call in enumerate(calls, start=1)
+    ]
+    return tuple(tried[-MOST_SHOWN:])
+
+
+def _visible(attempt: Tried) -> dict[str, str]:
+    return {"error": attempt.error, **dict(_leaves(attempt.arguments, "arguments"))}
+
+
+def _leaves(value: JsonValue, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            yield from _leaves(item, f"{path}.{key}")
+    elif isinstance(value, list) and value:
+        for index, item in enumerate(value):
+            yield from _leaves(item, f"{path}[{index}]")
+    else:
+        yield path, str(value)
