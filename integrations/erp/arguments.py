@@ -76,9 +76,12 @@ class CreateBill(OfSupplier):
 
 
 class PostBill(OfSupplier):
+    """`payee_iban`: where the document wants the money to go."""
+
     bill_id: int
     currency: Currency
     total: Annotated[Money, Field(gt=0)]
+    payee_iban: Iban | None = None
 
 
 class Payment(OfSupplier):

@@ -32,6 +32,7 @@ ADMIN_GROUPS = (
     "Payment",
     "Payment Approval",
 )
+FIRST_YEAR = 2026  # of the sample invoices
 VAT_RATES = (Decimal("0.19"), Decimal("0.07"))
 
 
@@ -74,14 +75,14 @@ SUPPLIERS = (
 def bootstrap(admin: TrytonRpc, passwords: dict[str, str], today: date) -> None:
     """Set up the whole company in an empty database.
 
-    `passwords`: for `reader` and `executor`. Fiscal years: the one of `today`, the one before
-    and the one after.
+    `passwords`: for `reader` and `executor`. Fiscal years: from that of the sample invoices, or
+    the one before `today`, to the one after `today`.
     """
     euro = _create(admin, "currency.currency", name="Euro", code="EUR", symbol="€", digits=2,
                    rounding=Decimal("0.01"), numeric_code="978")  # fmt: skip
     company = _company(admin, euro)
     accounts = _chart(admin, company)
-    for year in (today.year - 1, today.year, today.year + 1):
+    for year in range(min(FIRST_YEAR, today.year - 1), today.year + 2):
         _fiscal_year(admin, company, year)
     _taxes(admin, company, accounts["2.2.3"])
     _payment_journal(admin, company, euro, accounts["1.1.1"])

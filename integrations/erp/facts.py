@@ -25,7 +25,7 @@ def create_facts(erp: Erp, arguments: CreateBill) -> Json:
     return {
         "amount_minor": minor(arguments.total),
         "currency": arguments.currency,
-        **_supplier_facts(erp, supplier, arguments.payee_iban),
+        **_supplier_facts(erp, supplier, arguments.supplier_name, arguments.payee_iban),
         **_duplicate_facts(_same_number(erp, supplier, arguments)),
     }
 
@@ -45,7 +45,7 @@ def post_facts(erp: Erp, arguments: PostBill) -> Json:
         "amount_minor": minor(bill.total) if bill else minor(arguments.total),
         "currency": bill.currency if bill else arguments.currency,
         **_bill_facts(erp, bill, arguments, arguments.total),
-        **_supplier_facts(erp, supplier, None),
+        **_supplier_facts(erp, supplier, arguments.supplier, arguments.payee_iban),
         **_duplicate_facts(_same_number(erp, supplier, arguments, but=arguments.bill_id)),
     }
 
@@ -70,7 +70,7 @@ def payment_facts(erp: Erp, arguments: Payment) -> Json:
         "currency": arguments.currency,
         "to_pay_minor": minor(bill.to_pay) if bill else 0,
         **_bill_facts(erp, bill, arguments, arguments.amount),
-        **_supplier_facts(erp, supplier, arguments.payee_iban),
+        **_supplier_facts(erp, supplier, arguments.supplier, arguments.payee_iban),
         "payments": [_payment_brief(payment) for payment in payments],
         "stray_drafts": sum(payment.state in OPEN_PAYMENT for payment in payments),
     }
@@ -97,9 +97,16 @@ def _same_number(
     return [bill for bill in found if bill.id != but and bill.state != "cancelled"]
 
 
-def _supplier_facts(erp: Erp, supplier: Supplier | None, payee_iban: str | None) -> Json:
+def _supplier_facts(
+    erp: Erp, supplier: Supplier | None, named: str, payee_iban: str | None
+) -> Json:
+    """`named`: what the arguments call the supplier, for one that the ERP does not know."""
     if supplier is None:
-        return {"supplier_known": False, "bank_account_changed": payee_iban is not None}
+        return {
+            "supplier_known": False,
+            "supplier_name": named,
+            "bank_account_changed": payee_iban is not None,
+        }
     now = datetime.now(UTC)
     account_since = supplier.bank_account_since
     unpaid = [b for b in erp.bills(supplier_id=supplier.id) if b.state not in {"paid", "cancelled"}]
@@ -121,9 +128,12 @@ def _supplier_facts(erp: Erp, supplier: Supplier | None, payee_iban: str | None)
 
 
 def _duplicate_facts(duplicates: list[Bill]) -> Json:
+    """Bills of the same supplier with the same number, in words for a card."""
     return {
-        "duplicate_number": bool(duplicates),
-        "duplicates": [_bill_brief(bill) for bill in duplicates],
+        "duplicate_number": [
+            f"{bill.booked_as or 'draft'} ({bill.state}, {bill.total} {bill.currency})"
+            for bill in duplicates
+        ]
     }
 
 
