@@ -306,6 +306,7 @@ class GateReply(Value):
     standing: Standing
     view: RequestView
     version: int
+    suspension: int = 0  # how often the run has suspended for this request
     grant: Grant | None = None
     result: Json | None = None
     failure: Failure | None = None

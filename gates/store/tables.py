@@ -178,7 +178,7 @@ class AttemptRow(Row, table=True):
     opened_round: bool = False
 
 
-class CallRow(Row, table=True):
+class LoopCallRow(Row, table=True):
     """What the loop detector is fed with: one row an ended attempt."""
 
     __tablename__ = "loop_call"

@@ -1,0 +1,144 @@
+"""Keys for processes, links and sessions for people. Only digests of secrets are stored.
+
+Secrets are 256 random bits, so that a plain SHA-256 is enough: there is nothing to guess.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from gates.core.errors import InvalidInput, NotAuthenticated
+from gates.core.model import PersonId, Requester
+from gates.ports import Directory
+from gates.service import KeyHolder, utc_now
+from gates.store.database import Database
+from gates.store.repository import Unit
+from gates.store.tables import KeyRow, LoginLinkRow, SessionRow
+
+SCOPES = ("flow", "executor", "admin")
+
+
+@dataclass(frozen=True)
+class Session:
+    """A logged-in person. `csrf` goes into every form that changes something."""
+
+    person_id: PersonId
+    name: str
+    csrf: str
+    expires_at: datetime
+
+
+@dataclass
+class Access:
+    database: Database
+    directory: Directory
+    clock: Callable[[], datetime] = utc_now
+    link_lives: timedelta = timedelta(minutes=30)
+    session_lives: timedelta = timedelta(hours=12)
+
+    # -- processes --------------------------------------------------------------------------
+
+    def create_key(self, scope: str, agent: str, on_behalf_of: str | None = None) -> str:
+        """A new key, shown once. Raises InvalidInput or UnknownPerson."""
+        if scope not in SCOPES:
+            raise InvalidInput(f"scope = {scope!r}: one of {', '.join(SCOPES)}.")
+        if on_behalf_of is not None:
+            self.directory.person(on_behalf_of)
+        key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+        key = f"gk_{key_id}_{secret}"
+        with self.database.write() as session:
+            unit = Unit(session, self.clock())
+            session.add(
+                KeyRow(
+                    id=key_id,
+                    digest=_digest(key),
+                    scope=scope,
+                    agent=agent,
+                    on_behalf_of=on_behalf_of,
+                    created_at=unit.now,
+                )
+            )
+            unit.log("admin", "key.created", key_id, scope=scope, agent=agent)
+        return key
+
+    def key_holder(self, key: str) -> KeyHolder:
+        """Raises NotAuthenticated."""
+        with self.database.read() as session:
+            row = session.get(KeyRow, key.split("_")[1]) if key.count("_") > 1 else None
+        known = row is not None and secrets.compare_digest(row.digest, _digest(key))
+        if row is None or not known or row.revoked_at is not None:
+            raise NotAuthenticated(
+                "This API key is unknown or revoked: set GATES_API_KEY to one that "
+                "`gates key create` made."
+            )
+        requester = Requester(agent=row.agent, on_behalf_of=row.on_behalf_of)
+        return KeyHolder(key_id=row.id, scope=row.scope, requester=requester)
+
+    def revoke_key(self, key_id: str) -> None:
+        """Raises InvalidInput where there is no such key."""
+        with self.database.write() as session:
+            unit = Unit(session, self.clock())
+            row = session.get(KeyRow, key_id)
+            if row is None:
+                raise InvalidInput(f"There is no key {key_id!r}: see `gates key list`.")
+            row.revoked_at = unit.now
+            unit.log("admin", "key.revoked", key_id)
+
+    # -- people -----------------------------------------------------------------------------
+
+    def create_link(self, person_id: str) -> str:
+        """A one-time token for /login/TOKEN. Raises UnknownPerson."""
+        person = self.directory.person(person_id)
+        token = secrets.token_urlsafe(32)
+        with self.database.write() as session:
+            unit = Unit(session, self.clock())
+            expires = unit.now + self.link_lives
+            session.add(LoginLinkRow(digest=_digest(token), person=person.id, expires_at=expires))
+            unit.log("admin", "link.created", person.id)
+        return token
+
+    def redeem_link(self, token: str) -> str:
+        """A session token for a link's. Raises NotAuthenticated: unknown, used or expired."""
+        with self.database.write() as session:
+            unit = Unit(session, self.clock())
+            row = session.get(LoginLinkRow, _digest(token), with_for_update=True)
+            if row is None or row.used_at is not None or row.expires_at <= unit.now:
+                raise NotAuthenticated(
+                    "This login link was used or has expired: ask for a new one "
+                    "(`gates login-link YOU`)."
+                )
+            row.used_at = unit.now
+            new = secrets.token_urlsafe(32)
+            session.add(
+                SessionRow(
+                    digest=_digest(new),
+                    person=row.person,
+                    csrf=secrets.token_urlsafe(16),
+                    expires_at=unit.now + self.session_lives,
+                )
+            )
+            unit.log(row.person, "session.opened", row.person)
+        return new
+
+    def session(self, token: str) -> Session:
+        """Who is logged in. Raises NotAuthenticated, or UnknownPerson for who has left."""
+        with self.database.read() as session:
+            row = session.get(SessionRow, _digest(token))
+        if row is None or row.ended_at is not None or row.expires_at <= self.clock():
+            raise NotAuthenticated("You are not logged in, or no longer: open a new login link.")
+        person = self.directory.person(row.person)
+        return Session(person.id, person.name, row.csrf, row.expires_at)
+
+    def end_session(self, token: str) -> None:
+        with self.database.write() as session:
+            row = session.get(SessionRow, _digest(token))
+            if row is not None:
+                row.ended_at = self.clock()
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,204 @@
+"""The one use of a grant and its numbered tries. Pure: values in, values out.
+
+Rules, each with what it protects from:
+1. One open attempt at a time; a second caller gets nothing (two processes, one payment).
+2. A message repeated with the same attempt id gets the same answer (a lost reply).
+3. A report counts only under the fence that it was handed out with (a process that slept
+   through its lease).
+4. An attempt whose lease lapses is in doubt, never failed (the call may have landed).
+5. Only a failure proven without effect may be tried again; in doubt goes to reconciliation,
+   and where that cannot tell, to a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from gates.core.errors import InvalidGrant
+from gates.core.model import (
+    ApprovalRequest,
+    Attempt,
+    Execution,
+    ExecutionState,
+    Grant,
+    Json,
+    Outcome,
+    OutcomeKind,
+    Standing,
+    Verdict,
+)
+
+
+@dataclass(frozen=True)
+class Report:
+    """How an attempt ended, as its holder tells. `differences`: booked against approved."""
+
+    state: ExecutionState
+    result: Json | None = None
+    error: str = ""
+    error_class: str = ""
+    differences: tuple[str, ...] = ()
+
+
+def queue(request: ApprovalRequest) -> Execution:
+    return Execution(request_id=request.id, state=ExecutionState.QUEUED)
+
+
+def start(
+    execution: Execution,
+    attempt_id: str,
+    holder: str,
+    now: datetime,
+    lease: timedelta,
+    *,
+    reconciling: bool = False,
+) -> Execution:
+    """Hand the execution to a holder. Raises InvalidGrant where it is used, held or in doubt."""
+    last = execution.last
+    if last is not None and last.id == attempt_id:
+        return execution
+    if execution.state is ExecutionState.SUCCEEDED:
+        raise InvalidGrant("This grant was used: what it allowed has been done.")
+    if execution.state is ExecutionState.RUNNING:
+        raise InvalidGrant("Another process is at work on this grant: wait for its report.")
+    if execution.state is ExecutionState.IN_DOUBT and not reconciling:
+        raise InvalidGrant("How the last attempt ended is not known yet: wait until it is.")
+    attempt = Attempt(
+        id=attempt_id,
+        number=len(execution.attempts) + 1,
+        holder=holder,
+        fence=(last.fence if last else 0) + 1,
+        lease_until=now + lease,
+        started_at=now,
+        reconciling=reconciling,
+    )
+    return execution.model_copy(
+        update={"state": ExecutionState.RUNNING, "attempts": (*execution.attempts, attempt)}
+    )
+
+
+def renew(execution: Execution, attempt_id: str, fence: int, until: datetime) -> Execution:
+    """Extend the lease of a holder that is still at work. Raises InvalidGrant if it is not."""
+    attempt = _held(execution, attempt_id, fence)
+    return _replace(execution, attempt.model_copy(update={"lease_until": until}))
+
+
+def report(
+    execution: Execution, attempt_id: str, fence: int, told: Report, now: datetime
+) -> Execution:
+    """Close an attempt. A repeated report changes nothing; one under an old fence is refused."""
+    last = execution.last
+    if last is not None and last.id == attempt_id and last.ended_at and last.fence == fence:
+        if last.state is not told.state:
+            raise InvalidGrant(
+                f"Attempt {last.number} has ended as {last.state.value}; "
+                f"{told.state.value} comes too late."
+            )
+        return execution
+    return _ended(execution, _held(execution, attempt_id, fence), told, now)
+
+
+def lapse(execution: Execution, now: datetime) -> Execution:
+    """A lease that ran out without a report: in doubt. Unchanged where it has not."""
+    last = execution.last
+    if last is None or last.ended_at or now < last.lease_until:
+        return execution
+    words = f"no report from {last.holder} within its lease"
+    told = Report(ExecutionState.IN_DOUBT, error=words, error_class="LeaseLapsed")
+    return _ended(execution, last, told, now)
+
+
+def grant(request: ApprovalRequest, execution: Execution) -> Grant:
+    """The grant that the open attempt holds."""
+    attempt = execution.last
+    if attempt is None:
+        raise InvalidGrant("Nobody holds this grant: claim it first.")
+    return Grant(
+        request_id=request.id,
+        fingerprint=request.action.fingerprint,
+        policy_digest=request.judgement.policy_digest,
+        attempt_id=attempt.id,
+        fence=attempt.fence,
+        lease_until=attempt.lease_until,
+    )
+
+
+def standing(
+    request: ApprovalRequest,
+    outcome: Outcome | None,
+    execution: Execution | None,
+    attempt_id: str | None,
+) -> Standing:
+    """What the flow has to do next. `attempt_id`: the attempt that this caller may hold."""
+    if outcome is None:
+        return Standing.WAITING
+    if outcome.kind is not OutcomeKind.APPROVED:
+        if request.judgement.verdict is Verdict.FORBID:
+            return Standing.FORBIDDEN
+        return _ENDS[outcome.kind]
+    if execution is None:
+        return Standing.CLAIMABLE
+    return _at_work(execution, attempt_id)
+
+
+_ENDS = {
+    OutcomeKind.REJECTED: Standing.REJECTED,
+    OutcomeKind.EXPIRED: Standing.EXPIRED,
+    OutcomeKind.CANCELLED: Standing.CANCELLED,
+    OutcomeKind.VOIDED: Standing.WAITING,  # the next round is being opened
+}
+
+
+def _at_work(execution: Execution, attempt_id: str | None) -> Standing:
+    if execution.state is ExecutionState.SUCCEEDED:
+        return Standing.SUCCEEDED
+    if execution.state is ExecutionState.FAILED:
+        return Standing.CLAIMABLE
+    last = execution.last
+    if execution.state is ExecutionState.RUNNING and last is not None and last.id == attempt_id:
+        return Standing.CLAIMED
+    return Standing.EXECUTING
+
+
+def raised_failures(executions: Sequence[Execution]) -> list[Attempt]:
+    """The failures of a gate that its flow was told, oldest first; those that were put to
+    people instead are not among them. `executions` are in the order of rounds.
+    """
+    return [
+        attempt
+        for execution in executions
+        for attempt in execution.attempts
+        if attempt.state is ExecutionState.FAILED
+        and not attempt.opened_round
+        and not attempt.reconciling
+    ]
+
+
+def _held(execution: Execution, attempt_id: str, fence: int) -> Attempt:
+    last = execution.last
+    if last is None or last.id != attempt_id or last.fence != fence or last.ended_at:
+        raise InvalidGrant(
+            f"Attempt {attempt_id[:12]} no longer holds this grant: "
+            "its lease ran out or another took over. Propose again."
+        )
+    return last
+
+
+def _ended(execution: Execution, attempt: Attempt, told: Report, now: datetime) -> Execution:
+    closed = attempt.model_copy(
+        update={
+            "ended_at": now,
+            "state": told.state,
+            "error": told.error,
+            "error_class": told.error_class,
+        }
+    )
+    return _replace(execution, closed).model_copy(
+        update={"state": told.state, "result": told.result, "differences": told.differences}
+    )
+
+
+def _replace(execution: Execution, attempt: Attempt) -> Execution:
+    return execution.model_copy(update={"attempts": (*execution.attempts[:-1], attempt)})

@@ -1,0 +1,429 @@
+"""Commands: each reads the world, then does one transaction.
+
+A command that needs another system (facts, preconditions) asks it before its transaction and
+checks inside that the request is still where it was. What a transaction decides becomes rows,
+log entries and outbox wishes together, or nothing does. After the commit those who wait for
+the gate are woken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from gates.asking import Asking, differences
+from gates.core import lifecycle
+from gates.core.errors import (
+    GatesError,
+    InvalidInput,
+    NotEntitled,
+    NotFound,
+    RequestClosed,
+    StaleCard,
+)
+from gates.core.events import Event
+from gates.core.execution import grant, queue, raised_failures, start
+from gates.core.messages import Proposal
+from gates.core.model import (
+    Action,
+    ApprovalRequest,
+    Decision,
+    DecisionKind,
+    ExecutionState,
+    Failure,
+    GateReply,
+    Json,
+    OutcomeKind,
+    Requester,
+    RequestView,
+    Standing,
+    gate_id,
+)
+from gates.store.database import Database
+from gates.store.repository import Aggregate, Unit
+from gates.store.tables import RunRow
+
+SETTLED = (Standing.REJECTED, Standing.EXPIRED, Standing.CANCELLED, Standing.FORBIDDEN)
+CARDS = "cards"  # outbox: bring every card of a request up to date
+TELL = "tell"  # outbox: say on the run what it waits for
+RING = "ring"  # outbox: wake the run until it has collected the outcome
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class KeyHolder:
+    """Who calls, as their key says; a flow cannot name itself otherwise."""
+
+    key_id: str
+    scope: str
+    requester: Requester
+
+    def refuse_unless(self, scope: str) -> None:
+        if self.scope != scope:
+            raise NotEntitled(
+                f"This key is for {self.scope} processes; this call wants one for {scope}."
+            )
+
+
+@dataclass
+class Gates:
+    """The authority. `woken` is called with a gate's id after each commit that changed it."""
+
+    database: Database
+    asking: Asking
+    base_url: str
+    woken: Callable[[str], None] = lambda _gate: None
+    clock: Callable[[], datetime] = utc_now
+
+    # -- what flows say ---------------------------------------------------------------------
+
+    def propose(self, caller: KeyHolder, proposal: Proposal) -> GateReply:
+        """Ask for an action, or read where its gate stands. Idempotent by run, key and round.
+
+        Raises UnknownAction, InvalidArguments, NotEntitled, InvalidPolicy (nobody could answer).
+        """
+        caller.refuse_unless("flow")
+        action = self.asking.action(proposal)
+        gate = gate_id(proposal.run.root_run_id, proposal.key)
+        with self.database.read() as session:
+            unit = Unit(session, self.clock())
+            self.owned(unit, caller, proposal.run.root_run_id)
+            rounds = unit.gate(gate)
+        if rounds and rounds[-1].request.action.fingerprint == action.fingerprint:
+            return self._return(caller, proposal, rounds)
+        return self._open(caller, proposal, action, rounds)
+
+    def _open(
+        self, caller: KeyHolder, proposal: Proposal, action: Action, rounds: list[Aggregate]
+    ) -> GateReply:
+        number = len(rounds) + 1
+        request = self.asking.question(proposal, action, caller.requester, number, self.clock())
+        with self.database.write() as session:
+            unit = Unit(session, self.clock())
+            self.owned(unit, caller, proposal.run.root_run_id, claim=True)
+            current = unit.gate(request.gate_id)
+            if len(current) == len(rounds):
+                if current:
+                    self._supersede(unit, current[-1])
+                current.append(self.ask(unit, request))
+                if current[-1].standing() is Standing.CLAIMABLE:
+                    self._begin(unit, current[-1], proposal.attempt_id, proposal.lease_seconds)
+                return self.reply(current, proposal.attempt_id, proposal.call)
+        return self.propose(caller, proposal)  # somebody was faster: read what is there
+
+    def _supersede(self, unit: Unit, previous: Aggregate) -> None:
+        """Another proposal for the same gate never uses the old approval."""
+        execution = previous.execution
+        if execution is not None and execution.state in (
+            ExecutionState.RUNNING,
+            ExecutionState.QUEUED,
+            ExecutionState.IN_DOUBT,
+        ):
+            raise InvalidInput(
+                f"Gate {previous.request.gate_key!r} still executes what it proposed before; "
+                "wait for its end, or give the other proposal a key of its own."
+            )
+        if previous.outcome is None:
+            events = lifecycle.withdraw(
+                previous.request, previous.events, "the agent", "proposes something else", unit.now
+            )
+            self.record(unit, previous, events, actor=previous.request.requester.agent)
+        elif previous.outcome.kind is OutcomeKind.APPROVED and execution is None:
+            words = ["the agent proposes something else"]
+            events = lifecycle.drift(previous.request, previous.events, words, unit.now)
+            self.record(unit, previous, events, actor=previous.request.requester.agent)
+
+    def ask(self, unit: Unit, request: ApprovalRequest) -> Aggregate:
+        aggregate = unit.open(request)
+        unit.log(
+            request.requester.agent,
+            "request.opened",
+            request.id,
+            action=request.action.name,
+            fingerprint=request.action.fingerprint,
+            verdict=request.judgement.verdict.value,
+            policy=request.judgement.policy_digest,
+            round=request.round,
+            purpose=request.purpose.value,
+            on_behalf_of=request.requester.on_behalf_of,
+        )
+        if request.requirement is not None:
+            unit.wish(request.id, CARDS, TELL)
+        return aggregate
+
+    def _return(self, caller: KeyHolder, proposal: Proposal, rounds: list[Aggregate]) -> GateReply:
+        """A repeated proposal, or a run that came back from its suspension."""
+        current = rounds[-1]
+        reply = self.reply(rounds, proposal.attempt_id, proposal.call)
+        if current.row.asleep or (reply.standing in SETTLED and not current.row.collected):
+            self._came_back(current.request.id)
+        if reply.standing is Standing.CLAIMABLE:
+            return self.claim(caller, current.request.id, proposal)
+        return reply
+
+    def _came_back(self, request_id: str) -> None:
+        with self.database.write() as session:
+            unit = Unit(session, self.clock())
+            current = unit.load(request_id, lock=True)
+            if current.row.asleep and current.outcome is None:
+                current.row.woken += 1
+                current.row.revision += 1
+                unit.log(
+                    "somebody with access to Prefect",
+                    "run.resumed_without_decision",
+                    request_id,
+                    times=current.row.woken,
+                )
+                unit.wish(request_id, CARDS, TELL)
+            current.row.asleep = False
+            current.row.collected = current.outcome is not None
+            unit.touch(current)
+
+    def claim(self, caller: KeyHolder, request_id: str, proposal: Proposal) -> GateReply:
+        """Use an approval: the world is read again, and must be as people were shown it."""
+        with self.database.read() as session:
+            before = Unit(session, self.clock()).load(request_id).request
+        now_is = self.asking.precondition(before)
+        drifted = differences(before.precondition, now_is)
+        if drifted:
+            fresh = self.asking.question(
+                proposal, before.action, caller.requester, before.round + 1, self.clock()
+            )
+        with self.database.write() as session:
+            unit = Unit(session, self.clock())
+            current = unit.load(request_id, lock=True)
+            current.row.asleep, current.row.collected = False, True
+            if current.standing() is Standing.CLAIMABLE:
+                if drifted:
+                    events = lifecycle.drift(
+                        current.request, current.events, list(drifted), unit.now
+                    )
+                    self.record(unit, current, events, actor="precondition")
+                    following = self.ask(unit, fresh)
+                    if following.standing() is Standing.CLAIMABLE:
+                        self._begin(unit, following, proposal.attempt_id, proposal.lease_seconds)
+                else:
+                    self._begin(unit, current, proposal.attempt_id, proposal.lease_seconds)
+            unit.touch(current)
+            rounds = unit.gate(current.row.gate_id)
+        self.woken(before.gate_id)
+        return self.reply(rounds, proposal.attempt_id, proposal.call)
+
+    def _begin(self, unit: Unit, aggregate: Aggregate, attempt_id: str, lease_seconds: int) -> None:
+        request = aggregate.request
+        execution = aggregate.execution or queue(request)
+        if request.in_process:
+            lease = timedelta(seconds=lease_seconds)
+            execution = start(execution, attempt_id, request.run.run_id, unit.now, lease)
+            kind = "grant.claimed"
+        else:
+            execution = execution.model_copy(update={"state": ExecutionState.QUEUED})
+            kind = "grant.queued"
+        unit.save(aggregate, execution)
+        unit.log(request.requester.agent, kind, request.id, attempt=attempt_id)
+
+    def standing(self, caller: KeyHolder, request_id: str, attempt_id: str, call: int) -> GateReply:
+        """Where the gate of a request stands now; writes nothing."""
+        with self.database.read() as session:
+            unit = Unit(session, self.clock())
+            current = unit.load(request_id)
+            self.owned(unit, caller, current.row.root_run_id)
+            return self.reply(unit.gate(current.row.gate_id), attempt_id, call)
+
+    def suspending(self, caller: KeyHolder, request_id: str) -> GateReply:
+        """The run is about to suspend. `view.suspended` is False where an outcome was faster:
+        then it must not. The reply's version numbers this suspension.
+        """
+        with self.database.write() as session:
+            unit = Unit(session, self.clock())
+            current = unit.load(request_id, lock=True)
+            self.owned(unit, caller, current.row.root_run_id)
+            if current.standing() is Standing.WAITING and current.outcome is None:
+                current.row.asleep = True
+                current.row.suspensions += 1
+                unit.log(
+                    current.request.requester.agent,
+                    "run.suspended",
+                    request_id,
+                    number=current.row.suspensions,
+                )
+                unit.wish(request_id, TELL)
+                unit.touch(current)
+            return self.reply(unit.gate(current.row.gate_id), "", 1)
+
+    def owned(
+        self, unit: Unit, caller: KeyHolder, root_run_id: str, *, claim: bool = False
+    ) -> None:
+        run = unit.session.get(RunRow, root_run_id)
+        if run is None and claim:
+            row = RunRow(root_run_id=root_run_id, key_id=caller.key_id, opened_at=unit.now)
+            unit.session.add(row)
+            unit.session.flush()
+        elif run is not None and run.key_id != caller.key_id:
+            raise NotEntitled("This run belongs to another requester's key: use that key.")
+
+    def reply(self, rounds: list[Aggregate], attempt_id: str, call: int) -> GateReply:
+        current = rounds[-1]
+        failures = raised_failures([one.execution for one in rounds if one.execution])
+        standing = current.standing(attempt_id)
+        failure = None
+        if call <= len(failures):
+            attempt = failures[call - 1]
+            standing = Standing.FAILED
+            failure = Failure(error=attempt.error, error_class=attempt.error_class)
+        held = standing is Standing.CLAIMED and current.execution is not None
+        return GateReply(
+            standing=standing,
+            view=current.view(self.base_url),
+            version=current.version,
+            suspension=current.row.suspensions,
+            grant=grant(current.request, current.execution) if held else None,  # type: ignore[arg-type]
+            result=current.execution.result if current.execution else None,
+            failure=failure,
+        )
+
+    # -- what people say --------------------------------------------------------------------
+
+    def decide(
+        self,
+        request_id: str,
+        *,
+        person_id: str,
+        kind: DecisionKind,
+        reason: str = "",
+        channel: str,
+        assurance: str,
+        card_revision: int | None = None,
+        verified_by: Json | None = None,
+    ) -> RequestView:
+        """One person's answer, in one transaction.
+
+        Raises NotFound, UnknownPerson, NotEntitled, SelfApproval, AlreadyDecided, RequestClosed,
+        StaleCard, InvalidInput (a rejection without a reason).
+        """
+        person = self.asking.directory.person(person_id)
+        if kind is DecisionKind.REJECT and not reason.strip():
+            raise InvalidInput("reason is empty: say why, so that the requester can do better.")
+        with self.database.write() as session:
+            unit = Unit(session, self.clock())
+            current = unit.load(request_id, lock=True)
+            if current.outcome is None and card_revision not in (None, current.row.revision):
+                raise StaleCard("This request has changed since you opened it: look again.")
+            decision = Decision(
+                person=person.id,
+                name=person.name,
+                kind=kind,
+                reason=reason.strip(),
+                at=unit.now,
+                channel=channel,
+                assurance=assurance,
+                card_revision=card_revision,
+                verified_by=verified_by or {},
+            )
+            refusal: GatesError | None = None
+            try:
+                events = lifecycle.decide(current.request, current.events, decision)
+                self.record(unit, current, events, actor=person.id)
+            except GatesError as error:
+                refusal = error
+                unit.log(
+                    person.id, "decision.refused", request_id, code=error.code, channel=channel
+                )
+            view = current.view(self.base_url)
+        if refusal is not None:
+            raise refusal
+        self.woken(current.row.gate_id)
+        if view.outcome is not None and view.outcome.kind is OutcomeKind.EXPIRED:
+            raise RequestClosed(f"The deadline was faster: {view.outcome}.")
+        return view
+
+    def withdraw(self, request_id: str, by: str, reason: str) -> RequestView:
+        """Take the question back. Raises NotFound or RequestClosed."""
+        with self.database.write() as session:
+            unit = Unit(session, self.clock())
+            current = unit.load(request_id, lock=True)
+            events = lifecycle.withdraw(current.request, current.events, by, reason, unit.now)
+            self.record(unit, current, events, actor=by)
+            view = current.view(self.base_url)
+        self.woken(current.row.gate_id)
+        return view
+
+    def expire(self) -> int:
+        """Settle what has passed its deadline; how many. The timer's command."""
+        with self.database.read() as session:
+            overdue = Unit(session, self.clock()).overdue()
+        settled = 0
+        for request_id in overdue:
+            with self.database.write() as session:
+                unit = Unit(session, self.clock())
+                current = unit.load(request_id, lock=True)
+                events = lifecycle.expire(current.request, current.events, unit.now)
+                if events:
+                    self.record(unit, current, events, actor="deadline")
+                    settled += 1
+            self.woken(current.row.gate_id)
+        return settled
+
+    def record(self, unit: Unit, aggregate: Aggregate, events: list[Event], *, actor: str) -> None:
+        changed = unit.append(aggregate, events)
+        for event in events:
+            unit.log(
+                actor,
+                f"event.{event.kind}",
+                aggregate.request.id,
+                fingerprint=aggregate.request.action.fingerprint,
+                **event.model_dump(mode="json", exclude={"kind", "at"}),
+            )
+        found = aggregate.outcome
+        if changed and found is not None:
+            unit.log(
+                actor,
+                "request.settled",
+                aggregate.request.id,
+                outcome=found.kind.value,
+                by=list(found.by),
+                fingerprint=aggregate.request.action.fingerprint,
+            )
+        if aggregate.request.requirement is not None:
+            unit.wish(aggregate.request.id, CARDS, TELL)
+            if changed:
+                unit.wish(aggregate.request.id, RING)
+
+    # -- what everybody reads ---------------------------------------------------------------
+
+    def view(self, request_id: str) -> RequestView:
+        """By id or by a prefix of at least six characters. Raises NotFound."""
+        with self.database.read() as session:
+            unit = Unit(session, self.clock())
+            found = unit.matching(request_id) if len(request_id) >= 6 else []  # noqa: PLR2004
+            if len(found) != 1:
+                why = "no request" if not found else "more than one request"
+                raise NotFound(
+                    f"{request_id[:64]!r} names {why}: give six or more characters of its id "
+                    "(`gates list` shows them)."
+                )
+            return unit.load(found[0]).view(self.base_url)
+
+    def waiting(self, limit: int = 500) -> list[RequestView]:
+        """Open questions, the most urgent first."""
+        return self._list(waiting=True, limit=limit)
+
+    def recent(self, limit: int = 50) -> list[RequestView]:
+        """Questions with an answer, the newest first."""
+        return self._list(waiting=False, limit=limit)
+
+    def rounds(self, request_id: str) -> list[RequestView]:
+        """All rounds of a request's gate, oldest first."""
+        with self.database.read() as session:
+            unit = Unit(session, self.clock())
+            current = unit.load(request_id)
+            return [one.view(self.base_url) for one in unit.gate(current.row.gate_id)]
+
+    def _list(self, *, waiting: bool, limit: int) -> list[RequestView]:
+        with self.database.read() as session:
+            unit = Unit(session, self.clock())
+            return [one.view(self.base_url) for one in unit.asked(waiting=waiting, limit=limit)]

@@ -1,0 +1,249 @@
+"""/v1: what processes and the command line say to the server.
+
+Flows and executors come with an API key (`Authorization: Bearer gk_...`), people with a
+session (`Authorization: Session ...`). Every command is safe to repeat.
+"""
+
+import time
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Header, Query, Response
+from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
+
+from gates.access import Access, Session
+from gates.core.errors import NotAuthenticated
+from gates.core.messages import AttemptReport, Proposal
+from gates.core.model import Attempt, DecisionKind, GateReply, Job, RequestView, Standing
+from gates.service import Gates, KeyHolder
+from gates.web.waiters import WORK, Waiters, rung
+from gates.work import Work
+
+REREAD = 1.0  # seconds: how late a change made by another server is seen
+LONGEST_WAIT = 30.0
+STILL = (Standing.WAITING, Standing.EXECUTING)
+
+
+class DecisionIn(BaseModel):
+    kind: DecisionKind
+    reason: str = Field(default="", max_length=5_000)
+    revision: int | None = None
+
+
+class LeaseIn(BaseModel):
+    attempt_id: str = Field(min_length=8, max_length=200)
+    actions: list[str]
+    lease_seconds: int = Field(default=60, ge=1, le=3600)
+    wait_seconds: float = Field(default=0, ge=0, le=LONGEST_WAIT)
+
+
+class RenewIn(BaseModel):
+    fence: int
+    lease_seconds: int = Field(default=30, ge=1, le=3600)
+
+
+class LinkIn(BaseModel):
+    token: str
+
+
+class PersonIn(BaseModel):
+    person: str
+
+
+class KeyIn(BaseModel):
+    scope: Literal["flow", "executor", "admin"]
+    agent: str = Field(min_length=1, max_length=200)
+    on_behalf_of: str | None = None
+
+
+class SessionOut(BaseModel):
+    token: str
+    person: str
+    name: str
+
+
+class LinkOut(BaseModel):
+    url: str
+
+
+class KeyOut(BaseModel):
+    key: str
+
+
+def router(gates: Gates, work: Work, access: Access, waiters: Waiters) -> APIRouter:  # noqa: C901, PLR0915 - a table of routes
+    api = APIRouter(prefix="/v1")
+
+    def key_holder(authorization: Annotated[str, Header()] = "") -> KeyHolder:
+        kind, _, secret = authorization.partition(" ")
+        if kind != "Bearer":
+            raise NotAuthenticated("Send `Authorization: Bearer <API key>` (GATES_API_KEY).")
+        return access.key_holder(secret)
+
+    def person(authorization: Annotated[str, Header()] = "") -> Session:
+        kind, _, secret = authorization.partition(" ")
+        if kind != "Session":
+            raise NotAuthenticated("This is for people: log in with `gates login LINK`.")
+        return access.session(secret)
+
+    def reader(authorization: Annotated[str, Header()] = "") -> None:
+        """A person, or an admin's process: flows read only through their own gates."""
+        if authorization.startswith("Bearer "):
+            key_holder(authorization).refuse_unless("admin")
+        else:
+            person(authorization)
+
+    def admin(caller: Annotated[KeyHolder, Depends(key_holder)]) -> KeyHolder:
+        caller.refuse_unless("admin")
+        return caller
+
+    Caller = Annotated[KeyHolder, Depends(key_holder)]  # noqa: N806 - a type
+    Person = Annotated[Session, Depends(person)]  # noqa: N806
+
+    # -- flows ------------------------------------------------------------------------------
+
+    @api.post("/actions", response_model=GateReply, tags=["flows"])
+    def propose(caller: Caller, proposal: Proposal) -> Response:
+        """Propose an action, or read where its gate stands."""
+        reply = gates.propose(caller, proposal)
+        if reply.standing is Standing.EXECUTING:
+            waiters.ring(WORK)
+        return as_json(reply)
+
+    @api.post("/requests/{request_id}/claim", response_model=GateReply, tags=["flows"])
+    def claim(caller: Caller, request_id: str, proposal: Proposal) -> Response:
+        """Use an approval; the world is read again before anything runs."""
+        gates.standing(caller, request_id, proposal.attempt_id, proposal.call)
+        reply = gates.claim(caller, request_id, proposal)
+        waiters.ring(WORK)
+        return as_json(reply)
+
+    @api.get("/requests/{request_id}/wait", response_model=GateReply, tags=["flows"])
+    async def wait(
+        caller: Caller,
+        request_id: str,
+        attempt_id: str = "",
+        call: int = 1,
+        after: int = 0,
+        seconds: Annotated[float, Query(ge=0, le=LONGEST_WAIT)] = LONGEST_WAIT,
+    ) -> Response:
+        """Answer when the gate's version is beyond `after` and there is something to do, or
+        after `seconds`.
+        """
+
+        def read() -> GateReply:
+            return gates.standing(caller, request_id, attempt_id, call)
+
+        until = time.monotonic() + seconds
+        reply = await run_in_threadpool(read)
+        async with waiters.on(reply.view.request.gate_id) as bell:
+            while True:
+                reply = await run_in_threadpool(read)
+                left = until - time.monotonic()
+                news = reply.version > after and reply.standing not in STILL
+                if news or left <= 0:
+                    return as_json(reply)
+                await rung(bell, min(left, REREAD))
+
+    @api.post("/requests/{request_id}/suspending", response_model=GateReply, tags=["flows"])
+    def suspending(caller: Caller, request_id: str) -> Response:
+        """Say that the run is about to suspend; refused by `view.suspended` = false."""
+        return as_json(gates.suspending(caller, request_id))
+
+    @api.post("/attempts/{attempt_id}/renew", tags=["flows", "executors"])
+    def renew(caller: Caller, attempt_id: str, body: RenewIn) -> Attempt:
+        return work.renew(caller, attempt_id, body.fence, body.lease_seconds)
+
+    @api.post("/attempts/{attempt_id}/report", response_model=GateReply, tags=["flows"])
+    def report(caller: Caller, attempt_id: str, body: AttemptReport) -> Response:
+        """How an attempt ended."""
+        reply = work.report(caller, attempt_id, body)
+        if body.state in ("absent", "in_doubt"):
+            waiters.ring(WORK)
+        return as_json(reply)
+
+    # -- executors --------------------------------------------------------------------------
+
+    @api.post("/work/lease", response_model=Job | None, tags=["executors"])
+    async def lease(caller: Caller, body: LeaseIn) -> Response:
+        """The next job for these actions, waited for at most `wait_seconds`; null if none."""
+
+        def take() -> Job | None:
+            return work.lease(caller, body.attempt_id, body.actions, body.lease_seconds)
+
+        until = time.monotonic() + body.wait_seconds
+        async with waiters.on(WORK) as bell:
+            while True:
+                job = await run_in_threadpool(take)
+                left = until - time.monotonic()
+                if job is not None or left <= 0:
+                    return as_json(job) if job else Response("null", media_type="application/json")
+                await rung(bell, min(left, REREAD))
+
+    # -- people -----------------------------------------------------------------------------
+
+    @api.get("/requests", tags=["people"], dependencies=[Depends(reader)])
+    def requests(
+        state: Literal["waiting", "settled"] = "waiting",
+        limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    ) -> list[RequestView]:
+        return gates.waiting(limit) if state == "waiting" else gates.recent(limit)
+
+    @api.get("/requests/{request_id}", tags=["people"], dependencies=[Depends(reader)])
+    def request(request_id: str) -> RequestView:
+        """By id, or by six or more of its first characters."""
+        return gates.view(request_id)
+
+    @api.post("/requests/{request_id}/decisions", tags=["people"])
+    def decide(who: Person, request_id: str, body: DecisionIn) -> RequestView:
+        """Decide as the person who is logged in."""
+        found = gates.view(request_id).request.id
+        return gates.decide(
+            found,
+            person_id=who.person_id,
+            kind=body.kind,
+            reason=body.reason,
+            channel="cli",
+            assurance="session",
+            card_revision=body.revision,
+            verified_by={"how": "session"},
+        )
+
+    @api.post("/sessions", tags=["people"])
+    def log_in(body: LinkIn) -> SessionOut:
+        """Redeem a one-time link's token for a session."""
+        token = access.redeem_link(body.token)
+        who = access.session(token)
+        return SessionOut(token=token, person=who.person_id, name=who.name)
+
+    @api.get("/me", tags=["people"])
+    def me(who: Person) -> dict[str, str]:
+        return {"person": who.person_id, "name": who.name}
+
+    # -- admins -----------------------------------------------------------------------------
+
+    @api.post("/admin/login-links", tags=["admins"], dependencies=[Depends(admin)])
+    def login_link(body: PersonIn) -> LinkOut:
+        """A one-time link with which this person can log in."""
+        return LinkOut(url=f"{gates.base_url}/login/{access.create_link(body.person)}")
+
+    @api.post("/admin/keys", tags=["admins"], dependencies=[Depends(admin)])
+    def create_key(body: KeyIn) -> KeyOut:
+        return KeyOut(key=access.create_key(body.scope, body.agent, body.on_behalf_of))
+
+    @api.delete("/admin/keys/{key_id}", tags=["admins"], status_code=204)
+    def revoke_key(_admin: Annotated[KeyHolder, Depends(admin)], key_id: str) -> None:
+        access.revoke_key(key_id)
+
+    @api.post("/admin/requests/{request_id}/withdraw", tags=["admins"])
+    def withdraw(
+        caller: Annotated[KeyHolder, Depends(admin)], request_id: str, reason: str
+    ) -> RequestView:
+        found = gates.view(request_id).request.id
+        return gates.withdraw(found, caller.requester.agent, reason)
+
+    return api
+
+
+def as_json(value: BaseModel) -> Response:
+    """Our own models need no second validation on their way out."""
+    return Response(value.model_dump_json(), media_type="application/json")

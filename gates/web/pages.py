@@ -1,0 +1,342 @@
+"""The inbox: pages for people, made on the server, whole without a script.
+
+Rules:
+1. A GET changes nothing: a program that follows links neither uses up a log-in link nor decides.
+2. Every form that does something carries the session's CSRF token, and a decision also the
+   revision of the request that its reader saw.
+3. A refusal is a page with its sentence, and what the person typed is on it.
+4. Nothing is loaded from another host, and no script runs at all (Content-Security-Policy).
+"""
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Protocol
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Form, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
+from fastapi.routing import APIRoute
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pydantic import BaseModel
+
+from gates.core.errors import GatesError, InvalidInput, NotAuthenticated, NotFound, Refused
+from gates.core.model import DecisionKind, Json, RequestView
+from gates.web.listing import inbox
+from gates.web.rendering import request_page
+from gates.web.values import visible
+from gates.web.words import moment, said
+
+HERE = Path(__file__).parent
+LONGEST_REASON = 2_000  # characters; the field of the form and the server agree on it
+RECENT = 40
+STATIC = {"style.css": "text/css", "icon.svg": "image/svg+xml"}
+HOW_TO_LOG_IN = (
+    "A link works once and for a short time. Whoever runs this server makes a new one for you: "
+    "gates login-link YOU"
+)
+HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; script-src 'none'; object-src 'none'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",  # for browsers older than frame-ancestors
+    "Cache-Control": "no-store",
+}
+HEADINGS = {
+    "not_authenticated": "You are not logged in",
+    "not_found": "No such request",
+    "unavailable": "Not reachable right now",
+    "retry_later": "Not reachable right now",
+}
+
+
+class Session(Protocol):
+    """Who is logged in, and the token that this person's forms carry."""
+
+    @property
+    def person_id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def csrf(self) -> str: ...
+    @property
+    def expires_at(self) -> datetime: ...
+
+
+class Sessions(Protocol):
+    """Log-in links and sessions; each call raises NotAuthenticated for what it does not know."""
+
+    def redeem_link(self, token: str) -> str: ...
+    def session(self, token: str) -> Session: ...
+    def end_session(self, token: str) -> None: ...
+
+
+class Requests(Protocol):
+    """What the inbox needs of the service."""
+
+    def waiting(self) -> list[RequestView]: ...
+    def recent(self, limit: int = ...) -> list[RequestView]: ...
+    def view(self, request_id: str) -> RequestView: ...
+    def rounds(self, request_id: str) -> list[RequestView]: ...
+    def decide(
+        self,
+        request_id: str,
+        *,
+        person_id: str,
+        kind: DecisionKind,
+        reason: str = ...,
+        channel: str,
+        assurance: str,
+        card_revision: int | None = ...,
+        verified_by: Json | None = ...,
+    ) -> RequestView: ...
+
+
+class DecisionForm(BaseModel):
+    """All text, and nothing required: what is missing or off is told in our own words."""
+
+    decision: str = ""
+    reason: str = ""
+    revision: str = ""
+    csrf: str = ""
+
+
+def _environment() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    content = b"".join((HERE / "static" / name).read_bytes() for name in STATIC)
+    made.globals["version"] = hashlib.sha256(content).hexdigest()[:10]
+    made.globals["session"] = None
+    return made
+
+
+TEMPLATES = _environment()
+
+
+def page(template: str, status: int = 200, **context: Any) -> HTMLResponse:
+    """A page with the headers that every page has."""
+    return HTMLResponse(TEMPLATES.get_template(template).render(**context), status, HEADERS)
+
+
+def refusal(error: GatesError, **context: Any) -> HTMLResponse:
+    """The page of an error: its sentence, and what the person can do."""
+    cure = HOW_TO_LOG_IN if isinstance(error, NotAuthenticated) else ""
+    heading = HEADINGS.get(error.code, "That did not work")
+    words = {"heading": heading, "message": visible(error.message), "cure": cure, "typed": ""}
+    return page("message.html", error.http_status, **(words | context))
+
+
+class PageRoute(APIRoute):
+    """Shows errors as pages; the API's own handler would answer with JSON."""
+
+    def get_route_handler(self) -> Callable[[Request], Any]:
+        handle = super().get_route_handler()
+
+        async def shown(request: Request) -> Response:
+            try:
+                return await handle(request)  # type: ignore[no-any-return,unused-ignore]
+            except GatesError as error:
+                return refusal(error)
+            except RequestValidationError:
+                return refusal(InvalidInput("This form is incomplete: load the page again."))
+
+        return shown
+
+
+class Pages:
+    """The endpoints; plain functions, so that FastAPI runs them in its thread pool."""
+
+    def __init__(self, service: Requests, access: Sessions, base_url: str) -> None:
+        self.service = service
+        self.access = access
+        self.secure = urlsplit(base_url).scheme == "https"
+        self.cookie = "__Host-gates-session" if self.secure else "gates-session"
+
+    # -- logging in and out -----------------------------------------------------------------
+
+    def login_page(self, token: str) -> Response:  # noqa: ARG002 - used by the POST alone
+        return page("login.html")
+
+    def login(self, request: Request, token: str) -> Response:
+        if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+            raise Refused("Another site sent you here to log in: open the link itself instead.")
+        try:
+            session_token = self.access.redeem_link(token)
+        except NotAuthenticated as error:
+            return refusal(error, heading="This link does not work any more")
+        response = RedirectResponse("/", 303, HEADERS)
+        left = self.access.session(session_token).expires_at - datetime.now(UTC)
+        response.set_cookie(
+            self.cookie,
+            session_token,
+            max_age=max(int(left.total_seconds()), 0),
+            httponly=True,
+            samesite="strict",
+            secure=self.secure,
+        )
+        return response
+
+    def logout(self, request: Request, csrf: Annotated[str, Form()] = "") -> Response:
+        session = self._session(request)
+        _check(session, csrf)
+        self.access.end_session(request.cookies[self.cookie])
+        words = "You can close this window. A new log-in needs a new link."
+        response = page("message.html", heading="Goodbye", message=words, typed="", cure="")
+        response.delete_cookie(self.cookie, secure=self.secure, httponly=True, samesite="strict")
+        return response
+
+    def me(self, request: Request) -> Response:
+        session = self._session(request)
+        ends = moment(session.expires_at, datetime.now(UTC))
+        return page("me.html", session=session, ends=ends)
+
+    # -- requests ---------------------------------------------------------------------------
+
+    def index(self, request: Request, state: str = "all") -> Response:
+        if self._comes_from_elsewhere(request):
+            return page("hop.html", target="/")
+        session = self._session(request)
+        waiting, recent = self.service.waiting(), self.service.recent(RECENT)
+        found = inbox(waiting, recent, session.person_id, datetime.now(UTC), state)
+        return page("inbox.html", session=session, page=found)
+
+    def detail(self, request: Request, request_id: str, said: str = "") -> Response:
+        if self._comes_from_elsewhere(request):
+            return page("hop.html", target=f"/requests/{_only_id(request_id)}")
+        session = self._session(request)
+        view = self.service.view(_only_id(request_id))
+        if view.request.id != request_id:
+            return RedirectResponse(f"/requests/{view.request.id}", 303, HEADERS)
+        return self._request_page(session, view, flash=bool(said))
+
+    def decide(
+        self, request: Request, request_id: str, form: Annotated[DecisionForm, Form()]
+    ) -> Response:
+        try:
+            session = self._session(request)
+        except NotAuthenticated as error:
+            return refusal(error, typed=form.reason)
+        try:
+            _check(session, form.csrf)
+            self.service.decide(
+                _only_id(request_id),
+                person_id=session.person_id,
+                kind=_kind(form.decision),
+                reason=_reason(form.reason),
+                channel="inbox",
+                assurance="session",
+                card_revision=_revision(form.revision),
+                verified_by={"session": _trace(request.cookies[self.cookie])},
+            )
+        except NotFound:
+            raise
+        except GatesError as error:
+            view = self.service.view(_only_id(request_id))
+            return self._request_page(session, view, error, form=form)
+        return RedirectResponse(f"/requests/{_only_id(request_id)}?said=1", 303, HEADERS)
+
+    # -- shared -----------------------------------------------------------------------------
+
+    def _request_page(
+        self,
+        session: Session,
+        view: RequestView,
+        error: GatesError | None = None,
+        *,
+        flash: bool = False,
+        form: DecisionForm | None = None,
+    ) -> Response:
+        rounds = self.service.rounds(view.request.id)
+        return page(
+            "request.html",
+            error.http_status if error else 200,
+            session=session,
+            page=request_page(view, rounds, session.person_id, datetime.now(UTC)),
+            refusal=visible(error.message) if error else "",
+            said=said(view, session.person_id) if flash else "",
+            typed=form.reason if form else "",
+            typed_for=form.decision if form else "",
+            longest=LONGEST_REASON,
+        )
+
+    def _session(self, request: Request) -> Session:
+        token = request.cookies.get(self.cookie)
+        if not token:
+            raise NotAuthenticated("This page is for people who are known here: log in first.")
+        return self.access.session(token)
+
+    def _comes_from_elsewhere(self, request: Request) -> bool:
+        """Followed from another site, so that the browser kept the strict cookie to itself."""
+        foreign = request.headers.get("sec-fetch-site") == "cross-site"
+        return foreign and self.cookie not in request.cookies
+
+
+def _check(session: Session, csrf: str) -> None:
+    if not hmac.compare_digest(session.csrf.encode(), csrf.encode()):
+        raise Refused("This form was made for another log-in: look at the page again and resend.")
+
+
+def _kind(decision: str) -> DecisionKind:
+    try:
+        return DecisionKind(decision)
+    except ValueError:
+        known = " or ".join(kind.value for kind in DecisionKind)
+        raise InvalidInput(f"decision = {decision[:40]!r} is not {known}: use a button.") from None
+
+
+def _reason(reason: str) -> str:
+    if len(reason) > LONGEST_REASON:
+        raise InvalidInput(
+            f"reason has {len(reason)} characters: shorten it to {LONGEST_REASON:,}."
+        )
+    return reason.replace("\r\n", "\n")
+
+
+def _revision(revision: str) -> int:
+    """A decision without the revision that was seen is not taken from a page."""
+    if not revision.isascii() or not revision.isdigit() or len(revision) > 9:  # noqa: PLR2004
+        raise InvalidInput("The form does not say which version you saw: load the page again.")
+    return int(revision)
+
+
+def _only_id(request_id: str) -> str:
+    """Ids are hex; anything else is not looked for, nor put into an address."""
+    if not request_id.isascii() or not request_id.isalnum() or len(request_id) > 64:  # noqa: PLR2004
+        raise NotFound("This address names no request: open the list and choose one.")
+    return request_id
+
+
+def _trace(token: str) -> str:
+    """Tells sessions apart in the log without giving one away."""
+    return hashlib.sha256(token.encode()).hexdigest()[:16]
+
+
+def _static(name: str) -> Response:
+    if name not in STATIC:
+        raise NotFound("There is no such file.")
+    headers = HEADERS | {"Cache-Control": "public, max-age=31536000, immutable"}
+    return FileResponse(HERE / "static" / name, media_type=STATIC[name], headers=headers)
+
+
+def router(service: Requests, access: Sessions, *, base_url: str) -> APIRouter:
+    """All pages. `base_url` is the address that people use; https makes the cookie Secure."""
+    pages = Pages(service, access, base_url)
+    made = APIRouter(route_class=PageRoute, include_in_schema=False)
+    made.get("/")(pages.index)
+    made.get("/login/{token}")(pages.login_page)
+    made.post("/login/{token}")(pages.login)
+    made.post("/logout")(pages.logout)
+    made.get("/people/me")(pages.me)
+    made.get("/requests/{request_id}")(pages.detail)
+    made.post("/requests/{request_id}/decision")(pages.decide)
+    made.get("/static/{name}")(_static)
+    return made

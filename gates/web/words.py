@@ -1,0 +1,231 @@
+"""The words, times and amounts that stand for a request, wherever it is shown. Pure.
+
+An address is only followed where it is http or https: the addresses of runs come from flows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+from urllib.parse import urlsplit
+
+from gates.core.model import (
+    Decision,
+    DecisionKind,
+    ExecutionState,
+    OutcomeKind,
+    PersonId,
+    Purpose,
+    RequestView,
+    Verdict,
+)
+from gates.web.values import visible
+
+SHORT_DIGEST = 12
+SOON = timedelta(hours=1)
+
+State = Literal["open", "approved", "rejected", "expired", "cancelled", "voided"]
+Tone = Literal["wait", "good", "bad", "warn", "quiet"]
+
+PURPOSE_WORDS = {
+    Purpose.ACTION: "",
+    Purpose.LOOP: "Stopped: going in circles",
+    Purpose.IN_DOUBT: "In doubt: did it happen?",
+}
+QUESTIONS = {
+    Purpose.ACTION: "May this run?",
+    Purpose.LOOP: "May the agent go on trying?",
+    Purpose.IN_DOUBT: "Nobody knows how the last attempt ended. May it run again?",
+}
+OUTCOME_WORDS: dict[OutcomeKind, tuple[str, Tone]] = {
+    OutcomeKind.APPROVED: ("Approved", "good"),
+    OutcomeKind.REJECTED: ("Rejected", "bad"),
+    OutcomeKind.EXPIRED: ("Expired", "quiet"),
+    OutcomeKind.CANCELLED: ("Withdrawn", "quiet"),
+    OutcomeKind.VOIDED: ("Voided: the world changed", "warn"),
+}
+EXECUTION_WORDS: dict[ExecutionState, tuple[str, Tone]] = {
+    ExecutionState.QUEUED: ("Waiting for an executor", "wait"),
+    ExecutionState.RUNNING: ("Running now", "wait"),
+    ExecutionState.SUCCEEDED: ("Done", "good"),
+    ExecutionState.FAILED: ("Failed, and left nothing behind", "bad"),
+    ExecutionState.IN_DOUBT: ("In doubt: nobody knows how it ended", "warn"),
+}
+ASKED: tuple[str, Tone] = ("asked", "wait")
+WAS_ASKED: tuple[str, Tone] = ("was asked", "quiet")
+VERDICT_WORDS = {
+    Verdict.ALLOW: "may run",
+    Verdict.REVIEW_LATER: "may run, looked at later",
+    Verdict.VETO_WINDOW: "runs unless somebody objects",
+    Verdict.REQUIRE_APPROVAL: "people must agree",
+    Verdict.FORBID: "never allowed",
+}
+
+
+@dataclass(frozen=True)
+class Moment:
+    """`relative` is "in 3 h" or "12 min ago" as of the clock that the page was drawn with."""
+
+    iso: str
+    absolute: str
+    relative: str
+    past: bool
+    soon: bool
+
+
+@dataclass(frozen=True)
+class Status:
+    state: State
+    words: str
+    tone: Tone
+
+
+@dataclass(frozen=True)
+class Amount:
+    number: str
+    currency: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What this reader may do. `why_not` says why there are no buttons."""
+
+    may_decide: bool
+    why_not: str
+    approve: str
+    reject: str
+    hint: str
+
+
+def moment(at: datetime, now: datetime) -> Moment:
+    away = at - now
+    past = away < timedelta()
+    words = duration(abs(away))
+    relative = f"{words} ago" if past else f"in {words}"
+    stamp = at.astimezone(UTC)
+    absolute = f"{stamp.day} {stamp:%b %Y, %H:%M} UTC"
+    return Moment(stamp.isoformat(), absolute, relative, past, not past and away <= SOON)
+
+
+def duration(span: timedelta) -> str:
+    """The two largest units that matter: `3 h 12 min`, `2 days 4 h`."""
+    minutes = int(span.total_seconds()) // 60
+    if minutes < 1:
+        return "less than a minute"
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    if hours < 1:
+        return f"{minute} min"
+    if days < 1:
+        return f"{hour} h {minute} min" if minute else f"{hour} h"
+    unit = "day" if days == 1 else "days"
+    return f"{days} {unit} {hour} h" if hour and days < 7 else f"{days} {unit}"  # noqa: PLR2004 - a week
+
+
+def amount(view: RequestView) -> Amount | None:
+    if view.request.amount is None:
+        return None
+    number, currency = str(view.request.amount).rsplit(" ", 1)
+    return Amount(number, currency)
+
+
+def short(digest: str) -> str:
+    return visible(digest)[:SHORT_DIGEST]
+
+
+def safe_link(url: str) -> str:
+    """The address where a browser may be sent; empty for any other scheme."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return url if parts.scheme in ("http", "https") and parts.netloc else ""
+
+
+def status(view: RequestView) -> Status:
+    outcome = view.outcome
+    if outcome is None:
+        return Status("open", "Waiting", "wait")
+    words, tone = OUTCOME_WORDS[outcome.kind]
+    purpose = view.request.purpose
+    if outcome.by == ("policy",):
+        words = "Allowed by policy" if outcome.kind is OutcomeKind.APPROVED else "Forbidden"
+    elif outcome.kind is OutcomeKind.APPROVED and purpose is Purpose.LOOP:
+        words = "More attempts allowed"
+    elif outcome.kind is OutcomeKind.REJECTED and purpose is Purpose.LOOP:
+        words = "Run stopped"
+    elif outcome.kind is OutcomeKind.APPROVED and purpose is Purpose.IN_DOUBT:
+        words = "Allowed to run again"
+    elif outcome.kind is OutcomeKind.REJECTED and purpose is Purpose.IN_DOUBT:
+        words = "Not run again"
+    return Status(outcome.kind.value, words, tone)
+
+
+def decision_of(view: RequestView, person: PersonId) -> Decision | None:
+    return next((one for one in view.decisions if one.person == person), None)
+
+
+def is_mine(view: RequestView, person: PersonId) -> bool:
+    """Whether this request waits for this person."""
+    return choice(view, person).may_decide
+
+
+def execution_status(view: RequestView) -> Status | None:
+    if view.execution is None:
+        return None
+    words, tone = EXECUTION_WORDS[view.execution.state]
+    if view.execution.differences:
+        words, tone = "Done, but not as approved", "bad"
+    return Status(status(view).state, words, tone)
+
+
+def choice(view: RequestView, person: PersonId) -> Choice:
+    approve, reject, hint = _buttons(view)
+    why_not = _why_not(view, person)
+    return Choice(not why_not, why_not, approve, reject, hint)
+
+
+def _why_not(view: RequestView, person: PersonId) -> str:
+    requirement = view.request.requirement
+    mine = decision_of(view, person)
+    if view.outcome is not None:
+        return "This is decided."
+    if requirement is None or person not in requirement.people:
+        return "You are not among those asked here. You can read along."
+    if person == view.request.requester.on_behalf_of:
+        return "The agent acts for you, so somebody else has to decide this."
+    if mine is not None:
+        return "You have decided. Others are still asked."
+    return ""
+
+
+def _buttons(view: RequestView) -> tuple[str, str, str]:
+    """The words of both buttons, and what follows from the first."""
+    purpose = view.request.purpose
+    if purpose is Purpose.LOOP:
+        more = view.request.evidence.get("allow_more")
+        words = "Allow more attempts"
+        if isinstance(more, int) and not isinstance(more, bool):
+            words = f"Allow {more} more attempt{'' if more == 1 else 's'}"
+        return words, "Stop the run", "The run ends if you stop it."
+    if purpose is Purpose.IN_DOUBT:
+        hint = "Look into the real system first: running it again could do it twice."
+        return "It did not happen: run it again", "Do not run it again", hint
+    return "Approve", "Reject", "Exactly what is shown here will run, once."
+
+
+def said(view: RequestView, person: PersonId) -> str:
+    """What this person's decision has led to; empty where there is none of theirs."""
+    mine = decision_of(view, person)
+    if mine is None:
+        return ""
+    if mine.kind is DecisionKind.REJECT:
+        return "Your answer is recorded. The run is told, with your reason."
+    if view.outcome is None:
+        return "Your approval is recorded. Others are still asked before anything runs."
+    return "Your approval is recorded. The run goes on."
+
+
+def approvals(view: RequestView) -> int:
+    return sum(one.kind is DecisionKind.APPROVE for one in view.decisions)

@@ -1,0 +1,319 @@
+"""Attempts: handed out under a lease, renewed, reported, and found out about when they lapse.
+
+Executors pull; nobody pushes to them. An execution whose end is unknown goes first to the
+executor as a question for the real system (`reconcile`), and to a person where that cannot
+tell. A call that fails the same way too often goes to a person too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from gates.core import execution as tries
+from gates.core.canonical import digest
+from gates.core.errors import GatesError, InvalidGrant
+from gates.core.loops import Allowance, Call, Finding, look
+from gates.core.messages import AttemptReport
+from gates.core.model import (
+    ApprovalRequest,
+    Attempt,
+    Execution,
+    ExecutionState,
+    GateReply,
+    Job,
+)
+from gates.service import CARDS, TELL, Gates, KeyHolder
+from gates.store.repository import Aggregate, Unit
+
+MAX_RECONCILED = 3  # as often may a system say "not there" before a person is asked
+
+
+@dataclass
+class Work:
+    """`settle`: how long after an attempt's end its last call could still land."""
+
+    gates: Gates
+    settle: timedelta = timedelta(seconds=30)
+
+    def lease(
+        self, caller: KeyHolder, attempt_id: str, names: Sequence[str], seconds: int
+    ) -> Job | None:
+        """The next job for an executor of these actions, or None. The same attempt id gets
+        the same job again as long as it holds it.
+        """
+        caller.refuse_unless("executor")
+        with self.gates.database.read() as session:
+            unit = Unit(session, self.gates.clock())
+            waiting = unit.leasable(names, unit.now - self.settle)
+        for request_id in waiting:
+            job = self._lease(caller, request_id, attempt_id, seconds)
+            if job is not None:
+                return job
+        return None
+
+    def _lease(
+        self, caller: KeyHolder, request_id: str, attempt_id: str, seconds: int
+    ) -> Job | None:
+        with self.gates.database.write() as session:
+            unit = Unit(session, self.gates.clock())
+            current = unit.load(request_id, lock=True)
+            execution = current.execution
+            if execution is None or execution.state not in (
+                ExecutionState.QUEUED,
+                ExecutionState.IN_DOUBT,
+            ):
+                return None  # another executor was faster
+            asks = execution.state is ExecutionState.IN_DOUBT
+            execution = tries.start(
+                execution,
+                attempt_id,
+                caller.requester.agent,
+                unit.now,
+                timedelta(seconds=seconds),
+                reconciling=asks,
+            )
+            unit.save(current, execution)
+            unit.log(
+                caller.requester.agent,
+                "attempt.reconciling" if asks else "grant.claimed",
+                request_id,
+                attempt=attempt_id,
+                fingerprint=current.request.action.fingerprint,
+            )
+            return Job(
+                kind="reconcile" if asks else "execute",
+                action=current.request.action,
+                grant=tries.grant(current.request, execution),
+                idempotency_key=idempotency_key(current.request),
+            )
+
+    def renew(self, caller: KeyHolder, attempt_id: str, fence: int, seconds: int) -> Attempt:
+        """The holder is still at work. Raises InvalidGrant where it no longer holds."""
+        with self.gates.database.write() as session:
+            unit = Unit(session, self.gates.clock())
+            current = unit.load(unit.attempt_request(attempt_id), lock=True)
+            self._admit(unit, caller, current)
+            if current.execution is None:
+                raise InvalidGrant("There is nothing to renew: claim the request first.")
+            until = unit.now + timedelta(seconds=seconds)
+            execution = tries.renew(current.execution, attempt_id, fence, until)
+            unit.save(current, execution)
+            return execution.attempts[-1]
+
+    def report(self, caller: KeyHolder, attempt_id: str, told: AttemptReport) -> GateReply:
+        """How an attempt ended. A repeated report gets the same answer; one that comes under
+        an old fence is refused with InvalidGrant, and logged.
+        """
+        with self.gates.database.read() as session:
+            unit = Unit(session, self.gates.clock())
+            request = unit.load(unit.attempt_request(attempt_id)).request
+            finding = self._finding(unit, request, attempt_id, told)
+        following = self._following(request, attempt_id, told, finding)
+        refusal: GatesError | None = None
+        with self.gates.database.write() as session:
+            unit = Unit(session, self.gates.clock())
+            current = unit.load(request.id, lock=True)
+            self._admit(unit, caller, current)
+            try:
+                self._close(unit, caller, current, attempt_id, told, following)
+            except InvalidGrant as error:
+                refusal = error
+                unit.log(caller.requester.agent, "report.refused", request.id, attempt=attempt_id)
+            rounds = unit.gate(current.row.gate_id)
+        if refusal is not None:
+            raise refusal
+        self.gates.woken(request.gate_id)
+        return self.gates.reply(rounds, attempt_id, 1_000_000)
+
+    def _close(
+        self,
+        unit: Unit,
+        caller: KeyHolder,
+        current: Aggregate,
+        attempt_id: str,
+        told: AttemptReport,
+        following: ApprovalRequest | None,
+    ) -> None:
+        before = current.execution
+        if before is None:
+            raise InvalidGrant("There is nothing to report on: claim the request first.")
+        after = tries.report(before, attempt_id, told.fence, _report(told), unit.now)
+        if after is before:
+            return
+        if following is not None:
+            last = after.attempts[-1].model_copy(update={"opened_round": True})
+            after = after.model_copy(update={"attempts": (*after.attempts[:-1], last)})
+        unit.save(current, after)
+        self._log(unit, caller, current, told, after)
+        if told.state in ("succeeded", "failed"):
+            unit.add_call(current.row.root_run_id, _call(current.request, attempt_id, told, unit))
+        if following is not None:
+            self.gates.ask(unit, following)
+        elif current.request.requirement is not None:
+            current.row.revision += 1
+            unit.wish(current.request.id, CARDS, TELL)
+
+    def _following(
+        self,
+        request: ApprovalRequest,
+        attempt_id: str,
+        told: AttemptReport,
+        finding: Finding | None,
+    ) -> ApprovalRequest | None:
+        """The question that this report puts to people, if it does."""
+        now = self.gates.clock()
+        if finding is not None:
+            return self.gates.asking.loop_question(request, finding, now)
+        if told.state == "unclear" or (told.state == "in_doubt" and request.in_process):
+            words = told.error or "the system cannot tell"
+            attempt = Attempt(
+                id=attempt_id,
+                number=1,
+                holder="",
+                fence=told.fence,
+                lease_until=now,
+                started_at=now,
+                error=words,
+            )
+            return self.gates.asking.doubt_question(request, attempt, now)
+        return None
+
+    def _finding(
+        self, unit: Unit, request: ApprovalRequest, attempt_id: str, told: AttemptReport
+    ) -> Finding | None:
+        if told.state != "failed":
+            return None
+        root, name = request.run.root_run_id, request.action.name
+        calls = unit.calls(root, name)
+        if any(call.attempt_id == attempt_id for call in calls):
+            return None  # a repeated report
+        allowances = [
+            Allowance(
+                action=name,
+                arguments_digest=digest(one.request.action.arguments),
+                signature=str(one.request.evidence["signature"]),
+                more=int(str(one.request.evidence["allow_more"])),
+                at=one.row.settled_at,
+            )
+            for one in unit.loop_rounds(root, name)
+            if one.row.settled_at is not None
+        ]
+        return look(
+            [*calls, _call(request, attempt_id, told, unit)],
+            allowances,
+            self.gates.asking.policy.loops,
+        )
+
+    def lapse(self) -> int:
+        """Close attempts whose lease ran out; how many. The timer's command."""
+        with self.gates.database.read() as session:
+            lapsed = Unit(session, self.gates.clock()).lapsed()
+        return sum(self._lapse(request_id) for request_id in lapsed)
+
+    def _lapse(self, request_id: str) -> bool:
+        with self.gates.database.read() as session:
+            seen = Unit(session, self.gates.clock()).load(request_id)
+        following = None
+        if seen.execution is not None and seen.execution.last is not None:
+            closed = tries.lapse(seen.execution, self.gates.clock()).last
+            if closed is not None and self._asks_people(seen.request, seen.execution):
+                now = self.gates.clock()
+                following = self.gates.asking.doubt_question(seen.request, closed, now)
+        with self.gates.database.write() as session:
+            unit = Unit(session, self.gates.clock())
+            current = unit.load(request_id, lock=True)
+            if current.execution is None or current.row.version != seen.row.version:
+                return False  # it reported, or renewed, after all
+            after = tries.lapse(current.execution, unit.now)
+            if after is current.execution:
+                return False
+            unit.save(current, after)
+            last = after.attempts[-1]
+            unit.log("timer", "attempt.lapsed", request_id, attempt=last.id, holder=last.holder)
+            if following is not None:
+                self.gates.ask(unit, following)
+        self.gates.woken(seen.request.gate_id)
+        return True
+
+    def _asks_people(self, request: ApprovalRequest, execution: Execution) -> bool:
+        """Whether nobody but a person can find out how the last attempt ended."""
+        if request.in_process:
+            return True
+        definition = self.gates.asking.registry.find(request.action.name)
+        reconciled = sum(attempt.reconciling for attempt in execution.attempts)
+        return definition.reconcile is None or reconciled >= MAX_RECONCILED
+
+    def _admit(self, unit: Unit, caller: KeyHolder, current: Aggregate) -> None:
+        if current.request.in_process:
+            caller.refuse_unless("flow")
+            self.gates.owned(unit, caller, current.row.root_run_id)
+        else:
+            caller.refuse_unless("executor")
+
+    @staticmethod
+    def _log(
+        unit: Unit,
+        caller: KeyHolder,
+        current: Aggregate,
+        told: AttemptReport,
+        after: Execution,
+    ) -> None:
+        unit.log(
+            caller.requester.agent,
+            f"attempt.{told.state}",
+            current.request.id,
+            attempt=after.attempts[-1].id,
+            number=len(after.attempts),
+            result=None if told.result is None else digest(told.result),
+            error_class=told.error_class,
+        )
+        if told.differences:
+            unit.log(
+                caller.requester.agent,
+                "alarm.booked_differs",
+                current.request.id,
+                differences=list(told.differences),
+            )
+
+
+def idempotency_key(request: ApprovalRequest) -> str:
+    """One a gate and fingerprint: what a person allows again in a later round runs under the
+    same key, so that the real system recognizes an effect of the earlier one.
+    """
+    key = digest([request.gate_id, request.action.fingerprint])
+    return f"GATE-{key[:16].upper()}"
+
+
+def _report(told: AttemptReport) -> tries.Report:
+    states = {
+        "succeeded": ExecutionState.SUCCEEDED,
+        "failed": ExecutionState.FAILED,
+        "in_doubt": ExecutionState.IN_DOUBT,
+        "absent": ExecutionState.QUEUED,  # nothing happened: safe to run again
+        "unclear": ExecutionState.IN_DOUBT,
+    }
+    return tries.Report(
+        state=states[told.state],
+        result=told.result,
+        error=told.error,
+        error_class=told.error_class,
+        differences=told.differences,
+    )
+
+
+def _call(request: ApprovalRequest, attempt_id: str, told: AttemptReport, unit: Unit) -> Call:
+    outcome = told.result if told.state == "succeeded" else [told.error_class, told.error]
+    return Call(
+        request_id=request.id,
+        attempt_id=attempt_id,
+        action=request.action.name,
+        arguments_digest=digest(request.action.arguments),
+        outcome_digest=digest(outcome),
+        error_class=told.error_class,
+        error=told.error,
+        failed=told.state == "failed",
+        at=unit.now,
+        arguments=request.action.arguments,
+    )
