@@ -72,9 +72,10 @@ class SlackSandbox:
         limits: Limits | None = None,
         app_url: str | None = None,
         port: int = 0,
+        team_id: str = "T0SANDBOX",
         bot_scopes: frozenset[str] = BOT_SCOPES,
     ) -> None:
-        self.space = Workspace(limits=limits or Limits())
+        self.space = Workspace(limits=limits or Limits(), team_id=team_id)
         self.app_url = app_url
         self.space.tokens = {BOT_TOKEN: bot_scopes, APP_TOKEN: APP_SCOPES}
         self.space.users[self.space.bot_user] = User(
@@ -182,14 +183,21 @@ class SlackSandbox:
     # -- what people do --------------------------------------------------------------------
 
     def click(
-        self, user: User, message: Message, action_id: str, *, version: int = -1, **override: Any
+        self,
+        user: User,
+        message: Message,
+        action_id: str,
+        *,
+        version: int = -1,
+        replace: Json | None = None,
     ) -> Delivery:
         """Click a button; `version` picks what the person has on screen (an older edit).
 
-        `override` replaces top-level parts of the payload (`team=None`: an org-wide install).
+        `replace` puts other top-level parts into the payload (`{"team": None}`: an org-wide
+        install).
         """
-        payload = self.click_payload(user, message, action_id, version=version) | override
-        return self.deliver(payload)
+        payload = self.click_payload(user, message, action_id, version=version)
+        return self.deliver(payload | (replace or {}))
 
     def click_payload(
         self, user: User, message: Message, action_id: str, *, version: int = -1
@@ -217,11 +225,16 @@ class SlackSandbox:
             }
 
     def submit(
-        self, view: View, values: dict[str, str], *, by: User | None = None, **override: Any
+        self,
+        view: View,
+        values: dict[str, str],
+        *,
+        by: User | None = None,
+        replace: Json | None = None,
     ) -> Delivery:
         """Fill the modal (`{action_id: text}`) and press its button, as Slack's client lets one."""
         user = by or self.space.users[view.user]
-        delivery = self.deliver(self.submit_payload(view, user, values) | override)
+        delivery = self.deliver(self.submit_payload(view, user, values) | (replace or {}))
         return self._after_submit(view, delivery)
 
     def submit_payload(self, view: View, user: User, values: dict[str, str]) -> Json:

@@ -154,12 +154,14 @@ class Fault:
 class Workspace:
     """The state of the pretended Slack."""
 
-    def __init__(self, *, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, limits: Limits, team_id: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.limits = limits
         self.clock = clock
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
-        self.team_id = "T0SANDBOX"
+        self.team_id = team_id
         self.app_id = "A0GATES"
         self.bot_user = "U0GATESBOT"
         self.bot_id = "B0GATES"

@@ -1,0 +1,290 @@
+"""People decide in Slack: both transports, the real bolt, the real service on SQLite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlmodel import select
+
+from gates.core.model import DecisionKind, OutcomeKind
+from gates.store.tables import ClickRow, LogRow
+from integrations.slack.blocks import APPROVE, REASON_BLOCK, REASON_INPUT, REJECT
+from tests.support.slack import Office, office, open_desk
+from tests.support.slack_server import ClientRefusalError
+
+
+@pytest.fixture(params=["socket", "http"])
+def company(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Office]:
+    with office(tmp_path, mode=request.param) as opened, open_desk(opened):
+        yield opened
+
+
+@pytest.fixture
+def two_needed(tmp_path: Path) -> Iterator[Office]:
+    with office(tmp_path, quorum=2) as opened, open_desk(opened):
+        yield opened
+
+
+def rows(company: Office, table: Any) -> list[Any]:
+    with company.database.read() as session:
+        return list(session.exec(select(table)).all())
+
+
+def test_an_approver_clicks_and_the_card_says_so(company: Office) -> None:
+    """Approve ends the request, names the person, and takes the buttons off the card."""
+    asked = company.ask()
+    click = company.slack.click(company.people["amara"], company.card(), APPROVE)
+    assert click.acked
+    assert click.error is None
+    view = company.wait_decided(asked.request.id)
+    assert view.outcome is not None
+    assert (view.outcome.kind, view.outcome.by) == (OutcomeKind.APPROVED, ("Amara Obi",))
+    decision = view.decisions[0]
+    assert (decision.channel, decision.assurance, decision.card_revision) == ("slack", "slack", 1)
+    assert decision.verified_by == {
+        "transport": company.settings.mode,
+        "team": "T0SANDBOX",
+        "user": "U0AMARA",
+    }
+    assert company.slack.told(company.people["amara"]) == []
+
+
+def test_a_rejection_asks_why_in_a_modal(company: Office) -> None:
+    """Reject opens a modal; its reason ends the request and stands on the card."""
+    asked = company.ask()
+    amara = company.people["amara"]
+    assert company.slack.click(amara, company.card(), REJECT).acked
+    view = company.slack.wait_view(amara)
+    with pytest.raises(ClientRefusalError):
+        company.slack.submit(view, {})
+    sent = company.slack.submit(view, {REASON_INPUT: "wrong <!channel> bank"})
+    assert sent.acked
+    assert sent.error is None
+    assert not view.open
+    outcome = company.wait_decided(asked.request.id).outcome
+    assert outcome is not None
+    assert (outcome.kind, outcome.reason) == (OutcomeKind.REJECTED, "wrong <!channel> bank")
+    assert "wrong <!channel> bank" in str(company.card().blocks)
+
+
+def test_a_reason_of_blanks_is_sent_back_to_the_field(company: Office) -> None:
+    """Blanks are no reason: the modal stays open and says so at the field."""
+    asked = company.ask()
+    amara = company.people["amara"]
+    company.slack.click(amara, company.card(), REJECT)
+    view = company.slack.wait_view(amara)
+    sent = company.slack.submit(view, {REASON_INPUT: "   "})
+    assert sent.field_errors == {REASON_BLOCK: "Please say why."}
+    assert view.open
+    assert company.gates.view(asked.request.id).outcome is None
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "sentence"),
+    [
+        ("zoe", {}, "belongs to no single person"),
+        ("gus", {}, "Guests of this Slack workspace cannot decide"),
+        ("chen", {}, "not among"),
+        ("dana", {}, ""),
+        ("bruno", {"deleted": True}, "deactivated"),
+        ("bruno", {"is_bot": True}, "Apps cannot decide"),
+        ("bruno", {"is_stranger": True}, "other organizations"),
+        ("bruno", {"is_ultra_restricted": True}, "Guests"),
+    ],
+)
+def test_whoever_may_not_decide_is_told_so_alone(
+    company: Office, name: str, flags: dict[str, bool], sentence: str
+) -> None:
+    """Strangers, guests, bots, leavers, the requester and others are refused in private."""
+    asked = company.ask()
+    user = company.people[name]
+    card = company.card()
+    for flag, value in flags.items():
+        setattr(user, flag, value)
+    assert company.slack.click(user, card, APPROVE).acked
+    told = company.slack.wait_told(user)
+    assert sentence in told
+    assert told.count(".") <= 1
+    view = company.gates.view(asked.request.id)
+    assert view.decisions == ()
+    assert view.outcome is None
+    others = [one for one in company.people.values() if one is not user]
+    assert all(company.slack.told(one) == [] for one in others)
+    assert len(company.slack.messages(company.channel)) == 1
+
+
+def test_a_foreign_workspace_is_refused_even_with_a_known_user_id(company: Office) -> None:
+    """The workspace counts: the same user id from elsewhere is somebody else."""
+    asked = company.ask()
+    amara = company.people["amara"]
+    foreign = {"id": amara.id, "username": "amara", "name": "amara", "team_id": "T0ELSEWHERE"}
+    company.slack.click(amara, company.card(), APPROVE, replace={"user": foreign})
+    assert "workspace" in company.slack.wait_told(amara)
+    assert company.gates.view(asked.request.id).decisions == ()
+
+
+def test_an_org_wide_install_sends_no_team(company: Office) -> None:
+    """`team: null` does not matter: the person's own workspace is in `user`."""
+    asked = company.ask()
+    company.slack.click(company.people["amara"], company.card(), APPROVE, replace={"team": None})
+    assert company.wait_decided(asked.request.id).outcome is not None
+
+
+def test_a_double_click_decides_once(company: Office) -> None:
+    """Two clicks make one decision; the second is answered kindly."""
+    asked = company.ask()
+    amara, card = company.people["amara"], company.card()
+    payload = company.slack.click_payload(amara, card, APPROVE)
+    assert company.slack.deliver(payload).acked
+    assert company.slack.deliver(payload).acked
+    company.slack.wait_told(amara)
+    view = company.wait_decided(asked.request.id)
+    assert len(view.decisions) == 1
+
+
+def test_a_click_on_a_decided_card_is_explained(company: Office) -> None:
+    """Somebody whose screen still shows buttons learns that it is decided."""
+    asked = company.ask()
+    card = company.card()
+    company.slack.click(company.people["amara"], card, APPROVE)
+    company.wait_decided(asked.request.id)
+    bruno = company.people["bruno"]
+    company.slack.click(bruno, card, APPROVE, version=0)
+    assert company.slack.wait_told(bruno)
+    view = company.gates.view(asked.request.id)
+    assert [one.person for one in view.decisions] == ["amara"]
+
+
+def test_a_stale_card_does_not_decide(two_needed: Office) -> None:
+    """A click on an older revision is refused; the same on the current card counts."""
+    company = two_needed
+    asked = company.ask()
+    card = company.card()
+    company.slack.click(company.people["amara"], card, APPROVE)
+    company.slack.wait_for(lambda: card.edits or None, "the first approval on the card")
+    assert "approved via slack" in str(card.blocks)
+    bruno = company.people["bruno"]
+    company.slack.click(bruno, card, APPROVE, version=0)
+    assert "changed" in company.slack.wait_told(bruno)
+    assert len(company.gates.view(asked.request.id).decisions) == 1
+    company.slack.click(bruno, card, APPROVE)
+    outcome = company.wait_decided(asked.request.id).outcome
+    assert outcome is not None
+    assert outcome.kind is OutcomeKind.APPROVED
+
+
+def test_a_decision_made_elsewhere_reaches_the_card(company: Office) -> None:
+    """A decision in the inbox takes the buttons off the card too."""
+    asked = company.ask()
+    company.card()
+    company.gates.decide(
+        asked.request.id,
+        person_id="bruno",
+        kind=DecisionKind.REJECT,
+        reason="no order",
+        channel="inbox",
+        assurance="session",
+    )
+    company.wait_decided(asked.request.id)
+    assert "rejected via inbox: no order" in str(company.card().blocks)
+
+
+def test_a_forged_button_names_nothing(company: Office) -> None:
+    """A token that was never issued is refused in private."""
+    company.ask()
+    amara, card = company.people["amara"], company.card()
+    payload = company.slack.click_payload(amara, card, APPROVE)
+    payload["actions"][0]["value"] = "guessed"
+    company.slack.deliver(payload)
+    assert "no request" in company.slack.wait_told(amara)
+
+
+def test_clicks_are_stored_without_secrets_and_settled(company: Office) -> None:
+    """The raw click is kept, without what lets others speak for us, and settled in the end."""
+    asked = company.ask()
+    company.slack.click(company.people["amara"], company.card(), APPROVE)
+    company.wait_decided(asked.request.id)
+    click = rows(company, ClickRow)[0]
+    assert click.source == "slack"
+    assert "response_url" not in click.payload
+    assert "U0AMARA" in click.payload
+
+
+def test_a_refused_identity_is_in_the_log(company: Office) -> None:
+    """Who was turned away is recorded with workspace and user."""
+    asked = company.ask()
+    zoe = company.people["zoe"]
+    company.slack.click(zoe, company.card(), APPROVE)
+    company.slack.wait_told(zoe)
+    entries = [row for row in rows(company, LogRow) if row.kind == "click.refused"]
+    assert [(row.actor, row.subject) for row in entries] == [
+        ("slack:T0SANDBOX/U0ZOE", asked.request.id)
+    ]
+
+
+def test_a_person_outside_the_channel_is_told_directly(company: Office) -> None:
+    """Where an ephemeral cannot be shown, the word goes to the person's direct messages."""
+    company.ask()
+    zoe, card = company.people["zoe"], company.card()
+    payload = company.slack.click_payload(zoe, card, APPROVE)
+    company.channel.members.discard(zoe.id)
+    company.slack.deliver(payload)
+    company.slack.wait_told(zoe)
+    assert len(company.slack.direct_messages(zoe)) == 1
+
+
+def test_slack_is_asked_again_when_it_is_busy(company: Office) -> None:
+    """A 429 on users.info delays the decision by what Slack asks, and no more."""
+    asked = company.ask()
+    company.slack.fail_next("users.info", "ratelimited", retry_after=1)
+    company.slack.click(company.people["amara"], company.card(), APPROVE)
+    assert company.wait_decided(asked.request.id).outcome is not None
+
+
+def test_without_an_answer_about_the_person_nothing_is_decided(company: Office) -> None:
+    """A Slack that cannot say who the person is now: no decision, and they are told."""
+    asked = company.ask()
+    amara = company.people["amara"]
+    company.slack.fail_next("users.info", "status", times=3)
+    company.slack.click(amara, company.card(), APPROVE)
+    assert "does not answer" in company.slack.wait_told(amara)
+    assert company.gates.view(asked.request.id).decisions == ()
+
+
+def test_a_modal_that_came_too_late_asks_for_another_click(company: Office) -> None:
+    """An expired trigger is explained instead of nothing happening."""
+    company.ask()
+    amara, card = company.people["amara"], company.card()
+    payload = company.slack.click_payload(amara, card, REJECT)
+    payload["trigger_id"] = "TR1.unknown"
+    company.slack.deliver(payload)
+    assert "click Reject again" in company.slack.wait_told(amara)
+
+
+def test_a_click_that_was_stored_and_not_worked_on_survives(tmp_path: Path) -> None:
+    """What an earlier process acknowledged and did not finish is decided at the next start."""
+    with office(tmp_path) as company:
+        asked = company.ask()
+        payload = company.slack.click_payload(company.people["amara"], company.card(), APPROVE)
+        company.cards.record_click("slack", payload)
+        with open_desk(company):
+            view = company.wait_decided(asked.request.id)
+    assert [one.person for one in view.decisions] == ["amara"]
+
+
+def test_what_cannot_be_stored_is_not_acknowledged(tmp_path: Path) -> None:
+    """Without a database the person sees that the click failed, and can click again."""
+    with office(tmp_path) as company, open_desk(company):
+        company.slack.space.limits.ack = 1.0
+        asked = company.ask()
+        card = company.card()
+        with company.database.engine.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE click RENAME TO gone")
+        assert not company.slack.click(company.people["amara"], card, APPROVE).acked
+        with company.database.engine.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE gone RENAME TO click")
+        assert company.slack.click(company.people["amara"], card, APPROVE).acked
+        assert company.wait_decided(asked.request.id).outcome is not None

@@ -1,0 +1,219 @@
+"""A small company on the real service, the real store and real bolt, against the sandbox.
+
+`Office` is what the composition root builds, as far as Slack is concerned: gates server,
+outbox, notifier and desk on a SQLite file, over one of the two transports.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from gates.actions import Registry
+from gates.asking import Asking
+from gates.cards import Cards
+from gates.core.messages import Proposal
+from gates.core.model import GateReply, Requester, RequestView, RunRef
+from gates.core.people import People, load_people
+from gates.core.policy import load_policy
+from gates.outbox import Outbox
+from gates.service import CARDS, Gates, KeyHolder
+from gates.store.database import Database
+from integrations.slack.app import SlackDesk
+from integrations.slack.notifier import SlackNotifier
+from integrations.slack.settings import SlackSettings
+from integrations.slack.transport import PATH, web_client
+from tests.support.slack_server import (
+    APP_TOKEN,
+    BOT_TOKEN,
+    SIGNING_SECRET,
+    Channel,
+    Limits,
+    Message,
+    SlackSandbox,
+    User,
+)
+
+TEAM = "T0SANDBOX"
+PEOPLE = f"""
+version: 1
+groups: {{ap: pays, others: do something else}}
+people:
+  - {{id: amara, name: Amara Obi, slack: {TEAM}/U0AMARA, groups: [ap]}}
+  - {{id: bruno, name: Bruno Paz, slack: {TEAM}/U0BRUNO, groups: [ap]}}
+  - {{id: dana, name: Dana Ito, slack: {TEAM}/U0DANA, groups: [ap]}}
+  - {{id: chen, name: Chen Wu, slack: {TEAM}/U0CHEN, groups: [others]}}
+  - {{id: gus, name: Gus Tee, slack: {TEAM}/U0GUS, groups: [ap]}}
+"""
+POLICY = """
+version: 1
+defaults: {{tier: high, ask: {{who: [ap], quorum: {quorum}, deadline: 4h}}}}
+rules:
+  - {{name: everything, on: "*", when: "true", verdict: require_approval, because: "It pays"}}
+"""
+
+
+@dataclass
+class Office:
+    """One company: `people` are their Slack accounts; `dana` is whom the agent acts for."""
+
+    slack: SlackSandbox
+    settings: SlackSettings
+    database: Database
+    gates: Gates
+    cards: Cards
+    directory: People
+    notifier: SlackNotifier
+    outbox: Outbox
+    channel: Channel
+    people: dict[str, User]
+
+    def ask(self, key: str = "pay", **changes: Any) -> RequestView:
+        """Propose an action that needs people, and return the request."""
+        return self.propose(key, **changes).view
+
+    def propose(self, key: str = "pay", **changes: Any) -> GateReply:
+        caller = KeyHolder("k1", "flow", Requester(agent="invoice-agent", on_behalf_of="dana"))
+        proposal = {
+            "name": "erp.payment.submit",
+            "title": "Pay Acme 505.75 EUR",
+            "arguments": {"supplier": "Acme", "amount": "505.75"},
+            "claims": {"confidence": "0.4"},
+            "run": RunRef(run_id="run-1", root_run_id="run-1"),
+            "key": key,
+            "attempt_id": f"attempt-{key}",
+            "in_process": True,
+        }
+        reply = self.gates.propose(caller, Proposal.model_validate(proposal | changes))
+        self.outbox.ring()
+        return reply
+
+    def card(self) -> Message:
+        """Wait for the newest card in the channel."""
+        return self.slack.wait_message(self.channel)
+
+    def wait_decided(self, request_id: str, seconds: float = 10.0) -> RequestView:
+        """Wait until the card has lost its buttons: the outcome has reached everybody."""
+
+        def decided() -> bool:
+            cards = self.slack.messages(self.channel)
+            return bool(cards) and not any(card.has_button("gates_approve") for card in cards)
+
+        self.slack.wait_for(decided, "the outcome on the card", seconds)
+        return self.gates.view(request_id)
+
+    def desk(self) -> SlackDesk:
+        return SlackDesk(self.settings, self.gates, self.cards, self.directory)
+
+
+@contextmanager
+def office(
+    folder: Path, *, mode: str = "socket", quorum: int = 1, limits: Limits | None = None
+) -> Iterator[Office]:
+    """Open the company without its desk: cards are sent, clicks not yet taken."""
+    chosen = limits or Limits(post_interval=0.0)
+    with SlackSandbox(limits=chosen, team_id=TEAM) as slack:
+        people = {
+            name: slack.add_user(name, f"{name}@example.com", id=f"U0{name.upper()}")
+            for name in ("amara", "bruno", "dana", "chen")
+        }
+        people["gus"] = slack.add_user("gus", id="U0GUS", is_restricted=True)
+        people["zoe"] = slack.add_user("zoe", id="U0ZOE")
+        channel = slack.add_channel("approvals", *people.values())
+        settings = SlackSettings.model_validate(
+            {
+                "bot_token": BOT_TOKEN,
+                "app_token": APP_TOKEN,
+                "signing_secret": SIGNING_SECRET,
+                "api_base_url": slack.base_url,
+                "channel": channel.id,
+                "mode": mode,
+                "team_ids": [TEAM],
+            }
+        )
+        database = Database(f"sqlite:///{folder / 'gates.db'}")
+        database.migrate()
+        directory = load_people(PEOPLE, "people.yaml")
+        policy = load_policy(POLICY.format(quorum=quorum), "policy.yaml", directory)
+        gates = Gates(database, Asking(Registry(), policy, directory), "http://gates.test")
+        cards = Cards(database)
+        notifier = SlackNotifier(web_client(settings), channel.id, cards)
+
+        def show(request_id: str) -> bool:
+            notifier.show(gates.view(request_id))
+            return True
+
+        outbox = Outbox(database, {CARDS: show})
+        gates.woken = lambda _gate: outbox.ring()
+        outbox.start()
+        try:
+            yield Office(
+                slack,
+                settings,
+                database,
+                gates,
+                cards,
+                directory,
+                notifier,
+                outbox,
+                channel,
+                people,
+            )
+        finally:
+            outbox.stop()
+            database.close()
+
+
+@contextmanager
+def open_desk(company: Office) -> Iterator[SlackDesk]:
+    """Take clicks over the company's transport; returns once Slack can reach us."""
+    desk = company.desk()
+    if desk.router is None:
+        desk.start()
+        try:
+            company.slack.wait_connected()
+            yield desk
+        finally:
+            desk.stop()
+        return
+    app = FastAPI()
+    app.include_router(desk.router)
+    with serving(app) as address:
+        company.slack.app_url = address + PATH
+        desk.start()
+        try:
+            yield desk
+        finally:
+            desk.stop()
+
+
+@contextmanager
+def serving(app: FastAPI) -> Iterator[str]:
+    """Serve an app on a free loopback port, in a thread."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    started = threading.Event()
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            started.set()
+
+    server = Server(uvicorn.Config(app, log_level="warning", lifespan="off", ws="none"))
+    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+    thread.start()
+    try:
+        if not started.wait(10):
+            raise TimeoutError("the server did not start")
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listening.close()
