@@ -49,6 +49,8 @@ class YamlFile:
             before = self.text[: error.position]
             at = Position(before.count("\n") + 1, error.position - before.rfind("\n"))
             self.stop(at, f"character {error.character!r} does not belong in YAML: remove it")
+        except RecursionError:
+            self.stop(Position(1, 1), "the file is nested too deeply to be read: flatten it")
         if node is None:
             self.stop(Position(1, 1), "the file is empty: begin it with `version: 1`")
         return node
@@ -156,7 +158,10 @@ class Fields:
 def text_of(file: YamlFile, node: yaml.Node, key: str) -> str | None:
     """A text as it is written: YAML's ideas about `yes` and `1:30` are ignored."""
     if isinstance(node, yaml.ScalarNode) and node.value.strip():
-        return str(node.value)
+        if node.value.isascii() or node.value.encode(errors="ignore").decode() == node.value:
+            return str(node.value)
+        file.note(node, f"{key} holds half a character (an escape such as \\ud800): remove it")
+        return None
     file.note(node, f"{key} {shown(node)} is not a text: write one")
     return None
 

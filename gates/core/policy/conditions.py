@@ -166,7 +166,7 @@ def _malformed(text: str, error: str) -> Malformed:
     lines = text.split("\n")
     line = min(int(found[1]), len(lines))
     offset = sum(len(one) + 1 for one in lines[: line - 1]) + int(found[2]) - 1
-    offset = max(0, min(offset, len(text)))
+    offset = max(0, min(offset, len(text.rstrip())))
     if unknown := re.match(r"undeclared reference to '(.+)' \(in", found[3]):
         return _unknown_name(text, offset, unknown[1])
     if types := re.match(r"found no matching overload for '(.+)' applied to '\((.*)\)'", found[3]):

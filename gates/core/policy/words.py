@@ -57,7 +57,10 @@ def _shown(field: str, question: Question) -> str:
         "claims": question.claims,
         "requester": question.requester.model_dump(),
     }
-    text = _text(_value(root, field.split(".")), field)
+    value = _value(root, field.split("."))
+    if value is None:
+        return f"(no {field})"
+    text = _text(value)
     # What the requester says is set apart from what is known, whatever it says of itself.
     claimed = any(field == name or field.startswith(f"{name}.") for name in CLAIMED)
     return f"“{text}”" if claimed else text
@@ -77,12 +80,10 @@ def _value(root: Any, path: Sequence[str]) -> Any:
     return root
 
 
-def _text(value: Any, field: str) -> str:
-    if value is None:
-        return f"(no {field})"
+def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, (list, tuple)):
-        return ", ".join(_text(item, field) for item in value[:5]) or "none"
+        return ", ".join(_text(item) for item in value[:5]) or "none"
     text = " ".join(str(value).split())
     return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"

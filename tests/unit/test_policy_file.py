@@ -1,0 +1,240 @@
+import re
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from gates.core.errors import InvalidPolicy
+from gates.core.policy import load_policy
+from tests.support.policies import HEAD, ROOT, demo_people, policy
+
+RULE = "  - {name: r, on: erp.*, when: 'true', verdict: forbid, because: x}\n"
+
+
+def problems(text: str) -> list[str]:
+    with pytest.raises(InvalidPolicy) as caught:
+        load_policy(text, "p.yaml", demo_people())
+    assert caught.value.details["problems"] == str(caught.value).split("\n")
+    return caught.value.details["problems"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "p.yaml:1:1: the file is empty"),
+        ("- 1\n", "p.yaml:1:1: a list is not a policy"),
+        ("version: [\n", "p.yaml:2:1: 'end of file' is not YAML"),
+        ("a: 1\nb: 2\n c: 3\n", "p.yaml:3:3: 'c: 3' is not YAML"),
+        ("version: 1\n---\nversion: 1\n", "p.yaml:2:1: '---' is not YAML"),
+        ("version: \x07\n", "p.yaml:1:10: character"),
+        ("[" * 5_000, "p.yaml:1:1: the file is nested too deeply"),
+        (HEAD.replace("version: 1", "version: 2") + RULE, "p.yaml:1:10: this version is unknown"),
+        (HEAD.replace("version: 1\n", "") + RULE, "p.yaml:1:1: a policy has no 'version'"),
+        (HEAD + "  []\n", "p.yaml:4:3: 'rules' is empty"),
+        ("extra: 1\n" + HEAD + RULE, "p.yaml:1:1: unknown key 'extra' in a policy"),
+        ("version: 1\nrules:\n" + RULE, "p.yaml:1:1: a policy has no 'defaults'"),
+    ],
+)
+def test_a_file_that_is_no_policy_says_where_and_why(text, expected):
+    """Every problem of the file as a whole has its line, column and cure."""
+    assert any(one.startswith(expected) for one in problems(text)), problems(text)
+
+
+def expect(marked: str, words: str) -> None:
+    """`«` in the text stands where the problem is to be shown."""
+    before, _, after = marked.partition("«")
+    line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+    found = problems(before + after)
+    start = f"p.yaml:{line}:{column}: {words}"
+    assert any(one.startswith(start) for one in found), (start, found)
+
+
+@pytest.mark.parametrize(
+    ("defaults", "words"),
+    [
+        ("tier: «ambigous, ask: {who: [ap]}", "unknown tier 'ambigous': did you mean 'ambiguous'"),
+        ("ask: {who: [«app]}", "There is no group 'app': did you mean 'ap'"),
+        ("ask: {who: «[]}", "'who' of ask is empty"),
+        ("ask: «{quorum: 1}", "ask has no 'who'"),
+        ("ask: {who: [ap], quorum: «0}", "quorum 0 is too small: write 1 or more"),
+        ("ask: {who: [ap], quorum: «3}", "quorum 3 of ap can never be reached, and 2 people are"),
+        ("ask: {who: [ap], quorum: «two}", "quorum 'two' is not a whole number"),
+        ("ask: {who: [ap], deadline: «soon}", "deadline 'soon' is not a duration"),
+        ("ask: {who: [ap], deadline: «0h}", "deadline '0h' is not between"),
+        ("ask: {who: [ap], deadline: «400d}", "deadline '400d' is not between"),
+        ("ask: {who: [ap], «deadlin: 1h}", "unknown key 'deadlin' in ask: did you mean 'deadline'"),
+        ("ask: «[ap]", "a list is not ask"),
+    ],
+)
+def test_a_fault_in_the_defaults_is_shown_at_its_place(defaults, words):
+    """The position is that of the word that is wrong."""
+    expect(f"version: 1\ndefaults: {{{defaults}}}\nrules:\n{RULE}", words)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ("on: x, because: x, verdict: «forbidd", "unknown verdict 'forbidd': did you mean"),
+        ("on: x, because: x, verdict: «veto_window", "verdict 'veto_window' is not supported yet"),
+        ("on: x, because: x, verdict: «review_later", "verdict 'review_later' is not supported"),
+        ("on: «'a b', because: x, verdict: forbid", "on 'a b' names no action"),
+        ("on: «[], because: x, verdict: forbid", "'on' of a rule is empty"),
+        ("«whne: x, on: x, because: x, verdict: forbid", "unknown key 'whne' in a rule: did you"),
+        ("on: x, «on: y, because: x, verdict: forbid", "'on' stands twice in a rule"),
+        ("on: x, verdict: forbid, because: '«{amout}'", "in `{amout}`: {amout} stands for nothing"),
+        ("on: x, verdict: forbid, because: 'hi «{claims}'", "in `hi {claims}`: {claims} stands"),
+        ("on: x, verdict: forbid, because: '«a {x'", "in `a {x`: "),
+        ("on: x, verdict: forbid, because: '«{amount!r:>9}'", "in `{amount!r:>9}`: {amount} is"),
+        ("on: x, verdict: forbid, because: '«{facts[0]}'", "in `{facts[0]}`: {facts[0]} is not"),
+        ("on: x, verdict: forbid, because: x, ask: «{who: [ap]}", "a rule with verdict 'forbid'"),
+        ("on: x, verdict: forbid, because: «[x]", "because a list is not a text"),
+        ("on: x, verdict: forbid, because: «''", "because '' is not a text"),
+        ('on: x, verdict: forbid, because: «"\\ud800"', "because holds half a character"),
+    ],
+)
+def test_a_fault_in_a_rule_is_shown_at_its_place(fields, words):
+    """Unknown words, keys and placeholders, and contradictions, each with its column."""
+    expect(f"{HEAD}  - {{name: r, {fields}}}\n", words)
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ("«{name: r, on: x, because: x, verdict: allow}", "this rule allows whatever comes"),
+        ("«{name: r, on: x, verdict: forbid}", "a rule has no 'because'"),
+        (
+            "{name: «default, on: x, because: x, verdict: forbid}",
+            "a rule cannot be named",
+        ),
+        ("«forbid", "'forbid' is not a rule"),
+    ],
+)
+def test_a_rule_that_lacks_something_is_shown_where_it_begins(rule, words):
+    """What is missing has no place of its own."""
+    expect(f"{HEAD}  - {rule}\n", words)
+
+
+@pytest.mark.parametrize(
+    ("condition", "words"),
+    [
+        ("«amuont.minor > 3", "there is no 'amuont.minor': did you mean 'amount.minor'"),
+        ("facts.a == 1 && «amuont == 3", "there is no 'amuont': write one of"),
+        ("amount.minor «> 3.5", "'>' cannot take (int, double)"),
+        ("«amount.minor", "this is of type int, not true or false"),
+        ("facts.x.«foo(3)", "there is no function 'foo'"),
+        ("facts.x == 1 «& 2", "this is not CEL"),
+        ("facts.x == 1 || «claims.y == 2", "'claims.y' is said by the requester"),
+        ("facts.x == «requester.agent", "'requester.agent' is said by the requester"),
+        ("facts.x == '«", "this is not CEL"),
+    ],
+)
+@pytest.mark.parametrize("form", ["{}", '"{}"', "|\n      {}", ">-\n      true &&\n        {}"])
+def test_a_fault_in_a_condition_is_shown_at_its_place(condition, words, form):
+    """The place within the condition becomes the place in the file, however it is written."""
+    if "true &&" in form and condition.startswith("«amount.minor"):
+        return  # beside an operator it is the operator that does not fit
+    if condition.endswith("'«"):
+        condition = condition.replace("'«", "«'")
+    rule = f"  - name: r\n    when: {form.format(condition)}\n    on: x\n    verdict: allow\n"
+    before, _, after = f"{HEAD}{rule}    because: x\n".partition("«")
+    line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+    found = problems(before + after)
+    start = f"p.yaml:{line}:{column}: in `"
+    assert any(one.startswith(start) and words in one for one in found), (start, found)
+
+
+@pytest.mark.parametrize("form", ["facts.x == 1 &&«", "|\n      facts.x == 1 &&«"])
+def test_a_condition_that_ends_too_early_is_shown_at_its_end(form):
+    """There is no wrong word to point at."""
+    expect(
+        f"{HEAD}  - name: r\n    when: {form}\n    on: x\n    verdict: allow\n    because: x\n",
+        "in `facts.x == 1 &&`: the condition ends too early",
+    )
+
+
+def test_two_rules_cannot_share_a_name():
+    """A name stands in every reason, and has to mean one rule."""
+    assert problems(HEAD + RULE + RULE) == ["p.yaml:5:12: two rules are named 'r': rename one."]
+
+
+def test_all_problems_are_told_at_once_in_the_order_of_the_file():
+    """Nobody should have to find five mistakes in five runs."""
+    found = problems(HEAD.replace("24h", "x") + RULE.replace("forbid", "no") + RULE + "zzz: 1\n")
+    assert [one.split(":")[1] for one in found] == ["2", "4", "5", "6"]
+
+
+def test_a_requirement_that_two_rules_make_impossible_together_is_refused():
+    """Two rules may each be satisfiable, and nobody could fulfil both."""
+    head = HEAD.replace("[ap]", "[ap, controllers]")
+    many = "  - {name: many, on: erp.*, verdict: require_approval, ask: {quorum: 3}, because: x}\n"
+    high = (
+        "  - {name: high, on: '*.post', verdict: require_approval, tier: high,"
+        " ask: {who: [controllers]}, because: x}\n"
+    )
+    found = problems(head + many + high)
+    assert len(found) == 1
+    assert "where rule 'high' and rule 'many' both apply, 3 of controllers are needed" in found[0]
+    assert policy(many + high.replace("*.post", "crm.*"), head).rules  # they never meet
+
+
+def test_what_an_ask_leaves_out_is_as_in_the_defaults():
+    """A rule may name the group alone."""
+    head = HEAD.replace("24h", "36h") + (
+        "  - {name: r, on: x, verdict: require_approval, ask: {who: controllers}, because: x}\n"
+    )
+    made = load_policy(head, "p.yaml", demo_people())
+    ask = made.rules[0].ask
+    assert ask is not None
+    assert (ask.who, ask.quorum, ask.deadline_seconds) == (("controllers",), 1, 36 * 3600)
+    assert made.loops.ask == made.in_doubt == made.defaults.ask
+
+
+def test_loops_and_doubts_have_people_of_their_own():
+    """Their numbers and groups are read, and checked like any other."""
+    text = "loops: {same_failure: 5, allow_more: 2, ask: {who: [security]}}\n" + (
+        "in_doubt: {ask: {who: [controllers], quorum: 2}}\n" + HEAD + RULE
+    )
+    made = load_policy(text, "p.yaml", demo_people())
+    assert (made.loops.same_failure, made.loops.allow_more) == (5, 2)
+    assert made.loops.ask.who == ("security",)
+    assert made.in_doubt.quorum == 2
+    found = problems(text.replace("same_failure: 5", "same_failure: 1").replace("m: 2", "m: 3"))
+    assert found[0] == "p.yaml:1:23: same_failure 1 is too small: write 2 or more."
+    assert "quorum 3 of controllers can never be reached" in found[1]
+
+
+def test_the_digest_names_the_content_and_not_the_layout():
+    """Comments and line breaks do not make a new policy; another number does."""
+    one = policy(RULE)
+    block = (
+        "  - name: r   # a comment\n    because: x\n    on: erp.*\n"
+        "    when: 'true'\n    verdict: forbid\n"
+    )
+    assert policy(block).digest == one.digest
+    assert policy(RULE, HEAD.replace("24h", "23h")).digest != one.digest
+
+
+SHIPPED = (ROOT / "policies" / "erp.yaml").read_text()
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    start=st.integers(0, len(SHIPPED)),
+    length=st.integers(0, 40),
+    junk=st.text(st.characters(codec="utf-8"), max_size=8) | st.sampled_from([*"{}[]:&*!|>'\"#%@"]),
+)
+@example(0, 0, "&a [*a]\n")
+@example(0, 0, "? [a, b]\n: 1\n")
+@example(0, 0, "!!python/object:os.system x: 1\n")
+def test_a_damaged_file_is_a_policy_or_a_clear_error(start, length, junk):
+    """Whatever is cut out or typed in: a policy, or InvalidPolicy with positions, nothing else."""
+    text = SHIPPED[:start] + junk + SHIPPED[start + length :]
+    try:
+        assert load_policy(text, "p.yaml", demo_people()).digest
+    except InvalidPolicy as error:
+        lines = text.count("\n") + 2
+        for problem in error.details["problems"]:
+            found = re.match(r"p\.yaml:(\d+):(\d+): .+\.$", problem, re.DOTALL)
+            assert found, problem
+            assert 1 <= int(found[1]) <= lines
+            assert int(found[2]) >= 1

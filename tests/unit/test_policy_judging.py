@@ -1,0 +1,274 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gates.core.model import Judgement, Tier, Verdict
+from gates.core.policy import Policy
+from tests.support.policies import HEAD, policy, question
+
+ALLOW_SMALL = """\
+  - {name: small, on: erp.*, when: amount.minor < 100000, verdict: allow, because: "{amount}"}
+"""
+ASK_NEW = """\
+  - {name: new, on: erp.*, when: facts.new == true, verdict: require_approval, because: new}
+"""
+FORBID_TEST = """\
+  - {name: test, on: '*.post', when: facts.test == true, verdict: forbid, because: never}
+"""
+KNOWN = {"new": False, "test": False}
+
+
+def rules_of(judgement: Judgement) -> list[str]:
+    return [reason.rule for reason in judgement.reasons]
+
+
+@pytest.mark.parametrize(
+    ("facts", "amount", "verdict", "rules"),
+    [
+        (KNOWN, "999.99", Verdict.ALLOW, ["small"]),
+        (KNOWN, "1000.00", Verdict.REQUIRE_APPROVAL, ["default"]),
+        (KNOWN | {"new": True}, "1.00", Verdict.REQUIRE_APPROVAL, ["new"]),
+        (KNOWN | {"test": True}, "1.00", Verdict.FORBID, ["test"]),
+        ({"new": True, "test": True}, "1.00", Verdict.FORBID, ["test"]),
+    ],
+)
+def test_the_strictest_rule_that_matches_wins(facts, amount, verdict, rules):
+    """Forbid goes before asking, asking before allowing; nothing that matches asks people."""
+    judgement = policy(ALLOW_SMALL + ASK_NEW + FORBID_TEST).judge(
+        question(amount=amount, facts=facts)
+    )
+    assert judgement.verdict is verdict
+    assert rules_of(judgement) == rules
+
+
+def test_the_order_of_rules_does_not_matter():
+    """The same rules in another order give the same verdict."""
+    asked = question(facts=KNOWN | {"new": True})
+    forth, back = policy(ALLOW_SMALL + ASK_NEW), policy(ASK_NEW + ALLOW_SMALL)
+    assert forth.judge(asked).reasons == back.judge(asked).reasons
+
+
+def test_where_nothing_matches_the_defaults_ask():
+    """An action that no rule names is put to the people of the defaults."""
+    judgement = policy(ALLOW_SMALL).judge(question("crm.customer.delete"))
+    assert judgement.verdict is Verdict.REQUIRE_APPROVAL
+    assert judgement.tier is Tier.AMBIGUOUS
+    assert judgement.ask is not None
+    assert (judgement.ask.who, judgement.ask.deadline_seconds) == (("ap",), 86_400)
+    assert judgement.reasons[0].text == "No rule matches crm.customer.delete."
+
+
+def test_allowing_and_forbidding_ask_nobody():
+    """An ask stands in the judgement only where people are to be asked."""
+    both = policy(ALLOW_SMALL + FORBID_TEST)
+    assert both.judge(question(facts=KNOWN)).ask is None
+    assert both.judge(question(facts=KNOWN | {"test": True})).ask is None
+
+
+@pytest.mark.parametrize(
+    ("condition", "words"),
+    [
+        ("facts.missing == 1", "'missing' is missing"),
+        ("1 / facts.zero == 1", "divide by zero"),
+        ("facts.text > 1", "'>' cannot take (string, int64)"),
+        ("facts.text", "its answer is 'hello', not true or false"),
+        ("double(facts.text) < 0.8", "cannot convert string to double"),
+        ("facts.many.all(i, facts.many.all(j, i + j >= 0))", "it takes too many steps"),
+        ("facts.text.matches('(')", "invalid regular expression"),
+    ],
+)
+def test_a_rule_that_cannot_be_evaluated_asks(condition, words):
+    """An error in any rule, an allowing one included, asks, and names the rule and the error."""
+    facts = {"zero": 0, "text": "hello", "many": list(range(200))}
+    for verdict in ("allow", "require_approval", "forbid"):
+        rule = (
+            f"  - {{name: odd, on: '*', when: \"{condition}\", verdict: {verdict}, because: x}}\n"
+        )
+        judgement = policy(ALLOW_SMALL + rule).judge(question(facts=facts))
+        assert judgement.verdict is Verdict.REQUIRE_APPROVAL
+        assert judgement.ask is not None
+        texts = [reason.text for reason in judgement.reasons if reason.rule == "odd"]
+        assert len(texts) == 1
+        assert texts[0].startswith("Rule 'odd' could not be evaluated: ")
+        assert words in texts[0]
+
+
+def test_an_error_in_one_rule_leaves_the_others_their_say():
+    """A rule that forbids still forbids beside one that cannot be evaluated."""
+    broken = "  - {name: odd, on: '*', when: facts.no == 1, verdict: allow, because: x}\n"
+    judgement = policy(broken + FORBID_TEST).judge(question(facts={"test": True}))
+    assert judgement.verdict is Verdict.FORBID
+
+
+def test_a_missing_amount_asks():
+    """A rule about an amount cannot allow what has none."""
+    judgement = policy(ALLOW_SMALL).judge(question(amount=None))
+    assert judgement.verdict is Verdict.REQUIRE_APPROVAL
+    assert "'amount.minor' is missing" in judgement.reasons[0].text
+
+
+def test_a_value_that_the_engine_cannot_hold_asks():
+    """Half a character in a fact makes CEL's binding raise: that asks, too."""
+    rule = "  - {name: t, on: '*', when: facts.t == 'x', verdict: allow, because: x}\n"
+    judgement = policy(rule).judge(question(facts={"t": "\ud800"}))
+    assert judgement.verdict is Verdict.REQUIRE_APPROVAL
+
+
+AP = "{who: [ap], quorum: 2, deadline: 48h}"
+CONTROLLERS = "{who: [controllers], quorum: 1, deadline: 72h}"
+
+
+def test_among_equally_strict_rules_the_most_demanding_ask_is_made():
+    """Groups of the highest tier, the largest quorum and the shortest deadline of all."""
+    judgement = policy(f"""\
+  - {{name: a, on: '*', verdict: require_approval, ask: {AP}, because: a}}
+  - {{name: b, on: '*', verdict: require_approval, tier: high, ask: {CONTROLLERS}, because: b}}
+""").judge(question())
+    assert judgement.tier is Tier.HIGH
+    assert judgement.ask is not None
+    assert judgement.ask.who == ("controllers",)
+    assert judgement.ask.quorum == 2
+    assert judgement.ask.deadline_seconds == 48 * 3600
+    assert rules_of(judgement) == ["b", "a"]
+
+
+def test_a_claim_cannot_choose_weaker_reviewers_than_the_defaults():
+    """What an agent says adds to the defaults where no fact speaks, and never replaces them."""
+    head = HEAD.replace("tier: ambiguous", "tier: high").replace("[ap]", "[controllers]")
+    rule = (
+        "  - {name: unsure, on: '*', when: claims.unsure == true, verdict: require_approval,"
+        " tier: routine, ask: {who: [ap]}, because: unsure}\n"
+    )
+    judgement = policy(rule, head).judge(question(claims={"unsure": True}))
+    assert judgement.tier is Tier.HIGH
+    assert judgement.ask is not None
+    assert judgement.ask.who == ("controllers",)
+    assert "unsure" in rules_of(judgement)
+
+
+def test_reasons_show_claims_as_quotations():
+    """What the requester says is set apart, on one line, and cut where it is long."""
+    rule = (
+        "  - {name: r, on: '*', verdict: require_approval,"
+        " because: '{facts.name} {facts.gone} {claims.why} {action.arguments.n} {facts.all}'}\n"
+    )
+    asked = question(
+        facts={"name": "ACME", "all": ["a", True]},
+        claims={"why": "ok\nApproved by the CFO " + "x" * 500},
+        arguments={"n": 7},
+    )
+    text = policy(rule).judge(asked).reasons[0].text
+    assert text.startswith("ACME (no facts.gone) “ok Approved by the CFO xxx")
+    assert text.endswith("…” 7 a, yes")
+    assert "\n" not in text
+    assert len(text) < 200
+
+
+def test_patterns_name_actions():
+    """A star stands for any text, dots included; a name without one for itself alone."""
+    rule = "  - {{name: r, on: '{}', verdict: forbid, because: x}}\n"
+    for pattern, name, expected in [
+        ("erp.*", "erp.bill.post", True),
+        ("*.post", "erp.bill.post", True),
+        ("erp.*.post", "erp.bill.post", True),
+        ("*", "anything", True),
+        ("erp.bill", "erp.bill.post", False),
+        ("erp.*", "xerp.bill", False),
+        ("erp.bill", "erpxbill", False),
+    ]:
+        verdict = policy(rule.format(pattern)).judge(question(name)).verdict
+        assert (verdict is Verdict.FORBID) is expected, (pattern, name)
+
+
+CONDITIONS = st.sampled_from(
+    [
+        "true",
+        "amount.minor < 100000",
+        "facts.a == true",
+        "facts.b == true",
+        "facts.a == facts.b",
+        "1 / facts.n > 0",
+        "facts.gone == 1",
+        "action.name == 'erp.bill.post'",
+    ]
+)
+FACTS = st.fixed_dictionaries({"a": st.booleans(), "b": st.booleans(), "n": st.integers(0, 2)})
+AMOUNTS = st.sampled_from([None, "0.00", "999.99", "1000.00"])
+TIERS = [tier.value for tier in Tier]
+
+
+@st.composite
+def rule(draw: st.DrawFn, name: str, verdicts: tuple[str, ...], conditions=CONDITIONS) -> str:
+    verdict = draw(st.sampled_from(verdicts))
+    lines = [f"  - name: {name}", "    on: erp.*", f"    when: {draw(conditions)}"]
+    lines += [f"    verdict: {verdict}", "    because: x"]
+    if draw(st.booleans()):
+        lines.append(f"    tier: {draw(st.sampled_from(TIERS))}")
+    if verdict == "require_approval":
+        who = draw(st.sampled_from(["ap", "controllers"]))
+        quorum, hours = draw(st.integers(1, 2)), draw(st.integers(1, 72))
+        lines.append(f"    ask: {{who: [{who}], quorum: {quorum}, deadline: {hours}h}}")
+    return "\n".join(lines) + "\n"
+
+
+ALL = ("allow", "require_approval", "forbid")
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> str:
+    return "".join(draw(rule(f"r{n}", ALL)) for n in range(draw(st.integers(1, 4))))
+
+
+def assert_not_relaxed(before: Judgement, after: Judgement) -> None:
+    assert after.verdict.strictness >= before.verdict.strictness
+    if before.ask is not None and after.ask is not None:
+        assert after.tier.height >= before.tier.height
+        assert after.ask.quorum >= before.ask.quorum
+        assert after.ask.deadline_seconds <= before.ask.deadline_seconds
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data(), some=rules(), facts=FACTS, amount=AMOUNTS)
+def test_adding_a_raising_rule_never_relaxes(data, some, facts, amount):
+    """One more rule that asks or forbids never lowers the verdict, nor, where rules matched
+    before, what is asked of people.
+    """
+    raising = data.draw(rule("more", ("require_approval", "forbid")))
+    asked = question(amount=amount, facts=facts)
+    before, after = policy(some).judge(asked), policy(some + raising).judge(asked)
+    assert after.verdict.strictness >= before.verdict.strictness
+    if "default" not in rules_of(before):
+        assert_not_relaxed(before, after)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    data=st.data(),
+    some=rules(),
+    facts=FACTS,
+    amount=AMOUNTS,
+    claim=st.sampled_from([{}, {"x": True}, {"x": False}, {"x": "text"}, {"x": None}]),
+)
+def test_what_is_claimed_never_relaxes(data, some, facts, amount, claim):
+    """Rules about claims only add to what the rules about facts say, whatever is claimed."""
+    about = data.draw(
+        rule("claimed", ("require_approval", "forbid"), st.sampled_from(["claims.x == true"]))
+    )
+    asked = question(amount=amount, facts=facts, claims=claim)
+    assert_not_relaxed(policy(some).judge(asked), policy(some + about).judge(asked))
+
+
+@settings(max_examples=100, deadline=None)
+@given(some=rules(), facts=FACTS, amount=AMOUNTS)
+def test_people_are_asked_whenever_a_rule_cannot_be_evaluated(some, facts, amount):
+    """Nothing is allowed beside an error."""
+    judgement = policy(some + ASK_NEW).judge(question(amount=amount, facts=facts))
+    assert judgement.verdict is not Verdict.ALLOW  # facts.new is missing
+
+
+def test_judging_is_repeatable_and_names_its_policy():
+    """The same question gets the same judgement, which carries the policy's digest."""
+    made: Policy = policy(ALLOW_SMALL)
+    asked = question()
+    assert made.judge(asked) == made.judge(asked)
+    assert made.judge(asked).policy_digest == made.digest
