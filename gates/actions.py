@@ -55,8 +55,18 @@ class ActionDefinition(Generic[ArgumentsT, ResultT]):
         except ValidationError as error:
             raise InvalidArguments(f"{self.name}: {describe(error)}") from error
 
-    def parse_result(self, result: object) -> ResultT:
-        return self.result_type.validate_python(result)
+    def dump_result(self, result: ResultT) -> Json:
+        """As JSON; what is no object goes under the key `value`."""
+        told = self.result_type.dump_python(result, mode="json")
+        return told if isinstance(told, dict) else {"value": told}
+
+    def load_result(self, told: Json) -> ResultT:
+        try:
+            return self.result_type.validate_python(told)
+        except ValidationError:
+            if told.keys() != {"value"}:
+                raise
+            return self.result_type.validate_python(told["value"])
 
 
 def describe(error: ValidationError) -> str:

@@ -186,7 +186,7 @@ class Asking:
             tier=Tier.HIGH,
             reasons=(Reason(rule="facts_unreadable", text=trouble),),
             policy_digest=self.policy.digest,
-            ask=self.policy.default_ask,
+            ask=self.policy.defaults.ask,
         )
 
     def _requirement(

@@ -143,8 +143,8 @@ class Outbox:
             row = session.exec(query.order_by(col(OutboxRow.due_at))).first()
         if row is None:
             return IDLE
-        due = max(row.due_at, row.lease_until or row.due_at)
-        return float(min(max((due - now).total_seconds(), 0.02), IDLE))
+        due: datetime = max(row.due_at, row.lease_until or row.due_at)
+        return min(max((due - now).total_seconds(), 0.02), IDLE)
 
 
 def _due(kind: str, now: datetime):  # type: ignore[no-untyped-def]  # noqa: ANN202 - SQLModel's own

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from sqlalchemy.exc import IntegrityError
+
 from gates.asking import Asking, differences
 from gates.core import lifecycle
 from gates.core.errors import (
@@ -37,8 +39,10 @@ from gates.core.model import (
     OutcomeKind,
     Requester,
     RequestView,
+    RunRef,
     Standing,
     gate_id,
+    pause_key,
 )
 from gates.store.database import Database
 from gates.store.repository import Aggregate, Unit
@@ -67,6 +71,14 @@ class KeyHolder:
             raise NotEntitled(
                 f"This key is for {self.scope} processes; this call wants one for {scope}."
             )
+
+
+@dataclass(frozen=True)
+class Doorbell:
+    """`pause_key` is empty where the run has never suspended for this request."""
+
+    run: RunRef
+    pause_key: str
 
 
 @dataclass
@@ -102,18 +114,32 @@ class Gates:
     ) -> GateReply:
         number = len(rounds) + 1
         request = self.asking.question(proposal, action, caller.requester, number, self.clock())
+        try:
+            current = self._write_round(caller, proposal, request)
+        except IntegrityError:  # another server was faster by less than a transaction
+            current = None
+        if current is None:
+            return self.propose(caller, proposal)  # somebody was faster: read what is there
+        if request.requirement is not None:
+            self.woken(request.gate_id)
+        return self.reply(current, proposal.attempt_id, proposal.call)
+
+    def _write_round(
+        self, caller: KeyHolder, proposal: Proposal, request: ApprovalRequest
+    ) -> list[Aggregate] | None:
+        """All rounds with the new one, or None where its number is taken."""
         with self.database.write() as session:
             unit = Unit(session, self.clock())
             self.owned(unit, caller, proposal.run.root_run_id, claim=True)
-            current = unit.gate(request.gate_id)
-            if len(current) == len(rounds):
-                if current:
-                    self._supersede(unit, current[-1])
-                current.append(self.ask(unit, request))
-                if current[-1].standing() is Standing.CLAIMABLE:
-                    self._begin(unit, current[-1], proposal.attempt_id, proposal.lease_seconds)
-                return self.reply(current, proposal.attempt_id, proposal.call)
-        return self.propose(caller, proposal)  # somebody was faster: read what is there
+            rounds = unit.gate(request.gate_id)
+            if len(rounds) != request.round - 1:
+                return None
+            if rounds:
+                self._supersede(unit, rounds[-1])
+            rounds.append(self.ask(unit, request))
+            if rounds[-1].standing() is Standing.CLAIMABLE:
+                self._begin(unit, rounds[-1], proposal.attempt_id, proposal.lease_seconds)
+            return rounds
 
     def _supersede(self, unit: Unit, previous: Aggregate) -> None:
         """Another proposal for the same gate never uses the old approval."""
@@ -392,6 +418,15 @@ class Gates:
             unit.wish(aggregate.request.id, CARDS, TELL)
             if changed:
                 unit.wish(aggregate.request.id, RING)
+
+    def doorbell(self, request_id: str) -> Doorbell | None:
+        """The run to wake for a settled request, or None once it has collected the outcome."""
+        with self.database.read() as session:
+            current = Unit(session, self.clock()).load(request_id)
+        if current.row.collected or current.outcome is None:
+            return None
+        number = current.row.suspensions
+        return Doorbell(current.request.run, pause_key(request_id, number) if number else "")
 
     # -- what everybody reads ---------------------------------------------------------------
 

@@ -329,3 +329,8 @@ def gate_id(root_run_id: str, gate_key: str) -> str:
 def request_id(root_run_id: str, gate_key: str, round_: int) -> RequestId:
     """Derived, so that a repeated proposal finds what is there: 32 hex digits."""
     return hashlib.sha256(f"{root_run_id}\n{gate_key}\n{round_}".encode()).hexdigest()[:32]
+
+
+def pause_key(request_id: str, suspension: int) -> str:
+    """One for each suspension: Prefect answers a key that has fired before with going on."""
+    return f"{request_id}-{suspension}"

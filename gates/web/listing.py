@@ -78,7 +78,7 @@ def row(view: RequestView, person: PersonId, now: datetime) -> Row:
         amount=amount(view),
         tier=request.judgement.tier.value,
         eyebrow=PURPOSE_WORDS[request.purpose],
-        why=text(reasons[0].text, 140).short if reasons else "",
+        why=text(reasons[0].text, 120).short if reasons else "",
         more_reasons=max(len(reasons) - 1, 0),
         status=status(view),
         execution=execution_status(view),
@@ -95,12 +95,21 @@ def row(view: RequestView, person: PersonId, now: datetime) -> Row:
 
 
 def _subject(view: RequestView) -> str:
-    """Names that the server found (`supplier_name`), then the business objects."""
-    names = [
-        one for key, one in view.request.facts.items() if key.endswith("_name") and one is not None
-    ]
-    objects = [one.replace(":", " ", 1) for one in view.request.action.subject]
-    words = " · ".join(str(one) for one in (*names, *objects))
+    """Names that the server found (`supplier_name`), then the business objects, each once:
+    of supplier:DE1 and invoice:DE1/17 only the second one is told, as invoice 17.
+    """
+    names = [str(one) for key, one in view.request.facts.items() if key.endswith("_name") and one]
+    objects = [one.partition(":") for one in view.request.action.subject]
+    values = [value or kind for kind, _, value in objects]
+    told = []
+    for kind, colon, value in objects:
+        owner = next((one for one in values if value.startswith(f"{one}/")), "")
+        owns = any(one.startswith(f"{value or kind}/") for one in values)
+        if not (owns and names):
+            told.append(
+                f"{kind} {value.removeprefix(f'{owner}/' if names else '')}" if colon else kind
+            )
+    words = " · ".join((*names, *told))
     return text(words, 160).short if words else ""
 
 

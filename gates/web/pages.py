@@ -132,6 +132,7 @@ def refusal(error: GatesError, **context: Any) -> HTMLResponse:
     cure = HOW_TO_LOG_IN if isinstance(error, NotAuthenticated) else ""
     heading = HEADINGS.get(error.code, "That did not work")
     words = {"heading": heading, "message": visible(error.message), "cure": cure, "typed": ""}
+    words["home"] = "" if cure else "/"
     return page("message.html", error.http_status, **(words | context))
 
 
@@ -190,7 +191,9 @@ class Pages:
         _check(session, csrf)
         self.access.end_session(request.cookies[self.cookie])
         words = "You can close this window. A new log-in needs a new link."
-        response = page("message.html", heading="Goodbye", message=words, typed="", cure="")
+        response = page(
+            "message.html", heading="Goodbye", message=words, typed="", cure="", home=""
+        )
         response.delete_cookie(self.cookie, secure=self.secure, httponly=True, samesite="strict")
         return response
 

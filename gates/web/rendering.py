@@ -54,7 +54,6 @@ from gates.web.words import (
     status,
 )
 
-FINDING = ("count", "total", "error_class", "error")  # of a loop's finding, what people need
 ATTEMPTS = 5  # attempts side by side; earlier ones are counted
 
 
@@ -126,6 +125,7 @@ class RequestPage:
     claims: Fields
     evidence: Fields
     more_evidence: Fields
+    finding: str
     last_tried: ExecutionShown | None
     attempts: Comparison | None
     attempts_left_out: int
@@ -177,6 +177,7 @@ def request_page(
         claims=fields(request.claims),
         evidence=fields(evidence),
         more_evidence=fields(more_evidence),
+        finding=_finding(view),
         last_tried=last_tried,
         attempts=attempts,
         attempts_left_out=left_out,
@@ -238,8 +239,20 @@ def _evidence(view: RequestView, *, told_otherwise: bool) -> tuple[Json, Json]:
     given = {key: one for key, one in view.request.evidence.items() if key != "allow_more"}
     if view.request.purpose is Purpose.ACTION or not told_otherwise:
         return given, {}
-    first = {key: given[key] for key in FINDING if key in given}
-    return first, {key: one for key, one in given.items() if key not in (*FINDING, "attempts")}
+    return {}, {key: one for key, one in given.items() if key != "attempts"}
+
+
+def _finding(view: RequestView) -> str:
+    """A loop's finding as a sentence; its numbers come from the server."""
+    found = view.request.evidence
+    count, total = found.get("count"), found.get("total")
+    if view.request.purpose is not Purpose.LOOP or not isinstance(count, int):
+        return ""
+    words = f"Failed {count} times in the same way"
+    if isinstance(total, int) and total > count:
+        words += f" since people last allowed more ({total} times in all)"
+    kind = found.get("error_class")
+    return visible(f"{words}: {kind}." if kind else f"{words}.")
 
 
 def _last_tried(

@@ -13,6 +13,8 @@ import json
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import takewhile
 from typing import Literal
 
 from pydantic import JsonValue
@@ -24,6 +26,7 @@ ROWS = 8  # entries of a list that are shown before the rest is folded away
 COLUMNS = 6  # more fields than this are not squeezed into one table
 DEPTH = 3  # nesting that is laid out; deeper values are shown as JSON
 FIELDS = 60  # fields of a comparison
+ALIKE = 6  # characters that texts must have in common for only the rest to be marked
 
 ACRONYMS = frozenset({"iban", "bic", "vat", "id", "url", "erp", "iso", "sepa", "pdf", "xml"})
 # differ from one attempt to the next without meaning anything
@@ -77,11 +80,21 @@ Node = Text | Fields | Items | Table
 
 
 @dataclass(frozen=True)
+class Cell:
+    """`middle` is the part that is not the same in all columns; empty where all of it differs."""
+
+    value: Text
+    before: str = ""
+    middle: str = ""
+    after: str = ""
+
+
+@dataclass(frozen=True)
 class Difference:
     """One field across several columns. `quiet`: an id or a time, which always differs."""
 
     label: str
-    cells: tuple[Text, ...]
+    cells: tuple[Cell, ...]
     quiet: bool = False
 
 
@@ -109,10 +122,16 @@ def _spelled(character: str) -> str:
 def label(key: str) -> str:
     """`supplier_iban` -> `Supplier IBAN`; the exact key stands beside it in the page."""
     words = visible(key.removesuffix(MINOR)).replace("_", " ").split()
-    spelled = [word.upper() if word.lower() in ACRONYMS else word for word in words]
+    spelled = [_acronym(word) for word in words]
     if not spelled:
         return key or "(no name)"
     return spelled[0][:1].upper() + " ".join(spelled)[1:]
+
+
+def _acronym(word: str) -> str:
+    if word.lower() in ACRONYMS:
+        return word.upper()
+    return f"{word[:-1].upper()}s" if word.lower()[:-1] in ACRONYMS and word[-1] == "s" else word
 
 
 def text(value: str, limit: int = LONG) -> Text:
@@ -213,10 +232,40 @@ def compare(headings: Sequence[str], columns: Sequence[Mapping[str, JsonValue]])
         else:
             absent = Text("absent", empty=True)
             cells = (_leaf(column[path], path[-1]) if path in column else absent for column in flat)
-            differing.append(Difference(name, tuple(cells), path[0] in QUIET and len(path) == 1))
+            quiet = path[0] in QUIET and len(path) == 1
+            differing.append(Difference(name, _marked(tuple(cells), quiet=quiet), quiet))
     differing.sort(key=lambda one: one.quiet)
     left_out = max(len(paths) - FIELDS, 0)
     return Comparison(tuple(headings), tuple(differing), tuple(same), left_out)
+
+
+def _marked(cells: tuple[Text, ...], *, quiet: bool) -> tuple[Cell, ...]:
+    """Point at what differs within texts that begin and end alike."""
+    words = [cell.short for cell in cells]
+    start = _alike(words)
+    tails = [word[start:][::-1] for word in words]
+    end = _alike(tails)
+    if quiet or start + end < ALIKE or any(cell.empty or cell.full for cell in cells):
+        return tuple(Cell(_clock(cell) if quiet else cell) for cell in cells)
+    return tuple(
+        Cell(cell, word[:start], word[start : len(word) - end], word[len(word) - end :])
+        for cell, word in zip(cells, words, strict=True)
+    )
+
+
+def _alike(words: Sequence[str]) -> int:
+    """How many characters all of them begin with."""
+    columns = zip(*words, strict=False)
+    return sum(1 for _ in takewhile(lambda characters: len(set(characters)) == 1, columns))
+
+
+def _clock(cell: Text) -> Text:
+    """A time of ours, written by a machine, as people write it."""
+    try:
+        at = datetime.fromisoformat(cell.short)
+    except ValueError:
+        return cell
+    return Text(f"{at.astimezone(UTC):%H:%M:%S} UTC") if at.tzinfo else cell
 
 
 def _leaf(value: JsonValue, key: str) -> Text:

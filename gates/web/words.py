@@ -65,7 +65,9 @@ VERDICT_WORDS = {
 
 @dataclass(frozen=True)
 class Moment:
-    """`relative` is "in 3 h" or "12 min ago" as of the clock that the page was drawn with."""
+    """`relative` is "in 3 h" or "12 min ago" as of the clock that the page was drawn with;
+    `absolute` is in UTC, and names the year where it is another one.
+    """
 
     iso: str
     absolute: str
@@ -104,7 +106,8 @@ def moment(at: datetime, now: datetime) -> Moment:
     words = duration(abs(away))
     relative = f"{words} ago" if past else f"in {words}"
     stamp = at.astimezone(UTC)
-    absolute = f"{stamp.day} {stamp:%b %Y, %H:%M} UTC"
+    year = f" {stamp.year}" if stamp.year != now.astimezone(UTC).year else ""
+    absolute = f"{stamp.day} {stamp:%b}{year}, {stamp:%H:%M} UTC"
     return Moment(stamp.isoformat(), absolute, relative, past, not past and away <= SOON)
 
 

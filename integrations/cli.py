@@ -1,0 +1,276 @@
+"""The command `gates`. Exit codes: 0 done, 1 refused or failed, 2 used wrongly, 3 nothing found."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gates.client import GatesClient
+from gates.core.errors import GatesError, InvalidInput, NotAuthenticated, NotFound
+from gates.core.model import DecisionKind, RequestView
+from gates.settings import ClientSettings, ErpSettings, ServerSettings
+
+app = typer.Typer(
+    name="gates",
+    help="Approval gates for agentic processes, on Prefect.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+keys = typer.Typer(help="Keys of processes.", no_args_is_help=True)
+policies = typer.Typer(help="The rules.", no_args_is_help=True)
+app.add_typer(keys, name="key")
+app.add_typer(policies, name="policy")
+out, err = Console(), Console(stderr=True)
+AsJson = Annotated[bool, typer.Option("--json", help="For scripts: one JSON document.")]
+
+
+def home() -> Path:
+    """The folder with this user's session, and on a server's machine its admin key."""
+    return Path(os.environ.get("GATES_HOME", ".gates"))
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Errors made for people end as one sentence and an exit code, never as a traceback."""
+    try:
+        yield
+    except GatesError as error:
+        err.print(f"[red]{error.code}[/]: ", end="")
+        err.print(str(error), markup=False, highlight=False)
+        raise typer.Exit(3 if isinstance(error, NotFound) else 1) from None
+
+
+def address() -> str:
+    given, file = os.environ.get("GATES_URL"), home() / "url"
+    if given:
+        return given
+    return file.read_text().strip() if file.exists() else ClientSettings().url
+
+
+def as_person() -> GatesClient:
+    file = home() / "session"
+    if not file.exists():
+        raise NotAuthenticated(
+            "You are not logged in: get a link from an admin, `gates login LINK`."
+        )
+    return GatesClient(address(), session=file.read_text().strip(), patience=5)
+
+
+def as_admin() -> GatesClient:
+    file = home() / "admin.key"
+    if not file.exists():
+        raise NotAuthenticated(f"{file} is not there: this is for the server's own machine.")
+    return GatesClient(address(), key=file.read_text().strip(), patience=5)
+
+
+# -- people ---------------------------------------------------------------------------------
+
+
+@app.command()
+def login(
+    link: Annotated[str, typer.Argument(help="The one-time link, or its last part.")],
+) -> None:
+    """Log in with a one-time link; the session is kept in $GATES_HOME/session."""
+    with told(), GatesClient(address(), patience=5) as client:
+        who = client.log_in(link.rstrip("/").rsplit("/", 1)[-1])
+        home().mkdir(parents=True, exist_ok=True)
+        file = home() / "session"
+        file.touch(mode=0o600)
+        file.write_text(str(who["token"]))
+        out.print(f"You are {who['name']}.")
+
+
+@app.command("list")
+def list_(settled: bool = False, as_json: AsJson = False) -> None:
+    """What waits for a decision (or, with --settled, what was decided)."""
+    with told(), as_person() as client:
+        views = client.requests("settled" if settled else "waiting")
+        if as_json:
+            sys.stdout.write("[" + ",".join(view.model_dump_json() for view in views) + "]\n")
+            return
+        if not views:
+            out.print("Nothing waits for a decision.")
+            return
+        table = Table("ID", "What", "Amount", "Why", "Who decides", "Until")
+        for view in views:
+            table.add_row(*row(view))
+        out.print(table)
+        if not settled:
+            out.print('Decide with `gates approve ID` or `gates reject ID --reason "..."`.')
+
+
+@app.command()
+def show(request: str, as_json: AsJson = False) -> None:
+    """One request: what would run, why it is asked, who has decided."""
+    with told(), as_person() as client:
+        view = client.view(request)
+        if as_json:
+            sys.stdout.write(view.model_dump_json() + "\n")
+            return
+        for name, text in details(view):
+            out.print(f"[bold]{name:>12}[/]  ", end="")
+            out.print(text, markup=False, highlight=False)
+
+
+@app.command()
+def approve(request: str, reason: str = "", as_json: AsJson = False) -> None:
+    """Approve a request, as the person who is logged in."""
+    decide(request, DecisionKind.APPROVE, reason, as_json=as_json)
+
+
+@app.command()
+def reject(
+    request: str,
+    reason: Annotated[str, typer.Option(help="Why; the requester is told.", prompt=True)],
+    as_json: AsJson = False,
+) -> None:
+    """Reject a request, as the person who is logged in."""
+    decide(request, DecisionKind.REJECT, reason, as_json=as_json)
+
+
+def decide(request: str, kind: DecisionKind, reason: str, *, as_json: bool) -> None:
+    with told(), as_person() as client:
+        view = client.decide(request, kind, reason)
+        if as_json:
+            sys.stdout.write(view.model_dump_json() + "\n")
+        elif view.outcome is None and view.request.requirement is not None:
+            missing = view.request.requirement.quorum - len(view.decisions)
+            out.print(f"Recorded. {missing} more must agree.")
+        else:
+            out.print(f"{title(view)}: {view.outcome}", markup=False, highlight=False)
+
+
+def title(view: RequestView) -> str:
+    return view.request.action.title or view.request.action.name
+
+
+def row(view: RequestView) -> tuple[str, ...]:
+    request = view.request
+    asked = request.requirement
+    who = f"{asked.quorum} of {', '.join(asked.people.values())}" if asked else "policy"
+    until = str(view.outcome) if view.outcome else _left(view)
+    reasons = "; ".join(reason.text for reason in request.judgement.reasons)
+    return request.id[:8], title(view), str(request.amount or ""), reasons, who, until
+
+
+def details(view: RequestView) -> Iterator[tuple[str, str]]:
+    request = view.request
+    yield "request", f"{request.id} (round {request.round})"
+    yield "what", f"{title(view)} ({request.action.name})"
+    if request.amount:
+        yield "amount", str(request.amount)
+    for key, value in request.action.arguments.items():
+        yield key[:12], str(value)
+    yield "for", f"{request.requester.agent}, on behalf of {request.requester.on_behalf_of}"
+    for reason in request.judgement.reasons:
+        yield "why", f"{reason.text} ({reason.rule})"
+    for key, value in request.facts.items():
+        yield "fact", f"{key} = {value}"
+    for key, value in request.claims.items():
+        yield "agent says", f"{key} = {value}"
+    for decision in view.decisions:
+        yield "decided", f"{decision.name}: {decision.kind.value} {decision.reason}"
+    yield "stands", str(view.outcome) if view.outcome else f"waiting, {_left(view)} left"
+    yield "page", view.url
+
+
+def _left(view: RequestView) -> str:
+    if view.request.requirement is None:
+        return ""
+    seconds = (view.request.requirement.deadline_at - datetime.now(UTC)).total_seconds()
+    hours, minutes = divmod(max(int(seconds), 0) // 60, 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+# -- admins ---------------------------------------------------------------------------------
+
+
+@app.command("login-link")
+def login_link(person: str) -> None:
+    """Print a one-time link with which a person can log in."""
+    with told(), as_admin() as client:
+        print(client.login_link(person))  # noqa: T201 - one line, for scripts too
+
+
+@keys.command("create")
+def key_create(scope: str, agent: str, on_behalf_of: str = "") -> None:
+    """Make a key for a process: SCOPE is flow, executor or admin. It is shown once."""
+    with told(), as_admin() as client:
+        print(client.create_key(scope, agent, on_behalf_of or None))  # noqa: T201 - likewise
+
+
+@policies.command("check")
+def policy_check(policy: Path | None = None, people: Path | None = None) -> None:
+    """Check the policy and the people; every mistake with file, line and column."""
+    from integrations.wiring import read_policy  # noqa: PLC0415 - Slack, ERP and all
+
+    with told():
+        settings = ServerSettings()
+        changes = {"policy": policy or settings.policy, "people": people or settings.people}
+        rules, directory = read_policy(settings.model_copy(update=changes))
+        out.print(f"{len(rules.rules)} rules are in order; policy {rules.digest[:12]}.")
+        del directory
+
+
+# -- processes ------------------------------------------------------------------------------
+
+
+@app.command()
+def server() -> None:
+    """Serve: API, inbox, deadlines, deliveries. Settings come from GATES_*."""
+    import uvicorn  # noqa: PLC0415 - only this command serves
+
+    from integrations import wiring  # noqa: PLC0415
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    with told():
+        settings = ServerSettings()
+        made = wiring.server(settings)
+        wiring.first_admin_key(made.access, home() / "admin.key")
+        (home() / "url").write_text(settings.address)
+        try:
+            uvicorn.run(
+                made.app,
+                host=settings.host,
+                port=settings.port,
+                log_level="warning",
+                timeout_graceful_shutdown=3,
+            )
+        except SystemExit as error:
+            raise InvalidInput(
+                f"Cannot listen on {settings.host}:{settings.port}: is another process there? "
+                "Set GATES_PORT."
+            ) from error
+
+
+@app.command()
+def executor() -> None:
+    """Do approved work with this process's own credentials. Settings come from GATES_*."""
+    import signal  # noqa: PLC0415
+
+    from integrations import wiring  # noqa: PLC0415
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    with told():
+        worker = wiring.executor(ClientSettings(), ErpSettings())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: worker.stop())
+        worker.run()
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""The composition root: the only module that knows everybody.
+
+What is left out is left out plainly: without GATES_SLACK_BOT_TOKEN there is no Slack, without
+GATES_PREFECT_API_URL nobody wakes runs, without GATES_ERP_URL the ERP's actions are unknown.
+"""
+
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+
+from gates.access import Access
+from gates.actions import Registry
+from gates.asking import Asking
+from gates.cards import Cards
+from gates.client import GatesClient
+from gates.core.errors import InvalidInput
+from gates.core.people import People, load_people
+from gates.core.policy import Policy, load_policy
+from gates.executor import Executor
+from gates.outbox import Handler, Outbox
+from gates.ports import Notifier, RunWaker
+from gates.service import CARDS, RING, TELL, Gates
+from gates.settings import ClientSettings, ErpSettings, ServerSettings, read_secret
+from gates.store.database import Database
+from gates.timers import Timers
+from gates.web.app import create_app, refuse_unsafe
+from gates.web.waiters import Waiters
+from gates.work import Work
+from integrations.erp.actions import ACTIONS, Erp
+from integrations.erp.rpc import TrytonRpc
+from integrations.erp.tryton import TrytonErp
+from integrations.prefect_runs.waker import PrefectRuns
+from integrations.slack.app import SlackDesk
+from integrations.slack.notifier import SlackNotifier
+from integrations.slack.settings import SlackSettings
+from integrations.slack.transport import web_client
+
+
+def read_policy(settings: ServerSettings) -> tuple[Policy, People]:
+    """Raises InvalidPolicy with file, line, column, the offending text and the cure."""
+    people = load_people(_text(settings.people, "GATES_PEOPLE"), str(settings.people))
+    policy = load_policy(_text(settings.policy, "GATES_POLICY"), str(settings.policy), people)
+    return policy, people
+
+
+def erp_registry(settings: ErpSettings) -> Registry:
+    """The ERP's actions, with an ERP that may do what `settings.user` may."""
+    if not settings.url:
+        return Registry()
+    read_secret(settings.password_file, "GATES_ERP_PASSWORD_FILE")  # found out now, not at night
+    assert settings.password_file is not None  # noqa: S101 - the line above
+    erp = TrytonErp(
+        TrytonRpc.from_password_file(
+            settings.url, settings.database, settings.user, settings.password_file
+        )
+    )
+    return Registry.of(ACTIONS, {Erp: lambda: erp})
+
+
+def executor(settings: ClientSettings, erp: ErpSettings) -> Executor:
+    """The process that holds the ERP's writing user."""
+    registry = erp_registry(erp)
+    if not registry.definitions:
+        raise InvalidInput("GATES_ERP_URL is not set: an executor needs a system to act on.")
+    client = GatesClient(settings.url, key=settings.key(), patience=settings.patience)
+    return Executor(client, registry)
+
+
+@dataclass
+class Server:
+    """A whole gates server, not yet listening."""
+
+    app: FastAPI
+    gates: Gates
+    access: Access
+    database: Database
+
+
+def server(settings: ServerSettings, registry: Registry | None = None) -> Server:
+    """Everything that one server process is made of. Raises InvalidInput or InvalidPolicy."""
+    refuse_unsafe(settings.host, settings.address)
+    policy, people = read_policy(settings)
+    database = Database(settings.database_url)
+    database.migrate()
+    waiters = Waiters()
+    asking = Asking(registry or erp_registry(ErpSettings()), policy, people)
+    outboxes: list[Outbox] = []
+
+    def woken(gate_id: str) -> None:
+        waiters.ring(gate_id)
+        for outbox in outboxes:
+            outbox.ring()
+
+    gates = Gates(database, asking, settings.address, woken=woken)
+    work, access, cards = Work(gates), Access(database, people), Cards(database)
+    work.settle = work.settle.__class__(seconds=settings.settle)
+    slack = SlackSettings.from_environment(os.environ)
+    desk = SlackDesk(slack, gates, cards, people) if slack else None
+    notifiers: list[Notifier] = []
+    if slack is not None:
+        notifiers.append(
+            SlackNotifier(
+                web_client(slack), slack.channel, cards, prefect_ui_url=slack.prefect_ui_url
+            )
+        )
+    runs: RunWaker | None = None
+    if settings.prefect_api_url:
+        runs = PrefectRuns(settings.prefect_api_url)
+    outbox = Outbox(database, handlers(gates, notifiers, runs))
+    outboxes.append(outbox)
+    timers = Timers(gates, work)
+    started, stopped = _both([outbox, timers, *([desk] if desk else [])])
+    app = create_app(
+        gates,
+        work,
+        access,
+        waiters,
+        routers=[desk.router] if desk and desk.router else [],
+        started=started,
+        stopped=stopped,
+    )
+    return Server(app, gates, access, database)
+
+
+def handlers(gates: Gates, notifiers: list[Notifier], runs: RunWaker | None) -> dict[str, Handler]:
+    """What the outbox does for each kind of wish."""
+
+    def cards(request_id: str) -> bool:
+        view = gates.view(request_id)
+        for notifier in notifiers:
+            notifier.show(view)
+        return True
+
+    def tell(request_id: str) -> bool:
+        if runs is not None:
+            runs.tell(gates.view(request_id))
+        return True
+
+    def ring(request_id: str) -> bool:
+        bell = gates.doorbell(request_id)
+        if runs is None or bell is None:
+            return True
+        return runs.ring(bell.run, bell.pause_key)
+
+    return {CARDS: cards, TELL: tell, RING: ring}
+
+
+def first_admin_key(access: Access, path: Path) -> str:
+    """The admin key in `path`, made if the file is not there; readable by its owner alone."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+        draft.touch(mode=0o600)
+        draft.write_text(access.create_key("admin", "admin"))
+        draft.rename(path)
+    return path.read_text().strip()
+
+
+def _both(parts: list[Any]) -> tuple[Callable[[], None], Callable[[], None]]:
+    def started() -> None:
+        for part in parts:
+            part.start()
+
+    def stopped() -> None:
+        for part in reversed(parts):
+            part.stop()
+
+    return started, stopped
+
+
+def _text(path: Path, name: str) -> str:
+    try:
+        return path.read_text()
+    except OSError as error:
+        raise InvalidInput(f"{name} = {str(path)!r} cannot be read: {error.strerror}.") from error

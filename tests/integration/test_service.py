@@ -1,0 +1,291 @@
+"""The commands of the server, on SQLite and on PostgreSQL."""
+
+import threading
+
+import pytest
+
+from gates.core.errors import (
+    AlreadyDecided,
+    InvalidArguments,
+    InvalidGrant,
+    NotEntitled,
+    RequestClosed,
+    SelfApproval,
+    UnknownAction,
+)
+from gates.core.messages import AttemptReport
+from gates.core.model import ExecutionState, OutcomeKind, Purpose, Standing
+from tests.support.world import World
+
+
+def test_routine_action_runs_at_once_and_is_paid_once(world: World) -> None:
+    """An allowed action is queued with its proposal, executed, and a repeat reads the result."""
+    assert world.propose("500.00").standing is Standing.EXECUTING
+    job = world.lease()
+    assert job is not None
+    assert world.lease() is None
+    assert world.perform(job).standing is Standing.SUCCEEDED
+    again = world.propose("500.00")
+    assert again.standing is Standing.SUCCEEDED
+    assert again.result == {"paid": "500.00"}
+    assert list(world.till.paid.values()) == ["500.00"]
+
+
+def test_two_people_must_agree_on_a_large_one(world: World) -> None:
+    """One approval of two changes nothing; the second settles; then it is claimed and runs."""
+    reply = world.propose("20000.00")
+    request_id = reply.view.request.id
+    assert reply.standing is Standing.WAITING
+    assert world.decide(request_id, "dana").outcome is None
+    assert world.lease() is None
+    outcome = world.decide(request_id, "mika").outcome
+    assert outcome is not None
+    assert outcome.by == ("Dana Okafor", "Mika Lindqvist")
+    assert world.propose("20000.00").standing is Standing.EXECUTING
+    job = world.lease()
+    assert job is not None
+    assert world.perform(job).result == {"paid": "20000.00"}
+
+
+def test_rejection_ends_it_and_names_the_person(world: World) -> None:
+    """A rejected request stays rejected whoever asks again."""
+    request_id = world.propose("20000.00").view.request.id
+    world.decide(request_id, "mika", "reject", "not ours")
+    reply = world.propose("20000.00")
+    assert reply.standing is Standing.REJECTED
+    assert str(reply.view.outcome) == "rejected by Mika Lindqvist: not ours"
+    with pytest.raises(RequestClosed, match="not ours"):
+        world.decide(request_id, "dana")
+
+
+def test_who_may_not_decide(world: World) -> None:
+    """Strangers, the one acted for, and a second vote are refused and change nothing."""
+    request_id = world.propose("20000.00").view.request.id
+    with pytest.raises(SelfApproval):
+        world.decide(request_id, "sam")
+    world.decide(request_id, "dana")
+    with pytest.raises(AlreadyDecided):
+        world.decide(request_id, "dana")
+    assert world.gates.view(request_id).outcome is None
+
+
+def test_everybody_at_once_gives_one_outcome(world: World) -> None:
+    """Approvals and rejections that race end in exactly one outcome, told alike to all."""
+    request_id = world.propose("20000.00").view.request.id
+    barrier = threading.Barrier(4)
+
+    def click(person: str, kind: str) -> None:
+        barrier.wait()
+        try:
+            world.decide(request_id, person, kind)
+        except (AlreadyDecided, RequestClosed):
+            pass
+
+    clicks = [(who, kind) for who in ("dana", "mika") for kind in ("approve", "reject")]
+    threads = [threading.Thread(target=click, args=one) for one in clicks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    view = world.gates.view(request_id)
+    assert view.outcome is not None
+    assert len({decision.person for decision in view.decisions}) == len(view.decisions)
+    approvals = [one for one in view.decisions if one.kind.value == "approve"]
+    assert (view.outcome.kind is OutcomeKind.APPROVED) == (len(approvals) == 2)
+
+
+def test_deadline_expires_as_refusal(world: World) -> None:
+    """Silence never approves: at the deadline the request expires, a late click is told so."""
+    request_id = world.propose("20000.00").view.request.id
+    world.clock.advance(hours=1)
+    with pytest.raises(RequestClosed, match="expired"):
+        world.decide(request_id, "dana")
+    assert world.gates.expire() == 0
+    assert world.propose("20000.00").standing is Standing.EXPIRED
+
+
+def test_unknown_action_and_bad_arguments_write_nothing(world: World) -> None:
+    """Bad input is a typed error that names the field and its value."""
+    with pytest.raises(UnknownAction, match=r"till\.pray"):
+        world.propose(name="till.pray")
+    with pytest.raises(InvalidArguments, match="amount = 'many'"):
+        world.propose("many")
+    with pytest.raises(InvalidArguments, match="payee"):
+        world.propose(arguments={"amount": "1.00"})
+    assert world.gates.waiting() == []
+
+
+def test_forbidden_by_policy(world: World) -> None:
+    """A forbidden action is refused by the policy, and nobody is asked."""
+    reply = world.propose("5.00", name="till.burn", key="burn")
+    assert reply.standing is Standing.FORBIDDEN
+    assert str(reply.view.outcome) == "rejected by policy: money is not burned"
+
+
+def test_another_requesters_key_cannot_read_or_use_a_run(world: World) -> None:
+    """A key is bound to its own runs."""
+    request_id = world.propose("20000.00").view.request.id
+    stranger = world.key("flow", "other-agent")
+    with pytest.raises(NotEntitled):
+        world.gates.propose(stranger, world.proposal("20000.00"))
+    with pytest.raises(NotEntitled):
+        world.gates.standing(stranger, request_id, "", 1)
+    with pytest.raises(NotEntitled):
+        world.work.lease(world.flow, "a" * 32, ["till.pay"], 60)
+
+
+def test_a_changed_world_voids_the_approval(world: World) -> None:
+    """The payee's account changed after the approval: people are asked again, with the change."""
+    request_id = world.propose("5000.00").view.request.id
+    world.decide(request_id, "dana")
+    world.till.accounts["acme"] = "XX99"
+    reply = world.propose("5000.00")
+    assert reply.standing is Standing.WAITING
+    assert reply.view.request.round == 2
+    voided = world.gates.view(request_id).outcome
+    assert voided is not None
+    assert voided.kind is OutcomeKind.VOIDED
+    assert "account: NL01 -> XX99" in voided.reason
+    assert world.lease() is None
+
+
+def test_another_proposal_never_uses_the_old_approval(world: World) -> None:
+    """After a resume the agent proposes something else: the old approval is void."""
+    request_id = world.propose("5000.00").view.request.id
+    world.decide(request_id, "dana")
+    reply = world.propose("9000.00")
+    assert reply.standing is Standing.WAITING
+    assert reply.view.request.round == 2
+    assert world.lease() is None
+
+
+def test_third_same_failure_goes_to_a_person(world: World) -> None:
+    """Two failures are the agent's; the third opens a question; allowing lets it go on."""
+    world.till.broken = "overpays line 17"
+    for call in (1, 2):
+        reply = world.propose("500.00", call=call)
+        assert reply.standing is Standing.EXECUTING
+        job = world.lease()
+        assert job is not None
+        world.perform(job)
+        assert world.propose("500.00", call=call).standing is Standing.FAILED
+    assert world.propose("500.00", call=3).standing is Standing.EXECUTING
+    job = world.lease()
+    assert job is not None
+    world.perform(job)
+    reply = world.propose("500.00", call=3)
+    assert reply.standing is Standing.WAITING
+    request = reply.view.request
+    assert request.purpose is Purpose.LOOP
+    assert len(request.evidence["attempts"]) == 3
+    world.till.broken = ""
+    world.decide(request.id, "dana")
+    assert world.propose("500.00", call=3).standing is Standing.EXECUTING
+    job = world.lease()
+    assert job is not None
+    world.perform(job)
+    assert world.propose("500.00", call=3).result == {"paid": "500.00"}
+
+
+def test_lapsed_attempt_that_had_paid_is_found_not_repeated(world: World) -> None:
+    """An executor that dies after the effect: the till is asked, and nothing is paid twice."""
+    world.propose("500.00")
+    job = world.lease()
+    assert job is not None
+    world.till.paid[job.idempotency_key] = "500.00"
+    world.clock.advance(seconds=61)
+    assert world.work.lapse() == 1
+    assert world.lease() is None, "the old call could still land"
+    world.clock.advance(seconds=11)
+    found = world.lease()
+    assert found is not None
+    assert found.kind == "reconcile"
+    assert world.perform(found).standing is Standing.SUCCEEDED
+    with pytest.raises(InvalidGrant):
+        report = AttemptReport(state="failed", fence=job.grant.fence, error="late")
+        world.work.report(world.executor, job.grant.attempt_id, report)
+
+
+def test_lapsed_attempt_that_never_paid_runs_again_once(world: World) -> None:
+    """"Not there" makes it safe to run again under the same idempotency key."""
+    world.propose("500.00")
+    job = world.lease()
+    assert job is not None
+    world.clock.advance(seconds=72)
+    world.work.lapse()
+    world.clock.advance(seconds=11)
+    found = world.lease()
+    assert found is not None
+    world.perform(found)
+    again = world.lease()
+    assert again is not None
+    assert (again.kind, again.idempotency_key) == ("execute", job.idempotency_key)
+    assert world.perform(again).standing is Standing.SUCCEEDED
+    assert len(world.till.paid) == 1
+
+
+def test_where_the_system_cannot_tell_a_person_is_asked(world: World) -> None:
+    """An unclear reconciliation opens a question and is never blindly run again."""
+    world.propose("500.00")
+    assert world.lease() is not None
+    world.clock.advance(seconds=61)
+    world.work.lapse()
+    world.clock.advance(seconds=11)
+    world.till.reachable = False
+    found = world.lease()
+    assert found is not None
+    world.perform(found)
+    world.till.reachable = True
+    reply = world.propose("500.00")
+    assert reply.standing is Standing.WAITING
+    assert reply.view.request.purpose is Purpose.IN_DOUBT
+    world.clock.advance(seconds=11)
+    assert world.lease() is None
+
+
+def test_in_process_action_is_held_by_one_process(world: World) -> None:
+    """A twin of the run waits; when the holder's lease lapses a person is asked."""
+    note = {"name": "note", "in_process": True, "arguments": {}, "key": "note"}
+    first = world.propose(**note, attempt_id="attempt-one")
+    assert first.standing is Standing.CLAIMED
+    assert first.grant is not None
+    assert world.propose(**note, attempt_id="attempt-two").standing is Standing.EXECUTING
+    assert world.propose(**note, attempt_id="attempt-one").grant == first.grant
+    world.clock.advance(seconds=31)
+    world.work.lapse()
+    asked = world.propose(**note, attempt_id="attempt-two")
+    assert asked.standing is Standing.WAITING
+    assert asked.view.request.purpose is Purpose.IN_DOUBT
+
+
+def test_resume_without_decision_is_recorded(world: World) -> None:
+    """A run that comes back although nobody decided is counted, shown and logged."""
+    request_id = world.propose("20000.00").view.request.id
+    world.gates.suspending(world.flow, request_id)
+    assert world.gates.view(request_id).suspended
+    reply = world.propose("20000.00")
+    assert reply.standing is Standing.WAITING
+    view = world.gates.view(request_id)
+    assert (view.woken, view.suspended) == (1, False)
+
+
+def test_facts_that_cannot_be_read_ask_people(world: World) -> None:
+    """A till that does not answer raises even a small payment to people."""
+    world.till.reachable = False
+    reply = world.propose("5.00")
+    assert reply.standing is Standing.WAITING
+    assert "does not answer" in reply.view.request.judgement.reasons[0].text
+
+
+def test_succeeded_execution_is_final(world: World) -> None:
+    """A report that contradicts an earlier one is refused."""
+    world.propose("500.00")
+    job = world.lease()
+    assert job is not None
+    world.perform(job)
+    report = AttemptReport(state="failed", fence=job.grant.fence, error="changed my mind")
+    with pytest.raises(InvalidGrant):
+        world.work.report(world.executor, job.grant.attempt_id, report)
+    execution = world.gates.view(world.propose("500.00").view.request.id).execution
+    assert execution is not None
+    assert execution.state is ExecutionState.SUCCEEDED
