@@ -18,6 +18,7 @@ from integrations.erp.rpc import TrytonRpc
 
 COMPANY = "Northwind Tools GmbH"
 READABLE = ("account.", "bank", "company.", "currency.", "party.", "product.")
+MASTER_DATA = ("bank", "company.", "party.")
 EXECUTOR_GROUPS = ("Accounting", "Payment", "Payment Approval")
 ADMIN_GROUPS = (
     "Administration",
@@ -223,25 +224,39 @@ def _supplier(erp: TrytonRpc, supplier: DemoSupplier, euro: int) -> None:
 
 
 def _executor(erp: TrytonRpc, company: int, password: str) -> None:
+    """A user who books and pays. The ERP lets everybody change suppliers and who owns which
+    bank account, as no rule speaks about them: one of ours does.
+    """
+    models = [name for name in _models(erp) if name.startswith(MASTER_DATA)]
+    _read_only_group(erp, "Book and pay", models, readable=MASTER_DATA)
     user = _create(erp, "res.user", name="Gates executor", login="executor", password=password)
-    _work_for(erp, user, company, EXECUTOR_GROUPS)
+    _work_for(erp, user, company, (*EXECUTOR_GROUPS, "Book and pay"))
 
 
 def _reader(erp: TrytonRpc, company: int, password: str) -> None:
-    """A user whose one group grants reading alone; a rule for every model there is, because
-    the ERP allows everything where no rule speaks.
-    """
-    models = erp.call("model.ir.model.search_read", [], 0, None, None, ["name"])
+    """A user whose one group grants reading alone, with a rule for every model there is."""
+    _read_only_group(erp, "Read the books", _models(erp), readable=READABLE)
+    user = _create(erp, "res.user", name="Gates reader", login="reader", password=password)
+    _work_for(erp, user, company, ("Read the books",))
+
+
+def _models(erp: TrytonRpc) -> list[str]:
+    rows = erp.call("model.ir.model.search_read", [], 0, None, None, ["name"])
+    return [row["name"] for row in rows]
+
+
+def _read_only_group(
+    erp: TrytonRpc, name: str, models: list[str], readable: tuple[str, ...]
+) -> None:
+    """The ERP allows everything where no rule speaks, so there is a rule for each model."""
     rules = [
         {
-            "model": row["name"],
-            "perm_read": row["name"].startswith(READABLE),
+            "model": model,
+            "perm_read": model.startswith(readable),
             "perm_write": False,
             "perm_create": False,
             "perm_delete": False,
         }
-        for row in models
+        for model in models
     ]
-    _create(erp, "res.group", name="Read the books", model_access=[["create", rules]])
-    user = _create(erp, "res.user", name="Gates reader", login="reader", password=password)
-    _work_for(erp, user, company, ("Read the books",))
+    _create(erp, "res.group", name=name, model_access=[["create", rules]])

@@ -150,6 +150,7 @@ def start_erp(company: Company, *, port: int = 0, wait: float = START_SECONDS) -
     `port` 0 takes a free one. Raises ErpNotStarted with the end of its log.
     """
     number = port or free_port()
+    _must_be_free(number)
     url = f"http://127.0.0.1:{number}"
     environment = _environment() | {"TRYTOND_WEB__LISTEN": f"127.0.0.1:{number}"}
     command = [_script("trytond"), "-c", str(company.config), "-d", DATABASE]
@@ -172,6 +173,18 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _must_be_free(port: int) -> None:
+    """Another server there would answer in the ERP's place."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ErpNotStarted(
+                f"Port {port} is taken ({error.strerror}): end what listens there or name another."
+            ) from error
 
 
 def cache_folder() -> Path:

@@ -175,6 +175,8 @@ class TrytonRpc:
             )
         if response.status_code == httpx.codes.UNAUTHORIZED:
             raise TrytonLoginFailed(f"The ERP at {self._where} closed the session of {self.user}.")
+        if response.status_code == httpx.codes.FORBIDDEN:
+            raise TrytonAccessDenied(f"The ERP does not offer {method} to {self.user!r}.")
         try:
             answer = json.loads(response.text, object_hook=_decode, parse_float=Decimal)
         except ValueError:
