@@ -130,6 +130,14 @@ class SlackSandbox:
             self.space.channels[channel.id] = channel
             return channel
 
+    def add_message(self, channel: Channel, text: str) -> Message:
+        """Somebody else says something in the channel."""
+        with self.space.lock:
+            look = {"text": text, "blocks": []}
+            message = Message(channel.id, self.space.new_ts(), "U0SOMEBODY", [look])
+            self.space.messages[channel.id, message.ts] = message
+            return message
+
     # -- what people see -------------------------------------------------------------------
 
     def messages(self, channel: Channel | str) -> list[Message]:

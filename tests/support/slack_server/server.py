@@ -160,6 +160,18 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(200, {"ok": True})
 
 
+class _Line(ServerConnection):
+    """A connection that can fall silent: open as far as TCP knows, and nothing comes back."""
+
+    silent = False
+
+    def send_data(self) -> None:
+        if self.silent:
+            self.protocol.data_to_send()  # into the void
+        else:
+            super().send_data()
+
+
 class SocketDoor:
     """Socket Mode: hello, envelopes, acks, disconnects."""
 
@@ -168,7 +180,12 @@ class SocketDoor:
         self._connections: list[ServerConnection] = []
         self._waiting: dict[str, Future[Json]] = {}
         self._server: Server = serve(
-            self._attend, "127.0.0.1", port, ping_interval=None, close_timeout=0.5
+            self._attend,
+            "127.0.0.1",
+            port,
+            ping_interval=None,
+            close_timeout=0.5,
+            create_connection=_Line,
         )
         self.base = f"ws://127.0.0.1:{self._server.socket.getsockname()[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
@@ -232,11 +249,22 @@ class SocketDoor:
         return future
 
     def ask_to_leave(self, reason: str) -> None:
-        """Slack's own refresh: `warning` a little before, `refresh_requested` now."""
+        """Slack's own refresh: `warning` a little before; `refresh_requested` now, after which
+        nothing more comes down these connections.
+        """
         with self.space.lock:
             current = list(self._connections)
+            if reason != "warning":
+                self._connections = []
         for connection in current:
             connection.send(json.dumps({"type": "disconnect", "reason": reason, "debug_info": {}}))
+
+    def fall_silent(self) -> None:
+        """Answer nothing on the connections that stand, not even pings; new ones are well."""
+        with self.space.lock:
+            current, self._connections = self._connections, []
+        for connection in current:
+            connection.silent = True  # type: ignore[attr-defined]
 
     def cut(self) -> int:
         """Break every connection without a close frame, as a lost network does."""

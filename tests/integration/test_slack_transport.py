@@ -1,0 +1,194 @@
+"""How Slack reaches us and how we come back: signatures, sockets, cuts, silence."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from gates.core.errors import InvalidInput, RetryLater, Unavailable
+from integrations.slack.blocks import APPROVE
+from integrations.slack.transport import SocketMode, asking, bolt_app, check, web_client
+from tests.support.slack import Office, office, open_desk
+from tests.support.slack_server import Limits
+
+
+@pytest.fixture
+def over_http(tmp_path: Path) -> Iterator[Office]:
+    with office(tmp_path, mode="http") as opened, open_desk(opened):
+        yield opened
+
+
+@pytest.fixture
+def over_socket(tmp_path: Path) -> Iterator[Office]:
+    with office(tmp_path) as opened, open_desk(opened):
+        yield opened
+
+
+def post(company: Office, body: bytes, headers: dict[str, str]) -> httpx.Response:
+    return httpx.post(str(company.slack.app_url), content=body, headers=headers, timeout=5)
+
+
+def signed_click(company: Office, at: float | None = None) -> tuple[bytes, dict[str, str]]:
+    company.ask()
+    payload = company.slack.click_payload(company.people["amara"], company.card(), APPROVE)
+    return company.slack.signed(payload, at=at)
+
+
+def spoil(headers: dict[str, str], name: str, value: str | None) -> dict[str, str]:
+    kept = {key: text for key, text in headers.items() if key != name}
+    return kept if value is None else kept | {name: value}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("X-Slack-Signature", "v0=" + "0" * 64),
+        ("X-Slack-Signature", None),
+        ("X-Slack-Signature", ""),
+        ("X-Slack-Request-Timestamp", None),
+        ("X-Slack-Request-Timestamp", "soon"),
+        ("X-Slack-Request-Timestamp", "-1"),
+        ("X-Slack-Request-Timestamp", "9" * 400),
+    ],
+)
+def test_a_request_without_a_true_signature_is_refused(
+    over_http: Office, name: str, value: str | None
+) -> None:
+    """A forged or missing signature or time: 401, and nothing is stored."""
+    body, headers = signed_click(over_http)
+    assert post(over_http, body, spoil(headers, name, value)).status_code == 401
+    assert over_http.cards.clicks_unprocessed() == []
+
+
+def test_a_changed_body_is_refused(over_http: Office) -> None:
+    """The signature covers every byte of the body."""
+    body, headers = signed_click(over_http)
+    assert post(over_http, body + b"&x=1", headers).status_code == 401
+
+
+@pytest.mark.parametrize("age", [-400, 400])
+def test_an_old_or_future_request_is_refused(over_http: Office, age: int) -> None:
+    """Outside five minutes a true signature is worth nothing."""
+    body, headers = signed_click(over_http, at=time.time() + age)
+    assert post(over_http, body, headers).status_code == 401
+
+
+def test_a_replayed_request_decides_nothing_new(over_http: Office) -> None:
+    """Within five minutes bolt takes a replay; the decision is still one."""
+    body, headers = signed_click(over_http)
+    request_id = over_http.gates.waiting()[0].request.id
+    assert post(over_http, body, headers).status_code == 200
+    over_http.wait_decided(request_id)
+    assert post(over_http, body, headers).status_code == 200
+    over_http.slack.wait_told(over_http.people["amara"])
+    assert len(over_http.gates.view(request_id).decisions) == 1
+
+
+def test_an_unsigned_ssl_check_is_not_answered(over_http: Office) -> None:
+    """bolt would say 200 to anybody who asks; here nothing unsigned is answered."""
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert post(over_http, b"ssl_check=1", headers).status_code == 401
+
+
+def test_bodies_that_no_slack_would_send_are_turned_away(over_http: Office) -> None:
+    """Too large or not UTF-8: refused before anything is parsed."""
+    _, headers = signed_click(over_http)
+    assert post(over_http, b"x" * 1_000_001, headers).status_code == 413
+    assert post(over_http, b"\xff\xfe", headers).status_code == 400
+
+
+@pytest.mark.parametrize("how", ["cut", "refresh_requested"])
+def test_socket_mode_comes_back(over_socket: Office, how: str) -> None:
+    """After a lost network or Slack's own refresh, the next click is taken within seconds."""
+    asked = over_socket.ask()
+    card = over_socket.card()
+    before = len(over_socket.slack.calls("apps.connections.open"))
+    if how == "cut":
+        assert over_socket.slack.cut_sockets() == 1
+    else:
+        over_socket.slack.sockets.ask_to_leave(how)
+    over_socket.slack.wait_for(
+        lambda: len(over_socket.slack.calls("apps.connections.open")) > before, "a new address"
+    )
+    over_socket.slack.wait_connected()
+    assert over_socket.slack.click(over_socket.people["amara"], card, APPROVE).acked
+    assert over_socket.wait_decided(asked.request.id).outcome is not None
+
+
+def test_clicks_in_an_outage_fail_visibly_and_work_afterwards(over_socket: Office) -> None:
+    """While Slack cannot reach us the person sees trouble; afterwards the same button works."""
+    asked = over_socket.ask()
+    card, amara = over_socket.card(), over_socket.people["amara"]
+    over_socket.slack.outage(on=True)
+    assert over_socket.slack.click(amara, card, APPROVE).error is not None
+    over_socket.slack.outage(on=False)
+    over_socket.slack.wait_connected(seconds=20)
+    assert over_socket.slack.click(amara, card, APPROVE).acked
+    assert over_socket.wait_decided(asked.request.id).outcome is not None
+
+
+def test_a_slack_that_is_away_at_start_is_waited_for(tmp_path: Path) -> None:
+    """The desk starts without Slack and takes clicks once it is there."""
+    with office(tmp_path) as company:
+        company.slack.fail_next("apps.connections.open", "status", times=2)
+        asked = company.ask()
+        with open_desk(company):
+            assert company.slack.click(company.people["amara"], company.card(), APPROVE).acked
+            assert company.wait_decided(asked.request.id).outcome is not None
+
+
+def test_a_connection_that_fell_silent_is_replaced(tmp_path: Path) -> None:
+    """A socket whose pings are not answered is given up for a new one."""
+    with office(tmp_path) as company:
+        mode = SocketMode(bolt_app(company.settings), company.settings, ping=0.3)
+        mode.start()
+        try:
+            company.slack.wait_connected()
+            company.slack.sockets.fall_silent()
+            company.slack.wait_connected(seconds=20)
+        finally:
+            mode.stop()
+
+
+def test_check_names_the_setting_that_is_wrong(tmp_path: Path) -> None:
+    """A revoked token, a foreign workspace and an absent Slack are told apart."""
+    with office(tmp_path) as company:
+        assert check(company.settings) == company.slack.space.bot_user
+        bad = company.settings.model_copy(update={"team_ids": frozenset({"T0OTHER"})})
+        with pytest.raises(InvalidInput, match="GATES_SLACK_TEAM_IDS T0OTHER lacks T0SANDBOX"):
+            check(bad)
+        company.slack.space.tokens.clear()
+        with pytest.raises(InvalidInput, match="GATES_SLACK_BOT_TOKEN"):
+            check(company.settings)
+        company.slack.fail_next("auth.test", "status", status=503)
+        with pytest.raises(Unavailable):
+            check(company.settings)
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "error"),
+    [
+        ("ratelimited", {"retry_after": 7}, RetryLater),
+        ("status", {"status": 500}, Unavailable),
+        ("drop", {}, Unavailable),
+        ("lose_reply", {}, Unavailable),
+        ("error", {"error": "fatal_error"}, Unavailable),
+    ],
+)
+def test_passing_trouble_has_a_type(
+    tmp_path: Path, kind: str, more: dict[str, Any], error: type[Exception]
+) -> None:
+    """Patience and absence are told from refusals, and the SDK repeats nothing by itself."""
+    with office(tmp_path, limits=Limits(post_interval=0)) as company:
+        client = web_client(company.settings)
+        company.slack.fail_next("chat.postMessage", kind, **more)
+        with pytest.raises(error) as caught, asking("chat.postMessage"):
+            client.chat_postMessage(channel=company.channel.id, text="hello")
+        assert len(company.slack.messages(company.channel)) == (kind == "lose_reply")
+        if isinstance(caught.value, RetryLater):
+            assert caught.value.seconds == 7
