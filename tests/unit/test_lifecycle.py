@@ -1,0 +1,195 @@
+from datetime import timedelta
+
+import pytest
+
+from gates.core.errors import AlreadyDecided, NotEntitled, RequestClosed, SelfApproval
+from gates.core.events import DeadlinePassed, Decided, Drifted, Withdrawn
+from gates.core.lifecycle import decide, drift, expire, outcome, withdraw
+from gates.core.model import DecisionKind, OutcomeKind, Verdict
+from tests.support.rounds import DEADLINE, OPENED, REJECT, decision, request
+
+
+def test_one_approval_suffices_for_a_quorum_of_one():
+    """The outcome names who it was, why, and when."""
+    asked = request()
+    events = decide(asked, [], decision("dana", reason="checked the order"))
+    found = outcome(asked, events)
+    assert found is not None
+    assert (found.kind, found.by, found.reason) == (
+        OutcomeKind.APPROVED,
+        ("Dana",),
+        "checked the order",
+    )
+    assert found.at == OPENED + timedelta(hours=1)
+    assert str(found) == "approved by Dana: checked the order"
+
+
+def test_a_quorum_of_two_waits_for_the_second_person():
+    """One of two leaves the question open; the second closes it, and both are named."""
+    asked = request(2)
+    events = decide(asked, [], decision("dana"))
+    assert outcome(asked, events) is None
+    events += decide(asked, events, decision("mika", hour=2))
+    found = outcome(asked, events)
+    assert found is not None
+    assert (found.kind, found.by) == (OutcomeKind.APPROVED, ("Dana", "Mika"))
+
+
+def test_one_person_counts_once():
+    """Nobody makes a quorum of two alone, nor takes back what was said."""
+    asked = request(2)
+    events = decide(asked, [], decision("dana"))
+    for kind in DecisionKind:
+        with pytest.raises(AlreadyDecided, match="Dana has decided this already: approve"):
+            decide(asked, events, decision("dana", kind, hour=2))
+
+
+def test_one_rejection_ends_the_round():
+    """It outweighs an approval that came before it, and its reason is kept."""
+    asked = request(2)
+    events = decide(asked, [], decision("dana"))
+    events += decide(asked, events, decision("mika", REJECT, reason="wrong supplier"))
+    found = outcome(asked, events)
+    assert found is not None
+    assert str(found) == "rejected by Mika: wrong supplier"
+
+
+@pytest.mark.parametrize(
+    ("asked", "person", "error", "words"),
+    [
+        (request(), "eve", NotEntitled, "eve is not among those asked here .Dana, Mika, Sam"),
+        (request(on_behalf_of="dana"), "dana", SelfApproval, "the agent acts for you"),
+        (
+            request(on_behalf_of="dana", people={"mika": "Mika"}),
+            "dana",
+            SelfApproval,
+            "somebody else has to decide",
+        ),
+    ],
+)
+def test_who_may_not_decide_is_refused(asked, person, error, words):
+    """Strangers, and the person that the agent acts for; for approving and rejecting alike."""
+    for kind in DecisionKind:
+        with pytest.raises(error, match=words):
+            decide(asked, [], decision(person, kind))
+
+
+@pytest.mark.parametrize("late", [0, 1])
+def test_at_the_deadline_it_is_too_late(late):
+    """A decision in the very moment of the deadline expires the request and is not counted."""
+    asked = request()
+    events = decide(asked, [], decision("dana", hour=24 + late))
+    assert events == [DeadlinePassed(at=DEADLINE)]
+    found = outcome(asked, events)
+    assert found is not None
+    assert (found.kind, found.reason) == (OutcomeKind.EXPIRED, "nobody decided in time")
+
+
+def test_just_before_the_deadline_is_in_time():
+    """One microsecond is enough."""
+    asked = request()
+    last = (timedelta(hours=24) - timedelta(microseconds=1)).total_seconds() / 3600
+    found = outcome(asked, decide(asked, [], decision("dana", hour=last)))
+    assert found is not None
+    assert found.kind is OutcomeKind.APPROVED
+
+
+def test_the_deadline_comes_by_itself():
+    """Not before its time, once, and not after an outcome."""
+    asked = request(2)
+    first = decide(asked, [], decision("dana"))
+    assert expire(asked, first, DEADLINE - timedelta(seconds=1)) == []
+    events = first + expire(asked, first, DEADLINE + timedelta(hours=3))
+    assert events[-1] == DeadlinePassed(at=DEADLINE)
+    assert expire(asked, events, DEADLINE + timedelta(days=9)) == []
+    found = outcome(asked, events)
+    assert found is not None
+    assert str(found) == "expired by deadline: too few decided in time"
+
+
+def test_a_question_can_be_withdrawn():
+    """While it is open, and not once it is answered."""
+    asked = request()
+    events = withdraw(asked, [], "invoice-agent", "another proposal", OPENED)
+    found = outcome(asked, events)
+    assert found is not None
+    assert str(found) == "cancelled by invoice-agent: another proposal"
+    with pytest.raises(RequestClosed):
+        withdraw(asked, events, "invoice-agent", "again", OPENED)
+    with pytest.raises(RequestClosed, match="approved by Dana"):
+        withdraw(asked, decide(asked, [], decision("dana")), "a", "late", OPENED)
+
+
+def test_a_drift_voids_what_was_approved():
+    """An approval holds for the world that was shown, and for no other."""
+    asked = request()
+    approved = decide(asked, [], decision("dana"))
+    events = approved + drift(asked, approved, ["payee: a -> b"], DEADLINE)
+    found = outcome(asked, events)
+    assert found is not None
+    assert found.kind is OutcomeKind.VOIDED
+    assert found.reason == "changed since people were asked: payee: a -> b"
+    with pytest.raises(RequestClosed):
+        decide(asked, events, decision("mika"))
+
+
+@pytest.mark.parametrize(
+    "closing",
+    [
+        Decided(decision=decision("dana", REJECT)),
+        DeadlinePassed(at=DEADLINE),
+        Withdrawn(by="a", reason="b", at=OPENED),
+        Drifted(differences=("x",), at=OPENED),
+    ],
+)
+def test_nothing_follows_an_outcome(closing):
+    """Whatever closed it, no decision, deadline, withdrawal or drift changes it any more."""
+    asked = request()
+    found = outcome(asked, [closing])
+    assert found is not None
+    for command in (
+        lambda: decide(asked, [closing], decision("mika", hour=2)),
+        lambda: withdraw(asked, [closing], "a", "b", OPENED),
+    ):
+        with pytest.raises(RequestClosed, match="has its answer already"):
+            command()
+    assert expire(asked, [closing], DEADLINE) == []
+    assert drift(asked, [closing], ["y"], DEADLINE) == []
+    later = [Decided(decision=decision("mika")), DeadlinePassed(at=DEADLINE)]
+    later.append(Drifted(differences=("z",), at=DEADLINE))
+    assert outcome(asked, [closing, *later]) == found
+
+
+@pytest.mark.parametrize(
+    ("verdict", "kind"),
+    [
+        (Verdict.ALLOW, OutcomeKind.APPROVED),
+        (Verdict.REVIEW_LATER, OutcomeKind.APPROVED),
+        (Verdict.FORBID, OutcomeKind.REJECTED),
+        (Verdict.VETO_WINDOW, None),
+        (Verdict.REQUIRE_APPROVAL, None),
+    ],
+)
+def test_a_policy_answers_for_itself(verdict, kind):
+    """What is allowed or forbidden needs nobody; everything else is open until people speak."""
+    found = outcome(request(verdict=verdict), [])
+    if kind is None:
+        assert found is None
+        return
+    assert found is not None
+    assert (found.kind, found.by, found.reason) == (kind, ("policy",), "much money; is new")
+
+
+def test_nobody_decides_what_the_policy_has_answered():
+    """Neither to stop what is allowed nor to wave through what is forbidden."""
+    for verdict in (Verdict.ALLOW, Verdict.FORBID):
+        with pytest.raises(RequestClosed):
+            decide(request(verdict=verdict), [], decision("dana"))
+
+
+def test_what_was_allowed_is_voided_by_a_drift():
+    """A policy's word holds for its facts as a person's does."""
+    asked = request(verdict=Verdict.ALLOW)
+    found = outcome(asked, drift(asked, [], ["total: 1 -> 2"], OPENED))
+    assert found is not None
+    assert found.kind is OutcomeKind.VOIDED
