@@ -93,7 +93,7 @@ def _same_number(
 ) -> list[Bill]:
     if supplier is None:
         return []
-    found = erp.bills(supplier_id=supplier.id, number=arguments.number)
+    found = erp.bills_alike(supplier.id, arguments.number)
     return [bill for bill in found if bill.id != but and bill.state != "cancelled"]
 
 
@@ -131,7 +131,8 @@ def _duplicate_facts(duplicates: list[Bill]) -> Json:
     """Bills of the same supplier with the same number, in words for a card."""
     return {
         "duplicate_number": [
-            f"{bill.booked_as or 'draft'} ({bill.state}, {bill.total} {bill.currency})"
+            f"{bill.number}: {bill.booked_as or 'no number'} "
+            f"({bill.state}, {bill.total} {bill.currency})"
             for bill in duplicates
         ]
     }

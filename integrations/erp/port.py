@@ -94,7 +94,7 @@ class Erp(Protocol):
     """Bills and payments of one company. Raises ErpError and its kinds."""
 
     def find_supplier(self, key: str) -> Supplier | None:
-        """By tax id, else by exact name; None unless exactly one fits."""
+        """By tax id; by exact name only those without one. None unless exactly one fits."""
 
     def supplier(self, supplier_id: int) -> Supplier | None: ...
 
@@ -104,6 +104,9 @@ class Erp(Protocol):
         self, *, supplier_id: int | None = None, number: str | None = None, key: str | None = None
     ) -> list[Bill]:
         """All that fit, oldest first."""
+
+    def bills_alike(self, supplier_id: int, number: str) -> list[Bill]:
+        """Whose number looks the same: letter case, spaces and punctuation aside."""
 
     def bill_lines(self, bill_id: int) -> list[BillLine]: ...
 

@@ -51,8 +51,12 @@ class TrytonErp:
     # What is in the books
 
     def find_supplier(self, key: str) -> Supplier | None:
-        for domain in (["identifiers.code", "=", "".join(key.split())], ["name", "=", key]):
-            found = self._search("party.party", [domain], ["name", "active", "create_date"])
+        by_tax_id = [["identifiers.code", "=", key]]
+        # By name only where there is no tax id: one supplier has one key, or an agent could
+        # spread what it does to one supplier over several.
+        by_name = [["name", "=", key], ["identifiers", "=", None]]
+        for domain in (by_tax_id, by_name):
+            found = self._search("party.party", domain, ["name", "active", "create_date"])
             if found:
                 return self._supplier(found[0]) if len(found) == 1 else None
         return None
@@ -71,6 +75,13 @@ class TrytonErp:
     ) -> list[Bill]:
         wanted = (("party", supplier_id), ("reference", number), ("description", key))
         return self._bills([[field, "=", value] for field, value in wanted if value is not None])
+
+    def bills_alike(self, supplier_id: int, number: str) -> list[Bill]:
+        wanted = _bare(number)
+        # Any characters may stand between those of the number; which ones is judged here.
+        pattern = "%" + "%".join(wanted) + "%"
+        found = self._bills([["party", "=", supplier_id], ["reference", "ilike", pattern]])
+        return [bill for bill in found if _bare(bill.number) == wanted]
 
     def bill_lines(self, bill_id: int) -> list[BillLine]:
         fields = ["description", "quantity", "unit_price", "taxes"]
@@ -270,6 +281,10 @@ class TrytonErp:
         if not journals:
             raise ErpError("The ERP has no payment journal: create one.")
         return int(journals[0]["id"])
+
+
+def _bare(number: str) -> str:
+    return "".join(character for character in number.upper() if character.isalnum())
 
 
 def _utc(stamp: datetime) -> datetime:

@@ -102,7 +102,10 @@ def entry(erp: TrytonErp, number: str):
 def test_an_invoice_goes_all_the_way(erp: TrytonErp, reader: TrytonErp, name: str) -> None:
     """Draft, post, pay: the books show the document's total, one bill and one payment."""
     bill = sample_bill(SAMPLES, name)
-    draft = created(erp, bill)
+    entered = create_bill.execute(erp, bill, idempotency_key=f"create-{bill.number}")
+    assert verified(create_bill, reader, bill, entered) == []
+    draft = created(erp, bill)  # the same key: the same draft
+    assert draft.bill_id == entered.bill_id
     receipt = post_bill.execute(erp, draft, idempotency_key="p")
     assert verified(post_bill, reader, draft, receipt) == []
     payment = payment_of(draft)
@@ -153,6 +156,18 @@ def test_facts_of_a_suspicious_bill(reader: TrytonErp, erp: TrytonErp, bill: Cre
     (duplicate,) = facts["duplicate_number"]
     assert "posted, 119.00 EUR" in duplicate
     assert facts["open_exposure_minor"] >= 11900
+
+
+def test_a_number_in_another_spelling_is_the_same_number(
+    reader: TrytonErp, erp: TrytonErp, bill: CreateBill
+) -> None:
+    """Case, spaces and punctuation do not make a duplicate a new invoice; other digits do."""
+    created(erp, bill)
+    for spelling in (bill.number.lower(), bill.number.replace("-", " / ")):
+        again = bill.model_copy(update={"number": spelling})
+        assert len(create_bill.facts(reader, again)["duplicate_number"]) == 1
+    longer = bill.model_copy(update={"number": f"{bill.number}5"})
+    assert create_bill.facts(reader, longer)["duplicate_number"] == []
 
 
 def test_an_unknown_supplier_is_a_fact_and_a_refusal(erp: TrytonErp, reader: TrytonErp) -> None:
