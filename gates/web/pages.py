@@ -11,7 +11,7 @@ Rules:
 import hashlib
 import hmac
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 from urllib.parse import urlsplit
@@ -76,8 +76,10 @@ class Sessions(Protocol):
 
 
 class Requests(Protocol):
-    """What the inbox needs of the service."""
+    """What the inbox needs of the service; `clock` is the one that deadlines go by."""
 
+    @property
+    def clock(self) -> Callable[[], datetime]: ...
     def waiting(self) -> list[RequestView]: ...
     def recent(self, limit: int = ...) -> list[RequestView]: ...
     def view(self, request_id: str) -> RequestView: ...
@@ -175,7 +177,7 @@ class Pages:
         except NotAuthenticated as error:
             return refusal(error, heading="This link does not work any more")
         response = RedirectResponse("/", 303, HEADERS)
-        left = self.access.session(session_token).expires_at - datetime.now(UTC)
+        left = self.access.session(session_token).expires_at - self.service.clock()
         response.set_cookie(
             self.cookie,
             session_token,
@@ -199,7 +201,7 @@ class Pages:
 
     def me(self, request: Request) -> Response:
         session = self._session(request)
-        ends = moment(session.expires_at, datetime.now(UTC))
+        ends = moment(session.expires_at, self.service.clock())
         return page("me.html", session=session, ends=ends)
 
     # -- requests ---------------------------------------------------------------------------
@@ -209,7 +211,7 @@ class Pages:
             return page("hop.html", target="/")
         session = self._session(request)
         waiting, recent = self.service.waiting(), self.service.recent(RECENT)
-        found = inbox(waiting, recent, session.person_id, datetime.now(UTC), state)
+        found = inbox(waiting, recent, session.person_id, self.service.clock(), state)
         return page("inbox.html", session=session, page=found)
 
     def detail(self, request: Request, request_id: str, said: str = "") -> Response:
@@ -263,11 +265,11 @@ class Pages:
             "request.html",
             error.http_status if error else 200,
             session=session,
-            page=request_page(view, rounds, session.person_id, datetime.now(UTC)),
+            page=request_page(view, rounds, session.person_id, self.service.clock()),
             refusal=visible(error.message) if error else "",
             said=said(view, session.person_id) if flash else "",
             typed=form.reason if form else "",
-            typed_for=form.decision if form else "",
+            typed_for="approve" if form and form.decision == "approve" else "reject",
             longest=LONGEST_REASON,
         )
 
