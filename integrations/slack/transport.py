@@ -6,6 +6,7 @@ Nothing here knows what a request or a decision is.
 from __future__ import annotations
 
 import http.client
+import json
 import logging
 import re
 import secrets
@@ -23,6 +24,7 @@ from slack_bolt.adapter.socket_mode.websocket_client import SocketModeHandler
 from slack_bolt.authorization import AuthorizeResult
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
+from websocket import WebSocketApp
 
 from gates.core.errors import GatesError, InvalidInput, RetryLater, Unavailable
 from integrations.slack.settings import SlackSettings
@@ -36,6 +38,7 @@ STAMP = re.compile(r"[0-9]{1,12}")
 ACK_THREADS = 10
 PING = 10.0  # seconds between pings, and between looks at a connection that is gone
 LONGEST_WAIT = 30.0
+GOODBYE = 2.0
 PASSING = {
     "ratelimited",
     "internal_error",
@@ -159,6 +162,16 @@ def http_router(app: App) -> APIRouter:
     return router
 
 
+def _leave_when_asked(session: WebSocketApp, message: str) -> None:
+    """End the reading of a connection that Slack takes back.
+
+    The SDK closes it from another thread, which the reader notices up to 10 s later; until then
+    it does not turn to the new connection.
+    """
+    if message.startswith("{") and json.loads(message).get("type") == "disconnect":
+        session.keep_running = False
+
+
 class SocketMode:
     """Keeps a Socket Mode connection up, from a Slack that is away at start onwards.
 
@@ -170,6 +183,7 @@ class SocketMode:
     def __init__(self, app: App, settings: SlackSettings, *, ping: float = PING) -> None:
         self._ping = ping
         self._stop = threading.Event()
+        self._left = threading.Event()
         self._opened = 0.0
         web = WebClient(base_url=settings.base_url, timeout=TIMEOUT, retry_handlers=[])
         self._handler = SocketModeHandler(
@@ -180,6 +194,8 @@ class SocketMode:
             concurrency=ACK_THREADS,
         )
         self._handler.client.on_open_listeners.append(self._on_open)
+        self._handler.client.on_close_listeners.append(self._on_close)
+        self._handler.client.on_message_listeners.append(_leave_when_asked)
         self._thread = threading.Thread(target=self._run, name="slack-socket", daemon=True)
 
     def start(self) -> None:
@@ -192,11 +208,16 @@ class SocketMode:
         self._handler.client.auto_reconnect_enabled = False
         if self._handler.client.current_session is not None:
             self._handler.client.current_session.keep_running = False
-        self._cut()  # its reader would notice a plain close only seconds later
+        self._left.clear()
+        if self._cut():  # the reader would notice a plain close only seconds later
+            self._left.wait(GOODBYE)
         self._handler.close()  # type: ignore[no-untyped-call]
 
     def _on_open(self, _session: object) -> None:
         self._opened = time.time()
+
+    def _on_close(self, _session: object) -> None:
+        self._left.set()
 
     def _run(self) -> None:
         self._connect()
@@ -211,12 +232,15 @@ class SocketMode:
                 )
                 self._cut()
 
-    def _cut(self) -> None:
+    def _cut(self) -> bool:
+        """End the connection under the session; whether there was one."""
         session = self._handler.client.current_session
         inner = session.sock.sock if session is not None and session.sock is not None else None
         if inner is not None:
             with suppress(OSError):
                 inner.shutdown(socket.SHUT_RDWR)
+                return True
+        return False
 
     def _connect(self) -> None:
         """Try until the first connection stands; the handler itself comes back after that."""
