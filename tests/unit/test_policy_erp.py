@@ -14,7 +14,8 @@ ALLOW, ASK, FORBID = Verdict.ALLOW, Verdict.REQUIRE_APPROVAL, Verdict.FORBID
 AP, CONTROLLERS = ("ap",), ("controllers",)
 
 KNOWN = {"supplier_known": True, "supplier_name": "Kopi & Co", "bank_account_changed": False}
-NEW = {"duplicate_number": False}
+NEW: dict[str, Any] = {"duplicate_number": []}
+TWICE = ["R-7: 2026/12 (posted, 500.00 EUR)"]
 MEANT = {
     "bill_known": True,
     "bill_is_named": True,
@@ -53,17 +54,17 @@ def judged(policy: Policy, name: str, amount="500.00", *, currency="EUR", **chan
         (CREATE, "9999.99", {}, ALLOW, ["small-known-supplier"]),
         (CREATE, "10000.00", {}, ASK, ["large"]),
         (CREATE, "500.00", {"currency": "USD"}, ASK, ["large"]),
-        (CREATE, "500.00", {"duplicate_number": True}, ASK, ["duplicate-number"]),
+        (CREATE, "500.00", {"duplicate_number": TWICE}, ASK, ["duplicate-number"]),
         (CREATE, "500.00", {"claims": {"confidence": "0.79"}}, ASK, ["low-confidence"]),
         (CREATE, "500.00", {"claims": {}}, ASK, ["low-confidence"]),
         (CREATE, "500.00", {"claims": {"confidence": "NaN"}}, ASK, ["low-confidence"]),
         (CREATE, "500.00", {"claims": {"confidence": "99"}}, ASK, ["low-confidence"]),
         (CREATE, "500.00", {"claims": {"confidence": "sure!"}}, ASK, ["low-confidence"]),
         (CREATE, "500.00", {"supplier_known": False}, ASK, ["unknown-supplier"]),
-        (CREATE, "12000.00", {"duplicate_number": True}, ASK, ["large", "duplicate-number"]),
+        (CREATE, "12000.00", {"duplicate_number": TWICE}, ASK, ["large", "duplicate-number"]),
         (CREATE, "500.00", {"arguments": {"lines": []}}, FORBID, ["no-lines"]),
         (CREATE, "0.00", {}, FORBID, ["nothing-to-pay"]),
-        (CREATE, "-500.00", {"duplicate_number": True}, FORBID, ["nothing-to-pay"]),
+        (CREATE, "-500.00", {"duplicate_number": TWICE}, FORBID, ["nothing-to-pay"]),
         (POST, "500.00", {}, ALLOW, ["draft-as-meant"]),
         (POST, "50000.00", {"claims": {}}, ALLOW, ["draft-as-meant"]),
         (POST, "500.00", {"bill_state": "validated"}, ASK, ["default"]),
@@ -89,7 +90,7 @@ def test_shipped_policy(erp, name, amount, change, verdict, rules):
 
 def test_who_is_asked(erp):
     """Clerks for what is unclear, a controller for much money, two for another account."""
-    clerks = judged(erp, CREATE, duplicate_number=True)
+    clerks = judged(erp, CREATE, duplicate_number=TWICE)
     large = judged(erp, PAY, "10000.00")
     account = judged(erp, PAY, bank_account_changed=True)
     assert (clerks.tier, clerks.ask.who, clerks.ask.quorum) == (Tier.AMBIGUOUS, AP, 1)
@@ -101,11 +102,11 @@ def test_who_is_asked(erp):
 
 def test_reasons_are_sentences_for_people(erp):
     """The reason names the money, the supplier and the number."""
-    assert judged(erp, CREATE, "12000.00", duplicate_number=True).reasons[0].text == (
+    assert judged(erp, CREATE, "12000.00", duplicate_number=TWICE).reasons[0].text == (
         "12,000.00 EUR is 10,000.00 EUR or more, or in another currency"
     )
-    assert judged(erp, CREATE, duplicate_number=True).reasons[0].text == (
-        "Kopi & Co has a bill with number R-7 already"
+    assert judged(erp, CREATE, duplicate_number=TWICE).reasons[0].text == (
+        "Kopi & Co has sent this number before: R-7: 2026/12 (posted, 500.00 EUR)"
     )
 
 
@@ -121,6 +122,16 @@ def test_no_action_is_allowed_when_a_fact_is_missing(erp, name):
         facts = {key: value for key, value in FACTS[name].items() if key != fact}
         asked = question(name, arguments=ARGUMENTS, claims=SURE, facts=facts)
         assert erp.judge(asked).verdict is not ALLOW, fact
+
+
+@pytest.mark.parametrize("wrong", ["x", 1, None, {"a": 1}, ["a"], "true", "false"])
+@pytest.mark.parametrize("name", [CREATE, POST, PAY])
+def test_no_action_is_allowed_when_a_fact_comes_in_another_form(erp, name, wrong):
+    """A fact that a rule rests on becomes a text, a number, a list or nothing: people are asked."""
+    unread = {"supplier_name", "stray_drafts"}
+    unread |= {PAY: {"bill_state"}, POST: {"duplicate_number"}}.get(name, {"bank_account_changed"})
+    for fact in FACTS[name].keys() - unread:
+        assert judged(erp, name, **{fact: wrong}).verdict is not ALLOW, fact
 
 
 def test_every_action_of_the_erp_is_named_by_a_rule(erp):
