@@ -420,10 +420,14 @@ class Gates:
                 unit.wish(aggregate.request.id, RING)
 
     def doorbell(self, request_id: str) -> Doorbell | None:
-        """The run to wake for a settled request, or None once it has collected the outcome."""
+        """The run to wake for a settled request, or None once it has collected the outcome, or
+        a later round is what it waits for.
+        """
         with self.database.read() as session:
-            current = Unit(session, self.clock()).load(request_id)
-        if current.row.collected or current.outcome is None:
+            unit = Unit(session, self.clock())
+            current = unit.load(request_id)
+            later = unit.gate(current.row.gate_id)[-1].request.round > current.request.round
+        if current.row.collected or current.outcome is None or later:
             return None
         number = current.row.suspensions
         return Doorbell(current.request.run, pause_key(request_id, number) if number else "")

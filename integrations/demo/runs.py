@@ -1,0 +1,101 @@
+"""Flow runs of the demo, started and followed through Prefect's own API."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from gates.core.errors import Unavailable
+
+ENDED = ("COMPLETED", "FAILED", "CANCELLED", "CRASHED")
+RESTS = (*ENDED, "PAUSED")
+POLL = 0.3
+
+
+@dataclass(frozen=True)
+class Run:
+    id: str
+    name: str
+    document: str
+    state: str = ""
+    state_name: str = ""
+    message: str = ""
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+
+class Runs:
+    def __init__(self, api: str) -> None:
+        self._http = httpx.Client(base_url=api, timeout=30, trust_env=False)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def start(self, deployment: str, documents: Sequence[Path]) -> list[Run]:
+        found = self._ask("GET", f"/deployments/name/{deployment}")
+        path = f"/deployments/{found['id']}/create_flow_run"
+        runs = []
+        for document in documents:
+            body = {
+                "name": document.stem,
+                "parameters": {"document": str(document)},
+                "state": {"type": "SCHEDULED"},
+            }
+            made = self._ask("POST", path, body)
+            runs.append(Run(made["id"], made["name"], str(document)))
+        return runs
+
+    def read(self, run: Run) -> Run:
+        state = self._ask("GET", f"/flow_runs/{run.id}")["state"] or {}
+        return Run(
+            run.id,
+            run.name,
+            run.document,
+            state.get("type", ""),
+            state.get("name", ""),
+            state.get("message") or "",
+        )
+
+    def follow(
+        self,
+        runs: Sequence[Run],
+        until: Callable[[Run], bool],
+        told: Callable[[Run], None],
+        seconds: float,
+    ) -> list[Run]:
+        """Until `until` holds for each; `told` hears of each change. Raises Unavailable."""
+        now = {run.id: run for run in runs}
+        end = time.monotonic() + seconds
+        while True:
+            for run in list(now.values()):
+                seen = self.read(run)
+                if (seen.state, seen.state_name) != (run.state, run.state_name):
+                    told(seen)
+                now[run.id] = seen
+            if all(until(run) for run in now.values()):
+                return list(now.values())
+            if time.monotonic() > end:
+                late = ", ".join(run.name for run in now.values() if not until(run))
+                raise Unavailable(f"Still not where they should be after {seconds:.0f} s: {late}.")
+            time.sleep(POLL)
+
+    def _ask(self, method: str, path: str, body: object = None) -> dict[str, object] | object:
+        """Prefect answers 503 while its SQLite is busy: ask again."""
+        for _ in range(60):
+            answer = self._http.request(method, path, json=body)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                answer.raise_for_status()
+                return answer.json()
+            time.sleep(0.25)
+        raise Unavailable(f"Prefect stays too busy to answer {path}.")
+
+
+def rests(run: Run) -> bool:
+    """Ended, or waiting for people without holding a process."""
+    return run.state in RESTS

@@ -1,0 +1,201 @@
+"""The demo's processes: ERP, Prefect server, gates server, executor, worker; all on loopback,
+on SQLite, each with no more in its environment than it needs.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import httpx
+
+from gates.client import GatesClient
+from integrations.demo.processes import NotStarted, Processes, Started, free_port
+from integrations.demo.trouble import plant_trouble
+from integrations.erp.company import DATABASE, Company, prepare_company, start_erp
+
+POOL = "gates"
+DEPLOYMENT = "vendor-invoice/demo"
+AGENT, ACTS_FOR = "invoice-agent", "sam"
+KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "XDG_CACHE_HOME", "SYSTEMROOT")
+QUIET = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_LOGGING_LEVEL": "INFO",
+    "PYTHONUNBUFFERED": "1",
+    "NO_COLOR": "1",
+}
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Where everything is; `home` holds data, logs, keys and the list of processes."""
+
+    home: Path
+    gates_url: str
+    prefect_url: str
+    erp_url: str
+
+    @property
+    def company(self) -> Company:
+        return Company((self.home / "erp").resolve())
+
+    @property
+    def prefect_api(self) -> str:
+        return f"{self.prefect_url}/api"
+
+    @contextmanager
+    def admin(self) -> Iterator[GatesClient]:
+        key = (self.home / "admin.key").read_text().strip()
+        with GatesClient(self.gates_url, key=key, patience=10) as client:
+            yield client
+
+
+def processes(home: Path) -> Processes:
+    return Processes(home)
+
+
+def down(home: Path) -> list[str]:
+    """End what `up` started; the names of what ran."""
+    return processes(home).stop()
+
+
+def up(home: Path, progress: Progress) -> Stack:
+    """Start everything afresh. Raises NotStarted, ErpNotInstalled, ErpNotStarted."""
+    down(home)
+    logs = home / "logs"
+    for old in home.glob("*") if home.exists() else ():
+        shutil.rmtree(old) if old.is_dir() else old.unlink()
+    logs.mkdir(parents=True)
+    gates_port = free_port(int(os.environ.get("GATES_PORT", "0")), "GATES_PORT")
+    prefect_port = free_port(int(os.environ.get("PREFECT_PORT", "0")), "PREFECT_PORT")
+    started = processes(home)
+
+    progress("the ERP (the first time on a machine it takes half a minute)")
+    company = prepare_company(home / "erp", progress=progress)
+    erp = start_erp(company)
+    started.remember("erp", erp.pid)
+    stack = Stack(
+        home, f"http://127.0.0.1:{gates_port}", f"http://127.0.0.1:{prefect_port}", erp.url
+    )
+    plant_trouble(stack.company, stack.erp_url)
+    environment = _environment(stack)
+    try:
+        _start_servers(started, stack, environment, progress)
+        _start_workers(started, stack, environment, progress)
+    except BaseException:
+        started.stop()
+        raise
+    return stack
+
+
+def _start_servers(
+    started: Processes, stack: Stack, environment: Mapping[str, str], progress: Progress
+) -> None:
+    progress("the Prefect server and the gates server")
+    prefect = _command("prefect", "server", "start", "--host", "127.0.0.1", "--port")
+    one = started.start("prefect", [*prefect, _port(stack.prefect_url)], environment)
+    reader = _erp_user(stack, "reader")
+    server = (
+        environment
+        | reader
+        | {
+            "GATES_PORT": _port(stack.gates_url),
+            "GATES_DATABASE_URL": f"sqlite:///{(stack.home / 'gates.sqlite').resolve()}",
+            "GATES_PREFECT_API_URL": stack.prefect_api,
+            "GATES_PREFECT_UI_URL": stack.prefect_url,
+            "GATES_SETTLE": "10",
+        }
+        | {name: value for name, value in os.environ.items() if name.startswith("GATES_SLACK_")}
+    )
+    two = started.start("gates", _command("gates", "server"), server)
+    started.wait(two, partial(_answers, f"{stack.gates_url}/health"))
+    started.wait(one, partial(_answers, f"{stack.prefect_api}/health"))
+
+
+def _start_workers(
+    started: Processes, stack: Stack, environment: Mapping[str, str], progress: Progress
+) -> None:
+    progress("the executor and the worker")
+    with stack.admin() as admin:
+        _secret(stack.home / "flow.key", admin.create_key("flow", AGENT, ACTS_FOR))
+        _secret(stack.home / "executor.key", admin.create_key("executor", "executor-1"))
+    key = {"GATES_API_KEY_FILE": str((stack.home / "executor.key").resolve())}
+    writer = _erp_user(stack, "executor")
+    started.start("executor", _command("gates", "executor"), environment | writer | key)
+    flow = environment | {
+        "GATES_API_KEY_FILE": str((stack.home / "flow.key").resolve()),
+        "GATES_LINGER": os.environ.get("GATES_LINGER", "5"),
+        "PREFECT_WORKER_QUERY_SECONDS": "0.2",
+        "PREFECT_WORKER_PREFETCH_SECONDS": "0",
+    }
+    _run(_command("prefect", "work-pool", "create", POOL, "--type", "process"), flow)
+    _run(_command("prefect", "--no-prompt", "deploy", "--all"), flow)
+    worker = _command("prefect", "worker", "start", "--pool", POOL, "--type", "process")
+    started.start("worker", worker, flow)
+
+
+def _environment(stack: Stack) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    return (
+        kept
+        | QUIET
+        | {
+            "PREFECT_HOME": str((stack.home / "prefect").resolve()),
+            "PREFECT_API_URL": stack.prefect_api,
+            "GATES_HOME": str(stack.home.resolve()),
+            "GATES_URL": stack.gates_url,
+            "PYTHONPATH": str(Path.cwd()),
+        }
+    )
+
+
+def _erp_user(stack: Stack, user: str) -> dict[str, str]:
+    return {
+        "GATES_ERP_URL": stack.erp_url,
+        "GATES_ERP_DATABASE": DATABASE,
+        "GATES_ERP_USER": user,
+        "GATES_ERP_PASSWORD_FILE": str(stack.company.password_file(user)),
+    }
+
+
+def _command(name: str, *arguments: str) -> list[str]:
+    """A script of this environment."""
+    return [str(Path(sys.executable).with_name(name)), *arguments]
+
+
+def _run(command: list[str], environment: Mapping[str, str]) -> None:
+    done = subprocess.run(  # noqa: S603 - our own commands, no shell
+        command, env=dict(environment), capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        last = (done.stderr or done.stdout).strip().splitlines()[-1:]
+        raise NotStarted(f"`{' '.join(command[1:])}` failed: {' '.join(last)}")
+
+
+def _port(url: str) -> str:
+    return url.rsplit(":", 1)[1]
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5, trust_env=False).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
+
+
+def _secret(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(text)
+
+
+__all__ = ["ACTS_FOR", "AGENT", "DEPLOYMENT", "Stack", "Started", "down", "processes", "up"]
