@@ -10,6 +10,7 @@ Rules:
 
 import hashlib
 import hmac
+import logging
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -22,13 +23,23 @@ from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BaseModel
+from sqlalchemy.exc import OperationalError
 
-from gates.core.errors import GatesError, InvalidInput, NotAuthenticated, NotFound, Refused
+from gates.core.errors import (
+    GatesError,
+    InvalidInput,
+    NotAuthenticated,
+    NotFound,
+    Refused,
+    Unavailable,
+)
 from gates.core.model import DecisionKind, Json, RequestView
 from gates.web.listing import inbox
 from gates.web.rendering import request_page
 from gates.web.values import visible
 from gates.web.words import moment, said
+
+log = logging.getLogger(__name__)
 
 HERE = Path(__file__).parent
 LONGEST_REASON = 2_000  # characters; the field of the form and the server agree on it
@@ -147,10 +158,14 @@ class PageRoute(APIRoute):
         async def shown(request: Request) -> Response:
             try:
                 return await handle(request)  # type: ignore[no-any-return,unused-ignore]
-            except GatesError as error:
-                return refusal(error)
             except RequestValidationError:
-                return refusal(InvalidInput("This form is incomplete: load the page again."))
+                error: GatesError = InvalidInput("This form is incomplete: load the page again.")
+            except OperationalError:
+                log.warning("the store does not answer", exc_info=True)
+                error = Unavailable("The store does not answer just now: try again in a moment.")
+            except GatesError as refused:
+                error = refused
+            return refusal(error, typed=await _typed(request))
 
         return shown
 
@@ -226,10 +241,7 @@ class Pages:
     def decide(
         self, request: Request, request_id: str, form: Annotated[DecisionForm, Form()]
     ) -> Response:
-        try:
-            session = self._session(request)
-        except NotAuthenticated as error:
-            return refusal(error, typed=form.reason)
+        session = self._session(request)
         try:
             _check(session, form.csrf)
             self.service.decide(
@@ -283,6 +295,14 @@ class Pages:
         """Followed from another site, so that the browser kept the strict cookie to itself."""
         foreign = request.headers.get("sec-fetch-site") == "cross-site"
         return foreign and self.cookie not in request.cookies
+
+
+async def _typed(request: Request) -> str:
+    """What the person wrote into the form that was refused; it is parsed already."""
+    if request.method != "POST" or not request.url.path.endswith("/decision"):
+        return ""
+    reason = (await request.form()).get("reason")
+    return reason if isinstance(reason, str) else ""
 
 
 def _check(session: Session, csrf: str) -> None:

@@ -22,7 +22,7 @@ from pydantic import JsonValue
 from gates.core.model import Money
 
 LONG = 180  # characters that are shown of one value before it is cut
-ROWS = 8  # entries of a list that are shown before the rest is folded away
+ROWS = 6  # entries of a list that are shown before the rest is folded away
 COLUMNS = 6  # more fields than this are not squeezed into one table
 DEPTH = 3  # nesting that is laid out; deeper values are shown as JSON
 FIELDS = 60  # fields of a comparison

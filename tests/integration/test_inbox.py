@@ -8,10 +8,13 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import httpx
 import pytest
+from fastapi import FastAPI
+from sqlalchemy import text
 
 from gates.core.model import DecisionKind, OutcomeKind
 from gates.store.database import Database
@@ -25,11 +28,12 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
 FORM = r'name="(csrf|revision)" value="([^"]*)"'
+LogIn = Callable[..., httpx.Client]
 EVIL = "<script>document.title='owned'</script>"
 
 
 @pytest.fixture
-def world(tmp_path) -> Iterator[World]:
+def world(tmp_path: Path) -> Iterator[World]:
     database = Database(f"sqlite:///{tmp_path / 'gates.sqlite'}")
     database.migrate()
     yield World(database)
@@ -37,24 +41,24 @@ def world(tmp_path) -> Iterator[World]:
 
 
 @pytest.fixture
-def url(world) -> Iterator[str]:
+def url(world: World) -> Iterator[str]:
     with serving(_app(world), free_socket()) as address:
         yield address
 
 
-def _app(world: World, base_url: str = "http://127.0.0.1"):
+def _app(world: World, base_url: str = "http://127.0.0.1") -> FastAPI:
     world.gates.base_url = base_url
     return create_app(world.gates, world.work, world.access, Waiters())
 
 
 @pytest.fixture
-def asked(world) -> str:
+def asked(world: World) -> str:
     """A payment that one controller may approve; its text is not to be trusted."""
     return world.propose("5000.00", claims={"note": EVIL}).view.request.id
 
 
 @pytest.fixture
-def log_in(world, url) -> Iterator[Callable[..., httpx.Client]]:
+def log_in(world: World, url: str) -> Iterator[LogIn]:
     """Opens a session for a person by a fresh link."""
     with contextlib.ExitStack() as clients:
 
@@ -77,7 +81,7 @@ def decide(client: httpx.Client, request_id: str, **changes: str) -> httpx.Respo
 # -- over plain HTTP ----------------------------------------------------------------------
 
 
-def test_a_link_scanner_does_not_use_up_the_link(world, url):
+def test_a_link_scanner_does_not_use_up_the_link(world: World, url: str) -> None:
     """Looking at the link changes nothing; the button logs in, once; then it says what to do."""
     link = f"/login/{world.access.create_link('dana')}"
     with httpx.Client(base_url=url) as client:
@@ -94,7 +98,7 @@ def test_a_link_scanner_does_not_use_up_the_link(world, url):
     assert "ask for a new one" in again.text
 
 
-def test_over_https_the_cookie_never_travels_in_the_clear(world):
+def test_over_https_the_cookie_never_travels_in_the_clear(world: World) -> None:
     """Where people use https the cookie is Secure and bound to this host."""
     with serving(_app(world, "https://gates.example"), free_socket()) as url:
         cookie = httpx.post(f"{url}/login/{world.access.create_link('dana')}").headers["set-cookie"]
@@ -102,7 +106,7 @@ def test_over_https_the_cookie_never_travels_in_the_clear(world):
     assert "secure" in cookie.lower()
 
 
-def test_another_site_cannot_log_anybody_in(world, url):
+def test_another_site_cannot_log_anybody_in(world: World, url: str) -> None:
     """A form on a foreign page neither starts a session nor uses up the link."""
     link = f"/login/{world.access.create_link('dana')}"
     foreign = httpx.post(url + link, headers={"sec-fetch-site": "cross-site"})
@@ -112,7 +116,7 @@ def test_another_site_cannot_log_anybody_in(world, url):
 
 
 @pytest.mark.parametrize("path", ["/", "/people/me", "/requests/abcdef", "/?state=open"])
-def test_strangers_see_nothing(url, asked, path):
+def test_strangers_see_nothing(url: str, asked: str, path: str) -> None:
     """Without a session every page says how to log in, and nothing else."""
     answer = httpx.get(url + path.replace("abcdef", asked))
     assert answer.status_code == 401
@@ -120,7 +124,7 @@ def test_strangers_see_nothing(url, asked, path):
     assert "gates login-link" in answer.text
 
 
-def test_every_page_forbids_scripts_frames_and_other_hosts(log_in, asked):
+def test_every_page_forbids_scripts_frames_and_other_hosts(log_in: LogIn, asked: str) -> None:
     """The policy is on pages, refusals, redirects and files alike."""
     client = log_in()
     paths = ["/", f"/requests/{asked}", f"/requests/{asked[:8]}", "/requests/ffffff", "/people/me"]
@@ -131,20 +135,22 @@ def test_every_page_forbids_scripts_frames_and_other_hosts(log_in, asked):
         assert "form-action 'self'" in policy
 
 
-def test_what_an_agent_says_reaches_the_page_as_text(log_in, asked):
+def test_what_an_agent_says_reaches_the_page_as_text(log_in: LogIn, asked: str) -> None:
     """Markup from a claim is shown with its brackets."""
     page = log_in().get(f"/requests/{asked}").text
     assert EVIL not in page
     assert "&lt;script&gt;" in page
 
 
-def test_the_start_of_an_id_leads_to_the_request(log_in, asked):
+def test_the_start_of_an_id_leads_to_the_request(log_in: LogIn, asked: str) -> None:
     """As on the command line; the address then shows the whole id."""
     answer = log_in().get(f"/requests/{asked[:8]}")
     assert (answer.status_code, answer.headers["location"]) == (303, f"/requests/{asked}")
 
 
-def test_a_decision_is_recorded_with_how_it_was_made(log_in, world, asked):
+def test_a_decision_is_recorded_with_how_it_was_made(
+    log_in: LogIn, world: World, asked: str
+) -> None:
     """Person, channel, assurance, and the revision of the page that they saw."""
     answer = decide(log_in(), asked, reason="fits the order")
     assert answer.status_code == 303
@@ -170,8 +176,8 @@ def test_a_decision_is_recorded_with_how_it_was_made(log_in, world, asked):
     ],
 )
 def test_a_refused_form_changes_nothing_and_loses_nothing(
-    log_in, world, asked, changes, status, words
-):
+    log_in: LogIn, world: World, asked: str, changes: dict[str, str], status: int, words: str
+) -> None:
     """Each refusal has its status and its sentence; what was typed is still on the page."""
     answer = decide(log_in(), asked, **({"reason": "kept, this is"} | changes))
     assert answer.status_code == status
@@ -180,7 +186,7 @@ def test_a_refused_form_changes_nothing_and_loses_nothing(
     assert world.gates.view(asked).decisions == ()
 
 
-def test_who_may_not_decide_is_told_why(log_in, asked):
+def test_who_may_not_decide_is_told_why(log_in: LogIn, asked: str) -> None:
     """The one whom the agent acts for, and a second try, are refused in words."""
     own = decide(log_in("sam"), asked, revision="1", reason="it is mine")
     assert own.status_code == 403
@@ -192,7 +198,9 @@ def test_who_may_not_decide_is_told_why(log_in, asked):
     assert "I object" in late.text
 
 
-def test_a_deadline_that_passed_is_faster_than_a_decision(log_in, world, asked):
+def test_a_deadline_that_passed_is_faster_than_a_decision(
+    log_in: LogIn, world: World, asked: str
+) -> None:
     """Deciding on a page that was open for too long ends as expired, and says so."""
     client = log_in()
     form = re.findall(
@@ -209,7 +217,9 @@ def test_a_deadline_that_passed_is_faster_than_a_decision(log_in, world, asked):
     assert outcome.kind is OutcomeKind.EXPIRED
 
 
-def test_a_session_that_ends_while_typing_does_not_lose_the_text(log_in, world, asked):
+def test_a_session_that_ends_while_typing_does_not_lose_the_text(
+    log_in: LogIn, world: World, asked: str
+) -> None:
     """The refusal shows what was typed, so that it can be pasted after the next log-in."""
     client = log_in()
     world.clock.advance(seconds=timedelta(hours=13).total_seconds())
@@ -218,18 +228,36 @@ def test_a_session_that_ends_while_typing_does_not_lose_the_text(log_in, world, 
     assert "a long thought" in answer.text
 
 
-def test_logging_out_ends_the_session_itself(log_in, url):
+def test_a_store_that_does_not_answer_loses_no_text(
+    log_in: LogIn, world: World, asked: str
+) -> None:
+    """A failing database is told as a page, with what was typed; later the same form works."""
+    client = log_in()
+    form = dict(re.findall(FORM, client.get(f"/requests/{asked}").text))
+    data = form | {"decision": "approve", "reason": "a long thought"}
+    with world.database.write() as session:
+        session.execute(text("ALTER TABLE session RENAME TO away"))
+    answer = client.post(f"/requests/{asked}/decision", data=data)
+    assert answer.status_code == 503
+    assert "try again" in answer.text
+    assert "a long thought" in answer.text
+    with world.database.write() as session:
+        session.execute(text("ALTER TABLE away RENAME TO session"))
+    assert client.post(f"/requests/{asked}/decision", data=data).status_code == 303
+
+
+def test_logging_out_ends_the_session_itself(log_in: LogIn, url: str) -> None:
     """A copied cookie is worth nothing afterwards; a forged log-out does nothing."""
     client = log_in()
     copied = dict(client.cookies)
     assert client.post("/logout", data={"csrf": "forged"}).status_code == 403
-    token = re.search(r'name="csrf" value="([^"]*)"', client.get("/").text).group(1)
+    token = dict(re.findall(FORM, client.get("/").text))["csrf"]
     assert "Goodbye" in client.post("/logout", data={"csrf": token}).text
     with httpx.Client(base_url=url, cookies=copied) as thief:
         assert thief.get("/").status_code == 401
 
 
-def test_two_at_once_give_one_outcome(log_in, world, asked):
+def test_two_at_once_give_one_outcome(log_in: LogIn, world: World, asked: str) -> None:
     """An approval and a rejection that race: one is recorded, the other one is told so."""
     clients = [log_in("dana"), log_in("mika")]
     pages = [client.get(f"/requests/{asked}").text for client in clients]
@@ -265,7 +293,9 @@ def enter(context: BrowserContext, world: World, url: str, person: str = "dana")
 
 
 @pytest.mark.browser
-def test_approving_works_without_javascript(world, url, asked, browser):
+def test_approving_works_without_javascript(
+    world: World, url: str, asked: str, browser: Browser
+) -> None:
     """Log in by link, open what waits, read it, approve with a note, see it confirmed."""
     with browser.new_context(java_script_enabled=False, viewport=DESKTOP) as context:
         page = enter(context, world, url)
@@ -287,7 +317,7 @@ def test_approving_works_without_javascript(world, url, asked, browser):
 
 
 @pytest.mark.browser
-def test_rejecting_asks_for_a_reason(world, url, asked, browser):
+def test_rejecting_asks_for_a_reason(world: World, url: str, asked: str, browser: Browser) -> None:
     """The browser itself insists on a reason; with one the rejection and its words stand."""
     with browser.new_context(viewport=PHONE) as context:
         page = enter(context, world, url)
@@ -305,7 +335,7 @@ def test_rejecting_asks_for_a_reason(world, url, asked, browser):
 
 
 @pytest.mark.browser
-def test_two_people_on_one_request(world, url, browser):
+def test_two_people_on_one_request(world: World, url: str, browser: Browser) -> None:
     """The second one's page is stale once the first has decided: it says so, keeps the note,
     shows who has agreed, and the same click then counts.
     """
@@ -330,7 +360,7 @@ def test_two_people_on_one_request(world, url, browser):
 
 
 @pytest.mark.browser
-def test_no_request_leaves_the_host(world, url, asked, browser):
+def test_no_request_leaves_the_host(world: World, url: str, asked: str, browser: Browser) -> None:
     """All that a page needs comes from its own server, and nothing is missing or blocked."""
     seen: list[str] = []
     trouble: list[str] = []
@@ -348,7 +378,7 @@ def test_no_request_leaves_the_host(world, url, asked, browser):
 
 
 @pytest.mark.browser
-def test_a_phone_never_scrolls_sideways(world, url, browser):
+def test_a_phone_never_scrolls_sideways(world: World, url: str, browser: Browser) -> None:
     """At 375 pixels every page fits, whatever an agent sends; wide tables scroll in themselves."""
     wide = {"one_very_long_key_" * 6: "W" * 900, "rows": [dict.fromkeys("abcdef", "x" * 40)] * 12}
     deep = {"a": {"b": {"c": {"d": [[1, 2], {"e": "f" * 200}]}}}}
@@ -366,7 +396,9 @@ def test_a_phone_never_scrolls_sideways(world, url, browser):
 
 
 @pytest.mark.browser
-def test_a_link_in_a_chat_arrives_logged_in(world, url, asked, browser):
+def test_a_link_in_a_chat_arrives_logged_in(
+    world: World, url: str, asked: str, browser: Browser
+) -> None:
     """The strict cookie is not sent when another site leads here; the page still opens."""
     elsewhere = url.replace("127.0.0.1", "localhost")
     with browser.new_context() as context:
@@ -414,7 +446,9 @@ CONTRASTS = """() => {
 
 @pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_everything_can_be_read_in_light_and_in_dark(world, url, asked, browser, scheme):
+def test_everything_can_be_read_in_light_and_in_dark(
+    world: World, url: str, asked: str, browser: Browser, scheme: Literal["light", "dark"]
+) -> None:
     """Every text has a contrast of 4.5 or more; fields have labels; pages have landmarks."""
     world.propose("20000.00", key="other")
     world.decide(world.propose("3000.00", key="gone").view.request.id, "mika", "reject")
@@ -430,7 +464,9 @@ def test_everything_can_be_read_in_light_and_in_dark(world, url, asked, browser,
 
 
 @pytest.mark.browser
-def test_the_keyboard_reaches_the_decision(world, url, asked, browser):
+def test_the_keyboard_reaches_the_decision(
+    world: World, url: str, asked: str, browser: Browser
+) -> None:
     """Tab moves a visible focus, and the buttons can be reached and pressed without a mouse."""
     with browser.new_context(viewport=DESKTOP) as context:
         page = enter(context, world, url)

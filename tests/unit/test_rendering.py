@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import JsonValue
 
 from gates.core.model import (
     Action,
@@ -106,7 +107,7 @@ def html(shown_: RequestView, *rounds: RequestView, person: str = "dana") -> str
 # -- values -------------------------------------------------------------------------------
 
 
-def test_long_text_is_cut_visibly_and_kept_whole():
+def test_long_text_is_cut_visibly_and_kept_whole() -> None:
     """What is too long ends with an ellipsis and has its full text beside it."""
     cut = text("x" * (LONG + 1))
     assert cut.short == "x" * LONG + "…"
@@ -124,7 +125,7 @@ def test_long_text_is_cut_visibly_and_kept_whole():
         ("two\nlines\tand é ß 漢", "two\nlines\tand é ß 漢"),
     ],
 )
-def test_characters_that_deceive_the_eye_are_spelled_out(given_, spelled):
+def test_characters_that_deceive_the_eye_are_spelled_out(given_: str, spelled: str) -> None:
     """Nothing invisible and nothing that turns the reading order reaches the page as it is."""
     assert visible(given_) == spelled
 
@@ -136,16 +137,18 @@ def test_characters_that_deceive_the_eye_are_spelled_out(given_, spelled):
         max_leaves=30,
     )
 )
-def test_any_json_becomes_a_page(value):
+def test_any_json_becomes_a_page(value: JsonValue) -> None:
     """Whatever an agent sends is laid out; nothing of it breaks the page or is markup."""
     page = html(view(claims={"sent": value}))
     assert page.count("<script") == 0
     page.encode()
 
 
-def test_lists_of_records_become_a_table_and_the_rest_is_folded():
+def test_lists_of_records_become_a_table_and_the_rest_is_folded() -> None:
     """Invoice lines stand in columns; more than a screenful is folded away, not dropped."""
-    lines = [{"description": f"line {n}", "total_minor": 100 * n} for n in range(ROWS + 3)]
+    lines: list[JsonValue] = [
+        {"description": f"line {n}", "total_minor": 100 * n} for n in range(ROWS + 3)
+    ]
     table = shown(lines)
     assert isinstance(table, Table)
     assert table.columns == ("Description", "Total")
@@ -153,7 +156,7 @@ def test_lists_of_records_become_a_table_and_the_rest_is_folded():
     assert len(table.rows) + len(table.rest) == len(lines)
 
 
-def test_minor_units_are_shown_as_money():
+def test_minor_units_are_shown_as_money() -> None:
     """An integer under a key in `_minor` is read as cents, nowhere else."""
     found = fields({"to_pay_minor": 50_575, "bill_id": 50_575, "payee_iban": "NL91"})
     assert [(one.label, one.value) for one in found.fields] == [
@@ -164,10 +167,18 @@ def test_minor_units_are_shown_as_money():
     assert label("") == "(no name)"
 
 
-def test_comparison_tells_what_differs_from_what_is_the_same():
+def test_comparison_tells_what_differs_from_what_is_the_same() -> None:
     """Leaves are compared one by one; ids and times of attempts are told but not stressed."""
-    first = {"at": "12:00", "arguments": {"bill": 4, "ref": "A"}, "error": "overpays line"}
-    second = {"at": "12:01", "arguments": {"bill": 4, "ref": "B"}, "error": "overpays line"}
+    first: dict[str, JsonValue] = {
+        "at": "12:00",
+        "arguments": {"bill": 4, "ref": "A"},
+        "error": "overpays line",
+    }
+    second: dict[str, JsonValue] = {
+        "at": "12:01",
+        "arguments": {"bill": 4, "ref": "B"},
+        "error": "overpays line",
+    }
     found = compare(["Attempt 1", "Attempt 2"], [first, second])
     assert [(one.label, one.quiet) for one in found.differing] == [
         ("Arguments · Ref", False),
@@ -176,13 +187,13 @@ def test_comparison_tells_what_differs_from_what_is_the_same():
     assert [one.key for one in found.same] == ["arguments.bill", "error"]
 
 
-def test_comparison_does_not_take_a_word_for_a_value():
+def test_comparison_does_not_take_a_word_for_a_value() -> None:
     """A text "none" and a missing value, a text "yes" and true, are different things."""
     found = compare(["a", "b"], [{"x": None, "y": True, "z": 1}, {"x": "none", "y": "yes"}])
     assert [one.label for one in found.differing] == ["X", "Y", "Z"]
 
 
-def test_the_part_that_differs_is_pointed_at():
+def test_the_part_that_differs_is_pointed_at() -> None:
     """Two account numbers that differ in four digits are not left to the eye."""
     found = compare(["a", "b"], [{"iban": "NL91ABNA0417164300"}, {"iban": "NL91ABNA0417169900"}])
     assert [cell.middle for cell in found.differing[0].cells] == ["43", "99"]
@@ -203,12 +214,12 @@ def test_the_part_that_differs_is_pointed_at():
         (timedelta(days=30, hours=1), "30 days"),
     ],
 )
-def test_durations_read_like_speech(span, words):
+def test_durations_read_like_speech(span: timedelta, words: str) -> None:
     """Two units at most."""
     assert duration(span) == words
 
 
-def test_deadlines_are_relative_and_absolute():
+def test_deadlines_are_relative_and_absolute() -> None:
     """A reader sees how long is left and, for every time zone, when that is."""
     at = moment(NOW + timedelta(minutes=59), NOW)
     assert (at.relative, at.absolute, at.soon) == ("in 59 min", "20 Nov, 12:59 UTC", True)
@@ -218,7 +229,7 @@ def test_deadlines_are_relative_and_absolute():
 @pytest.mark.parametrize(
     "url", ["javascript:alert(1)", "data:text/html,x", "//evil", "http://[", "", "file:///etc"]
 )
-def test_only_web_addresses_become_links(url):
+def test_only_web_addresses_become_links(url: str) -> None:
     """A run's address comes from a flow: no other scheme is ever put into a link."""
     assert safe_link(url) == ""
     run = RunRef(run_id="r", root_run_id="r", url=url)
@@ -236,15 +247,17 @@ def test_only_web_addresses_become_links(url):
         (Purpose.IN_DOUBT, OutcomeKind.EXPIRED, "Expired"),
     ],
 )
-def test_outcomes_are_told_in_the_words_of_their_question(purpose, kind, words):
-    """ "Approved" would not say what was approved where the question was another one."""
+def test_outcomes_are_told_in_the_words_of_their_question(
+    purpose: Purpose, kind: OutcomeKind, words: str
+) -> None:
+    """The word "approved" alone would not say what was approved."""
     assert status(view(purpose=purpose, outcome=ended(kind))).words == words
 
 
 # -- the list -----------------------------------------------------------------------------
 
 
-def test_what_waits_for_me_is_apart_and_the_nearest_deadline_first():
+def test_what_waits_for_me_is_apart_and_the_nearest_deadline_first() -> None:
     """Mine are those where I am asked and have not decided; the rest is for others."""
     late = view(id="1" * 32)
     soon = view(id="2" * 32, deadline=NOW + timedelta(minutes=5))
@@ -255,7 +268,7 @@ def test_what_waits_for_me_is_apart_and_the_nearest_deadline_first():
     assert {one.id[0] for one in found.others} == {"3", "4"}
 
 
-def test_whom_the_agent_acts_for_is_not_asked_to_decide():
+def test_whom_the_agent_acts_for_is_not_asked_to_decide() -> None:
     """The page offers no buttons to the person on whose behalf the agent acts, and says why."""
     own = view(requester=Requester(agent="invoice-agent", on_behalf_of="dana"))
     assert inbox([own], [], "dana", NOW).mine == ()
@@ -267,7 +280,7 @@ def test_whom_the_agent_acts_for_is_not_asked_to_decide():
     ("chosen", "ids"),
     [("all", "123"), ("mine", "1"), ("approved", "2"), ("ended", "3"), ("nonsense", "123")],
 )
-def test_the_list_is_filtered_by_state(chosen, ids):
+def test_the_list_is_filtered_by_state(chosen: str, ids: str) -> None:
     """Each filter shows its own; counts stay those of everything."""
     approved = view(id="2" * 32, outcome=ended(OutcomeKind.APPROVED))
     expired = view(id="3" * 32, outcome=ended(OutcomeKind.EXPIRED, "deadline"))
@@ -277,7 +290,7 @@ def test_the_list_is_filtered_by_state(chosen, ids):
     assert next(one.count for one in found.filters if one.key == "all") == 3
 
 
-def test_a_row_tells_what_how_much_why_who_and_until_when():
+def test_a_row_tells_what_how_much_why_who_and_until_when() -> None:
     """One line answers the questions that decide whether to open it."""
     one = row(view(quorum=2, decisions=(decision("mika"),)), "dana", NOW)
     assert one.subject == "Acme GmbH · invoice 2026-17"
@@ -291,7 +304,7 @@ def test_a_row_tells_what_how_much_why_who_and_until_when():
 # -- one request --------------------------------------------------------------------------
 
 
-def test_what_agents_write_stays_text():
+def test_what_agents_write_stays_text() -> None:
     """Markup in a title, an argument, a claim, a reason or an error is shown, never run."""
     evil = "<img src=x onerror=alert(1)>"
     page = html(
@@ -306,7 +319,7 @@ def test_what_agents_write_stays_text():
     assert page.count("&lt;img src=x") >= 7
 
 
-def test_facts_and_claims_stand_apart():
+def test_facts_and_claims_stand_apart() -> None:
     """What the server found and what the agent said are never in one group."""
     page = html(view())
     facts, claims = page.index('class="card facts"'), page.index('class="card claims"')
@@ -327,19 +340,21 @@ def test_facts_and_claims_stand_apart():
         ),
     ],
 )
-def test_buttons_say_what_they_do(purpose, evidence, yes, no):
+def test_buttons_say_what_they_do(
+    purpose: Purpose, evidence: dict[str, JsonValue], yes: str, no: str
+) -> None:
     """The words on the buttons are the answer to the question that is asked."""
     page = html(view(purpose=purpose, evidence=evidence))
     assert f'<button class="approve">{yes}</button>' in page
     assert f'<button class="reject">{no}</button>' in page
 
 
-def test_a_form_carries_the_revision_that_was_shown():
+def test_a_form_carries_the_revision_that_was_shown() -> None:
     """So that a decision on a page that has changed since is noticed."""
     assert html(view(revision=7)).count('name="revision" value="7"') == 2
 
 
-def test_attempts_of_a_loop_stand_side_by_side():
+def test_attempts_of_a_loop_stand_side_by_side() -> None:
     """The last attempts in columns; the folded rest names the digests."""
     tried = [
         {"number": n, "at": f"12:0{n}", "arguments": {"bill": 4}, "error": "overpays line"}
@@ -368,7 +383,7 @@ def attempt(state: ExecutionState = ExecutionState.IN_DOUBT, **changes: Any) -> 
     return Attempt(**(values | changes))
 
 
-def test_a_question_in_doubt_tells_of_the_attempt_in_doubt():
+def test_a_question_in_doubt_tells_of_the_attempt_in_doubt() -> None:
     """The attempt that nobody knows about belongs to the round before; it is shown here."""
     execution = Execution(
         request_id="a" * 32,
@@ -383,7 +398,7 @@ def test_a_question_in_doubt_tells_of_the_attempt_in_doubt():
     assert f'href="/requests/{"a" * 32}"' in page
 
 
-def test_a_new_round_shows_what_changed():
+def test_a_new_round_shows_what_changed() -> None:
     """After a drift the reader sees the difference, not two pages to compare by eye."""
     before = view(precondition={"payee": "NL91"}, outcome=ended(OutcomeKind.VOIDED))
     after = view(id="b" * 32, round=2, precondition={"payee": "LT60"})
@@ -396,7 +411,7 @@ def test_a_new_round_shows_what_changed():
     assert newer.id == after.request.id
 
 
-def test_differences_read_back_are_an_alarm():
+def test_differences_read_back_are_an_alarm() -> None:
     """Done is not good where the books show something else than what was approved."""
     execution = Execution(
         request_id="a" * 32,
@@ -412,7 +427,7 @@ def test_differences_read_back_are_an_alarm():
     assert "payee: NL91 -&gt; LT60" in html(paid)
 
 
-def test_who_has_decided_and_who_has_not_is_told():
+def test_who_has_decided_and_who_has_not_is_told() -> None:
     """Names with channel and reason, and those who are still asked."""
     page = request_page(view(quorum=2, decisions=(decision("mika"),)), [], "dana", NOW)
     assert [(one.name, one.words, one.you) for one in page.voices] == [
@@ -423,7 +438,7 @@ def test_who_has_decided_and_who_has_not_is_told():
     assert page.voices[0].reason == "seen the contract"
 
 
-def test_a_decision_is_only_confirmed_to_whom_has_made_it():
+def test_a_decision_is_only_confirmed_to_whom_has_made_it() -> None:
     """A link with a flash in it tells nobody that they have decided."""
     assert said(view(), "dana") == ""
     assert "Others are still asked" in said(view(quorum=2, decisions=(decision(),)), "dana")
