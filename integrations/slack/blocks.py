@@ -20,7 +20,7 @@ from pydantic import JsonValue
 
 from gates.core.model import Decision, DecisionKind, Purpose, RequestView
 from gates.web.words import QUESTIONS, choice, execution_status, status
-from integrations.slack.text import clean, cut, escape, label, link, when
+from integrations.slack.text import clean, cut, escape, label, link, spoken, when
 
 Block = dict[str, Any]
 
@@ -39,6 +39,8 @@ BUTTON = 75
 NAMES = 12
 DECISIONS = 8
 REASONS = 6
+ATTEMPTS = 6
+INTERNAL = {"id", "fence", "lease_until", "reconciling", "opened_round"}  # of an attempt
 REASON = 1_500  # characters that a person may write
 
 
@@ -67,10 +69,10 @@ def body(view: RequestView, *, prefect_ui_url: str = "") -> list[Block]:
         *_table("What would run", {"action": request.action.name} | _arguments(view)),
         *_table("Checked by the server", request.facts),
         *_why(view),
-        *_table("Evidence", request.evidence),
+        *_evidence(view),
         *_said(request.claims),
         *_decisions(view.decisions),
-        _context(_asked(view), _links(view, prefect_ui_url)),
+        _context(_asked(view), _resumed(view), _links(view, prefect_ui_url)),
     ]
 
 
@@ -205,6 +207,32 @@ def _why(view: RequestView) -> Iterator[Block]:
         yield _context(f"… and {len(reasons) - REASONS:,} more reasons: see the inbox")
 
 
+def _evidence(view: RequestView) -> Iterator[Block]:
+    """What a loop or a doubt rests on: the attempts one below the other, then the rest."""
+    evidence = view.request.evidence
+    if view.request.purpose is not Purpose.LOOP:
+        shown = {name: value for name, value in _flat(evidence) if _last(name) not in INTERNAL}
+        yield from _table("Evidence", dict(shown))
+        return
+    rows = [("Failed", f"{evidence.get('total')} times in the same way")]
+    for name in ("error_class", "error"):
+        rows += [(name, str(evidence[name]))] if evidence.get(name) else []
+    attempts = evidence.get("attempts")
+    for attempt in attempts[-ATTEMPTS:] if isinstance(attempts, list) else []:
+        if isinstance(attempt, dict):
+            said = f"{attempt.get('at')}: {attempt.get('error')}"
+            rows.append((f"Attempt {attempt.get('number')}", said))
+    changed = evidence.get("differences")
+    listed = [_scalar(one) for one in changed] if isinstance(changed, list) else []
+    rows.append(("Changed between them", "; ".join(listed) or "nothing"))
+    yield _context("*The same call fails the same way*")
+    yield from _pairs(rows)
+
+
+def _last(path: str) -> str:
+    return path.rsplit(".", 1)[-1]
+
+
 def _said(claims: Mapping[str, JsonValue]) -> Iterator[Block]:
     rows = [f"{clean(name)}: {clean(value, lines=True)}" for name, value in _flat(claims)]
     if not rows:
@@ -218,12 +246,13 @@ def _said(claims: Mapping[str, JsonValue]) -> Iterator[Block]:
 def _decisions(decisions: Sequence[Decision]) -> Iterator[Block]:
     if not decisions:
         return
-    yield _context("*Decided so far*")
+    yield _context("*Decisions*")
     words = {DecisionKind.APPROVE: "approved", DecisionKind.REJECT: "rejected"}
     rows = []
     for one in decisions[-DECISIONS:]:
         said = f": {one.reason}" if one.reason else ""
-        rows.append((one.name, f"{words[one.kind]} via {one.channel}{said}"))
+        how = f"{words[one.kind]} via {one.channel}, {spoken(one.at)}{said}"
+        rows.append((one.name, how))
     yield from _pairs(rows)
     if len(decisions) > DECISIONS:
         yield _context(f"… and {len(decisions) - DECISIONS:,} earlier ones: see the inbox")
@@ -239,6 +268,13 @@ def _asked(view: RequestView) -> str:
     need = "one of" if requirement.quorum == 1 else f"{requirement.quorum} of"
     end = "" if view.outcome else f". Until {when(requirement.deadline_at)}, then it is rejected."
     return f"Asked: {need} {shown}{more}{end}"
+
+
+def _resumed(view: RequestView) -> str:
+    if not view.woken:
+        return ""
+    times = "once" if view.woken == 1 else f"{view.woken:,} times"
+    return f"The run was resumed {times} although nobody had decided; it waits again."
 
 
 def _links(view: RequestView, prefect_ui_url: str) -> str:

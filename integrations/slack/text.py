@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
+from gates.web.values import label as words_for
 from gates.web.values import visible
 
 
@@ -45,16 +46,18 @@ def escape(text: str) -> str:
 
 
 def label(key: str) -> str:
-    """Make a key fit for bold mrkdwn: letters, digits and a few signs, nothing that formats."""
-    kept = "".join(c if c.isalnum() or c in " .-/[]#" else " " for c in clean(key))
+    """Make a key fit for bold mrkdwn: the inbox's words for it, less every sign that formats."""
+    kept = "".join(c if c.isalnum() or c in " .-/[]#" else " " for c in clean(words_for(key)))
     return cut(" ".join(kept.split()) or "value", 60)
+
+
+def spoken(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def when(moment: datetime) -> str:
     """Slack's date markup: each reader's own time zone, with UTC for clients without it."""
-    moment = moment.astimezone(UTC)
-    spoken = moment.strftime("%Y-%m-%d %H:%M UTC")
-    return f"<!date^{int(moment.timestamp())}^{{date_short_pretty}} {{time}}|{spoken}>"
+    return f"<!date^{int(moment.timestamp())}^{{date_short_pretty}} {{time}}|{spoken(moment)}>"
 
 
 def link(url: str, words: str) -> str:

@@ -211,6 +211,8 @@ class SocketMode:
         self._left.clear()
         if self._cut():  # the reader would notice a plain close only seconds later
             self._left.wait(GOODBYE)
+        self._handler.client.closed = True
+        self._handler.client.message_queue.put(None)  # its reader looks up once a second only
         self._handler.close()  # type: ignore[no-untyped-call]
 
     def _on_open(self, _session: object) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from gates.core.errors import RetryLater, Unavailable
 from gates.core.model import RequestView
-from tests.support.slack import Office, office
-from tests.support.slack_server import BOT_SCOPES, BOT_TOKEN, Limits
+from tests.support.slack import Office, manifest_scopes, office
+from tests.support.slack_server import BOT_TOKEN, Limits
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_a_wrong_set_up_is_said_with_its_cure(company: Office, spoil: str, cure:
     if spoil == "token":
         space.tokens.clear()
     elif spoil == "scope":
-        space.tokens[BOT_TOKEN] = BOT_SCOPES - {"chat:write"}
+        space.tokens[BOT_TOKEN] = manifest_scopes() - {"chat:write"}
     elif spoil == "channel":
         space.channels.clear()
     elif spoil == "member":

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+import yaml
 from fastapi import FastAPI
 
 from gates.actions import Registry
@@ -42,6 +43,7 @@ from tests.support.slack_server import (
     User,
 )
 
+MANIFEST = Path(__file__).parents[2] / "integrations" / "slack" / "manifest.yaml"
 TEAM = "T0SANDBOX"
 PEOPLE = f"""
 version: 1
@@ -114,13 +116,19 @@ class Office:
         return SlackDesk(self.settings, self.gates, self.cards, self.directory)
 
 
+def manifest_scopes() -> frozenset[str]:
+    """Return exactly what an installation from our manifest may do."""
+    manifest = yaml.safe_load(MANIFEST.read_text())
+    return frozenset(manifest["oauth_config"]["scopes"]["bot"])
+
+
 @contextmanager
 def office(
     folder: Path, *, mode: str = "socket", quorum: int = 1, limits: Limits | None = None
 ) -> Iterator[Office]:
     """Open the company without its desk: cards are sent, clicks not yet taken."""
     chosen = limits or Limits(post_interval=0.0)
-    with SlackSandbox(limits=chosen, team_id=TEAM) as slack:
+    with SlackSandbox(limits=chosen, team_id=TEAM, bot_scopes=manifest_scopes()) as slack:
         people = {
             name: slack.add_user(name, f"{name}@example.com", id=f"U0{name.upper()}")
             for name in ("amara", "bruno", "dana", "chen")

@@ -115,8 +115,8 @@ def test_card_answers_what_how_much_why_for_whom_and_until_when() -> None:
         "Amara Obi, Bruno Paz",
         "2 of",
         "erp.payment.submit",
-        "supplier age days",
-        "lines  1 .sku".replace("  1 ", " [1]"),
+        "Supplier age days",
+        "Lines [1].sku",
         "Open in the inbox",
         "Prefect run",
         "by the executor",
@@ -160,7 +160,7 @@ def test_a_decided_card_has_no_buttons_and_names_person_time_and_reason() -> Non
     seen = words(drawn.blocks)
     assert "*Rejected*" in seen
     assert "Amara Obi" in seen
-    assert "rejected via inbox: wrong bank" in seen
+    assert "rejected via inbox, 2026-03-02 09:30 UTC: wrong bank" in seen
     assert when(NOW) in seen
     assert "then it is rejected" not in seen
     assert drawn.text.startswith("Rejected Pay Acme")
@@ -193,6 +193,12 @@ def test_a_difference_after_execution_is_on_the_card() -> None:
     assert "total: 505.75 -> 605.75" in seen
 
 
+def test_a_resume_without_a_decision_is_on_the_card() -> None:
+    """Somebody resumed the run in Prefect although nobody had decided: people see it."""
+    seen = words(card(make_view(woken=2), "tok").blocks)
+    assert "resumed 2 times although nobody had decided" in seen
+
+
 @pytest.mark.parametrize("purpose", list(Purpose))
 def test_each_purpose_asks_its_own_question(purpose: Purpose) -> None:
     """A loop and a doubt ask something else than a plain action, with other buttons."""
@@ -205,6 +211,25 @@ def test_each_purpose_asks_its_own_question(purpose: Purpose) -> None:
     }
     assert texts[0] == expected[purpose]
     assert check_message_blocks(list(drawn.blocks)) == []
+
+
+def test_a_loop_shows_its_attempts_below_each_other() -> None:
+    """Who decides about a circle sees each try, its error, and what changed between them."""
+    tried = [{"number": n, "at": f"2026-03-02T09:0{n}:00Z", "error": "locked"} for n in (1, 2, 3)]
+    evidence = {
+        "total": 3,
+        "error": "bill is locked",
+        "error_class": "Locked",
+        "attempts": tried,
+        "differences": [],
+        "allow_more": 3,
+        "arguments_digest": "abc",
+    }
+    seen = words(card(make_view(purpose=Purpose.LOOP, evidence=evidence), "t").blocks)
+    assert "3 times in the same way" in seen
+    assert seen.count(": locked") == 3
+    assert "nothing" in seen
+    assert "abc" not in seen
 
 
 def test_hostile_text_everywhere_stays_text() -> None:
