@@ -16,6 +16,7 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import text
 
+from gates.core.messages import AttemptReport
 from gates.core.model import DecisionKind, OutcomeKind
 from gates.store.database import Database
 from gates.web.app import create_app
@@ -273,6 +274,76 @@ def test_two_at_once_give_one_outcome(log_in: LogIn, world: World, asked: str) -
         answers = list(pool.map(send, clients, pages, ("approve", "reject")))
     assert sorted(answers) == [303, 409]
     assert len(world.gates.view(asked).decisions) == 1
+
+
+def test_a_loop_shows_its_attempts_and_asks_to_go_on(log_in: LogIn, world: World) -> None:
+    """The third same failure: attempts side by side, and buttons in the words of the question."""
+    world.till.broken = "overpays line 17"
+    for call in (1, 2, 3):
+        world.propose("500.00", call=call)
+        job = world.lease()
+        assert job is not None
+        world.clock.advance(seconds=5)
+        world.perform(job)
+    [waiting] = world.gates.waiting()
+    client = log_in()
+    page = client.get(f"/requests/{waiting.request.id}").text
+    for words in (
+        "Stopped: going in circles",
+        "Failed 3 times in the same way: TillError.",
+        "Attempt 3",
+        "Allow 2 more attempts",
+        "Stop the run",
+    ):
+        assert words in page
+    assert "Stopped: going in circles" in client.get("/?state=mine").text
+    assert decide(client, waiting.request.id).status_code == 303
+    assert "More attempts allowed" in client.get(f"/requests/{waiting.request.id}").text
+
+
+def test_an_unknown_end_shows_the_attempt_and_asks_whether_it_happened(
+    log_in: LogIn, world: World
+) -> None:
+    """An attempt that nobody can tell about: what is known of it, and both answers in words."""
+    world.propose("500.00")
+    job = world.lease()
+    assert job is not None
+    world.till.reachable = False
+    lost = AttemptReport(state="in_doubt", fence=job.grant.fence, error="the line went dead")
+    world.work.report(world.executor, job.grant.attempt_id, lost)
+    world.clock.advance(minutes=1)
+    asks = world.lease()
+    assert asks is not None
+    world.perform(asks)
+    [waiting] = world.gates.waiting()
+    page = log_in().get(f"/requests/{waiting.request.id}").text
+    for words in (
+        "In doubt: did it happen?",
+        "What is known about the last attempt",
+        "the line went dead",
+        "the till does not answer",
+        "It did not happen: run it again",
+        "Do not run it again",
+    ):
+        assert words in page
+
+
+def test_a_drift_shows_what_changed_and_links_both_rounds(log_in: LogIn, world: World) -> None:
+    """The payee's account changed after the approval: the next round shows both values."""
+    old = world.propose("5000.00").view.request.id
+    world.decide(old, "dana")
+    world.till.accounts["acme"] = "LT99"
+    new = world.propose("5000.00").view.request.id
+    assert new != old
+    client = log_in()
+    page = client.get(f"/requests/{new}").text
+    assert "What changed since round 1" in page
+    assert "NL01" in page
+    assert "LT99" in page
+    assert f'href="/requests/{old}"' in page
+    before = client.get(f"/requests/{old}").text
+    assert "Voided" in before
+    assert f'href="/requests/{new}"' in before
 
 
 # -- in a browser -------------------------------------------------------------------------
