@@ -72,7 +72,9 @@ class Asking:
         asked = Question(
             action=action, amount=amount, claims=proposal.claims, facts=facts, requester=requester
         )
-        judgement = self._unjudged(trouble) if trouble else self.policy.judge(asked)
+        judgement = self.policy.judge(asked)
+        if trouble:
+            judgement = self._raised(judgement, trouble)
         return ApprovalRequest(
             id=request_id(proposal.run.root_run_id, proposal.key, round_),
             gate_key=proposal.key,
@@ -180,14 +182,14 @@ class Asking:
         amount = definition.amount(definition.parse(action.arguments))
         return Money.of(*amount) if amount else None
 
-    def _unjudged(self, trouble: str) -> Judgement:
-        return Judgement(
-            verdict=Verdict.REQUIRE_APPROVAL,
-            tier=Tier.HIGH,
-            reasons=(Reason(rule="facts_unreadable", text=trouble),),
-            policy_digest=self.policy.digest,
-            ask=self.policy.defaults.ask,
-        )
+    def _raised(self, judgement: Judgement, trouble: str) -> Judgement:
+        """Without facts nothing is allowed; what the policy asks without them still counts."""
+        reason = Reason(rule="facts_unreadable", text=trouble)
+        changes: dict[str, object] = {"reasons": (reason, *judgement.reasons)}
+        if judgement.verdict.strictness < Verdict.REQUIRE_APPROVAL.strictness:
+            changes |= {"verdict": Verdict.REQUIRE_APPROVAL, "ask": self.policy.defaults.ask}
+        tier = max(judgement.tier, Tier.HIGH, key=lambda one: one.height)
+        return judgement.model_copy(update=changes | {"tier": tier})
 
     def _requirement(
         self, ask: Ask | None, requester: Requester, now: datetime

@@ -5,11 +5,12 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
 from gates.core.canonical import digest
+from gates.core.errors import NotCanonical
 
 Json = dict[str, JsonValue]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -79,7 +80,11 @@ class Money(Value):
 
     @classmethod
     def of(cls, amount: Decimal, currency: str) -> "Money":
-        return cls(minor=int((amount * 100).to_integral_value()), currency=currency)
+        """Raises NotCanonical for a fraction of a cent: rounding could cross a limit."""
+        minor = amount * 100
+        if minor != minor.to_integral_value():
+            raise NotCanonical(f"amount = {amount} {currency} has a fraction of a cent: round it.")
+        return cls(minor=int(minor), currency=currency)
 
     def __str__(self) -> str:
         sign, whole = ("-" if self.minor < 0 else ""), abs(self.minor)
@@ -182,6 +187,13 @@ class ApprovalRequest(Value):
     judgement: Judgement
     requirement: Requirement | None = None
     opened_at: datetime
+
+    @model_validator(mode="after")
+    def _asks_whom_it_must(self) -> Self:
+        asks = self.judgement.verdict is Verdict.REQUIRE_APPROVAL
+        if asks != (self.requirement is not None):
+            raise ValueError(f"{self.judgement.verdict.value} and requirement contradict")
+        return self
 
     @property
     def gate_id(self) -> str:
