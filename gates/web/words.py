@@ -102,13 +102,15 @@ class Choice:
 
 def moment(at: datetime, now: datetime) -> Moment:
     away = at - now
-    past = away < timedelta()
+    past = away <= timedelta()
     words = duration(abs(away))
     relative = f"{words} ago" if past else f"in {words}"
+    if past and away > -timedelta(minutes=1):
+        relative = "just now"
     stamp = at.astimezone(UTC)
     year = f" {stamp.year}" if stamp.year != now.astimezone(UTC).year else ""
     absolute = f"{stamp.day} {stamp:%b}{year}, {stamp:%H:%M} UTC"
-    return Moment(stamp.isoformat(), absolute, relative, past, not past and away <= SOON)
+    return Moment(stamp.isoformat(), absolute, relative, past, not past and away < SOON)
 
 
 def duration(span: timedelta) -> str:

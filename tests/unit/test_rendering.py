@@ -224,6 +224,8 @@ def test_deadlines_are_relative_and_absolute() -> None:
     at = moment(NOW + timedelta(minutes=59), NOW)
     assert (at.relative, at.absolute, at.soon) == ("in 59 min", "20 Nov, 12:59 UTC", True)
     assert moment(NOW - timedelta(hours=2), NOW).relative == "2 h ago"
+    assert moment(NOW, NOW).relative == "just now"
+    assert moment(NOW + timedelta(days=60), NOW).absolute == "19 Jan 2027, 12:00 UTC"
 
 
 @pytest.mark.parametrize(
