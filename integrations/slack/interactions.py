@@ -205,7 +205,7 @@ class Interactions:
             if name == "exchanged_trigger_id":
                 return "repeated"  # the same click again: its modal is open
             if name in TOO_LATE:
-                raise NotFound("That took too long: please click Reject again.") from error
+                raise NotFound("That took too long: please click the button again.") from error
             raise
         return "asked_why"
 

@@ -264,7 +264,7 @@ def test_a_modal_that_came_too_late_asks_for_another_click(company: Office) -> N
     payload = company.slack.click_payload(amara, card, REJECT)
     payload["trigger_id"] = "TR1.unknown"
     company.slack.deliver(payload)
-    assert "click Reject again" in company.slack.wait_told(amara)
+    assert "click the button again" in company.slack.wait_told(amara)
 
 
 def test_a_click_that_was_stored_and_not_worked_on_survives(tmp_path: Path) -> None:

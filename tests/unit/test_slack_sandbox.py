@@ -5,7 +5,10 @@ Spoken to with slack-sdk where it allows, and with plain requests where the SDK 
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -281,3 +284,19 @@ def test_people_cannot_click_what_they_do_not_see(
         slack.click(slack.add_user("zoe"), message, "go")
     with pytest.raises(LookupError):
         message.button("stop")
+
+
+def test_the_sandbox_runs_by_hand() -> None:
+    """The module prints the settings for an app and answers at its prompt."""
+    run = subprocess.run(
+        [sys.executable, "-m", "tests.support.slack_server"],
+        input="show\nclick 0 gates_approve\nquit\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert "export GATES_SLACK_API_BASE_URL=http://127.0.0.1:" in run.stdout
+    assert "open modals: 0" in run.stdout
+    assert "not possible" in run.stdout
