@@ -197,7 +197,6 @@ class Gates:
             current = unit.load(request_id, lock=True)
             if current.row.asleep and current.outcome is None:
                 current.row.woken += 1
-                current.row.revision += 1
                 unit.log(
                     "somebody with access to Prefect",
                     "run.resumed_without_decision",

@@ -27,8 +27,10 @@ app = typer.Typer(
 )
 keys = typer.Typer(help="Keys of processes.", no_args_is_help=True)
 policies = typer.Typer(help="The rules.", no_args_is_help=True)
+demos = typer.Typer(help="The whole house on this machine.", no_args_is_help=True)
 app.add_typer(keys, name="key")
 app.add_typer(policies, name="policy")
+app.add_typer(demos, name="demo")
 out, err = Console(), Console(stderr=True)
 AsJson = Annotated[bool, typer.Option("--json", help="For scripts: one JSON document.")]
 
@@ -266,6 +268,45 @@ def executor() -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: worker.stop())
         worker.run()
+
+
+# -- the demo -------------------------------------------------------------------------------
+
+
+@demos.command("up")
+def demo_up() -> None:
+    """Start everything, run the invoices, say what waits."""
+    demo(auto=False)
+
+
+@demos.command("auto")
+def demo_auto() -> None:
+    """The same, with named people of the demo deciding; ends well only if the books do."""
+    demo(auto=True)
+
+
+@demos.command("down")
+def demo_down() -> None:
+    """Stop what the demo started."""
+    from integrations.demo import stack  # noqa: PLC0415 - the whole house
+
+    with told():
+        stopped = stack.down(home())
+        out.print(f"Stopped: {', '.join(stopped)}." if stopped else "Nothing was running.")
+
+
+def demo(*, auto: bool) -> None:
+    from integrations.demo.show import show as see  # noqa: PLC0415 - the whole house
+    from integrations.demo.stack import down  # noqa: PLC0415
+
+    with told():
+        try:
+            see(home(), out, auto=auto)
+        except KeyboardInterrupt:
+            down(home())
+            raise typer.Exit(1) from None
+        if auto:
+            down(home())
 
 
 def main() -> None:

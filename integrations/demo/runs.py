@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -83,9 +84,14 @@ class Runs:
             if time.monotonic() > end:
                 late = ", ".join(run.name for run in now.values() if not until(run))
                 raise Unavailable(f"Still not where they should be after {seconds:.0f} s: {late}.")
-            time.sleep(POLL)
+            self.pause()
 
-    def _ask(self, method: str, path: str, body: object = None) -> dict[str, object] | object:
+    @staticmethod
+    def pause() -> None:
+        """Between two looks: Prefect has nothing that would call us."""
+        time.sleep(POLL)
+
+    def _ask(self, method: str, path: str, body: object = None) -> Any:
         """Prefect answers 503 while its SQLite is busy: ask again."""
         for _ in range(60):
             answer = self._http.request(method, path, json=body)

@@ -99,7 +99,7 @@ def up(home: Path, progress: Progress) -> Stack:
 
 
 def _start_servers(
-    started: Processes, stack: Stack, environment: Mapping[str, str], progress: Progress
+    started: Processes, stack: Stack, environment: dict[str, str], progress: Progress
 ) -> None:
     progress("the Prefect server and the gates server")
     prefect = _command("prefect", "server", "start", "--host", "127.0.0.1", "--port")
@@ -123,7 +123,7 @@ def _start_servers(
 
 
 def _start_workers(
-    started: Processes, stack: Stack, environment: Mapping[str, str], progress: Progress
+    started: Processes, stack: Stack, environment: dict[str, str], progress: Progress
 ) -> None:
     progress("the executor and the worker")
     with stack.admin() as admin:

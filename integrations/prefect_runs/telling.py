@@ -14,6 +14,7 @@ from uuid import NAMESPACE_URL, uuid5
 from gates.core.model import Json, Purpose, RequestView
 
 LONGEST = 300  # characters of one value in the artifact; the page shows it whole
+HARMLESS = str.maketrans({"|": "/", "`": "'", "<": "(", ">": ")", "[": "(", "]": ")"})
 PURPOSES = {
     Purpose.ACTION: "May this run?",
     Purpose.LOOP: "It runs in circles. May it go on?",
@@ -53,11 +54,8 @@ def markdown(view: RequestView) -> str:
     if view.outcome is None:
         lines += [f"{PURPOSES[request.purpose]} Decide here: {view.url}", ""]
     if view.woken:
-        lines += [
-            f"⚠️ Resumed {view.woken} time(s) in Prefect although nobody had decided; "
-            "it suspended again. A resume is a doorbell, not a decision.",
-            "",
-        ]
+        resumed = f"Resumed {view.woken} time(s) in Prefect although nobody had decided"
+        lines += [f"⚠️ {resumed}. A resume is a doorbell, not a decision.", ""]
     lines += ["| | |", "|---|---|", *_rows(view)]
     return "\n".join(lines) + "\n"
 
@@ -87,9 +85,7 @@ def _plain(value: object) -> str:
     """On one line, without what Markdown or a table could take for its own."""
     text = " ".join(str(value).split())
     text = text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
-    for sign, harmless in (("|", "¦"), ("`", "'"), ("<", "‹"), (">", "›"), ("[", "("), ("]", ")")):
-        text = text.replace(sign, harmless)
-    return text
+    return text.translate(HARMLESS)
 
 
 def events(view: RequestView) -> list[dict[str, Any]]:

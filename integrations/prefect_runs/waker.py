@@ -104,5 +104,5 @@ class PrefectRuns:
 
 
 def _old_enough(state: dict[str, Any]) -> bool:
-    at = datetime.fromisoformat(str(state["timestamp"]).replace("Z", "+00:00"))
+    at = datetime.fromisoformat(str(state["timestamp"]))
     return datetime.now(UTC) - at >= CRASH_SETTLES
