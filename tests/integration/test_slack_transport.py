@@ -91,7 +91,11 @@ def test_a_replayed_request_decides_nothing_new(over_http: Office) -> None:
 
 def test_an_unsigned_ssl_check_is_not_answered(over_http: Office) -> None:
     """bolt would say 200 to anybody who asks; here nothing unsigned is answered."""
-    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    headers = {
+        "Content-Type": "application/x-www-form-urlencoded",
+        "X-Slack-Request-Timestamp": str(int(time.time())),
+        "X-Slack-Signature": "v0=forged",
+    }
     assert post(over_http, b"ssl_check=1", headers).status_code == 401
 
 
@@ -118,6 +122,13 @@ def test_socket_mode_comes_back(over_socket: Office, how: str) -> None:
     over_socket.slack.wait_connected()
     assert over_socket.slack.click(over_socket.people["amara"], card, APPROVE).acked
     assert over_socket.wait_decided(asked.request.id).outcome is not None
+
+
+def test_every_refresh_is_followed_at_once(over_socket: Office) -> None:
+    """Slack takes connections back all day: each time the next one stands within seconds."""
+    for _ in range(8):
+        over_socket.slack.sockets.ask_to_leave("refresh_requested")
+        over_socket.slack.wait_connected(seconds=4)
 
 
 def test_clicks_in_an_outage_fail_visibly_and_work_afterwards(over_socket: Office) -> None:
