@@ -87,13 +87,15 @@ class GatesClient:
     def lease(
         self, attempt_id: str, actions: list[str], *, lease_seconds: int, wait_seconds: float
     ) -> Job | None:
+        """Raises Unavailable at once: who asks for work in a loop has patience of its own."""
         body = {
             "attempt_id": attempt_id,
             "actions": actions,
             "lease_seconds": lease_seconds,
             "wait_seconds": min(wait_seconds, LONGEST_WAIT),
         }
-        return JOB.validate_json(self._call("POST", "/v1/work/lease", body))
+        answer = self._call("POST", "/v1/work/lease", body, patience=0)
+        return JOB.validate_json(answer)
 
     # -- people and admins ------------------------------------------------------------------
 
@@ -146,9 +148,11 @@ class GatesClient:
         path: str,
         body: dict[str, Any] | None = None,
         params: dict[str, Any] | None = None,
+        *,
+        patience: float | None = None,
     ) -> bytes:
         """Raises the GatesError that the server named, or Unavailable after the patience."""
-        give_up = time.monotonic() + self._patience
+        give_up = time.monotonic() + (self._patience if patience is None else patience)
         pause, trouble = 0.05, ""
         while True:
             try:

@@ -20,11 +20,14 @@ from uuid import uuid4
 
 from gates.actions import ActionDefinition, Registry
 from gates.client import GatesClient
-from gates.core.errors import ActionFailed, GatesError, InvalidGrant
+from gates.core.errors import ActionFailed, GatesError, InvalidGrant, Unavailable
 from gates.core.messages import AttemptReport
 from gates.core.model import Action, Job
 
 log = logging.getLogger(__name__)
+
+WAIT = 3.0  # seconds of one long poll: as late may a stop be noticed
+RETRY = 1.0
 
 
 @dataclass
@@ -46,12 +49,15 @@ class Executor:
         log.info("waiting for work: %s", ", ".join(names))
         while not self._stop.is_set():
             try:
-                self.step(wait_seconds=10)
+                self.step(wait_seconds=WAIT)
             except InvalidGrant as error:
                 log.warning("%s", error)  # somebody else has taken over: nothing to be done
+            except Unavailable as error:
+                log.warning("%s", error)
+                self._stop.wait(RETRY)
             except GatesError:
                 log.exception("the gates server refuses this executor; trying again")
-                self._stop.wait(5)
+                self._stop.wait(RETRY)
 
     def step(self, *, wait_seconds: float) -> bool:
         """One job, if there is one within `wait_seconds`."""

@@ -8,7 +8,8 @@ the gate are woken.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -22,6 +23,7 @@ from gates.core.errors import (
     NotEntitled,
     NotFound,
     RequestClosed,
+    RetryLater,
     StaleCard,
 )
 from gates.core.events import Event
@@ -37,6 +39,7 @@ from gates.core.model import (
     GateReply,
     Json,
     OutcomeKind,
+    Purpose,
     Requester,
     RequestView,
     RunRef,
@@ -46,12 +49,15 @@ from gates.core.model import (
 )
 from gates.store.database import Database
 from gates.store.repository import Aggregate, Unit
-from gates.store.tables import RunRow
+from gates.store.tables import KeyRow, RunRow
 
 SETTLED = (Standing.REJECTED, Standing.EXPIRED, Standing.CANCELLED, Standing.FORBIDDEN)
 CARDS = "cards"  # outbox: bring every card of a request up to date
 TELL = "tell"  # outbox: say on the run what it waits for
 RING = "ring"  # outbox: wake the run until it has collected the outcome
+MOST_TRIES = 10  # of a proposal that others keep overtaking
+
+log = logging.getLogger(__name__)
 
 
 def utc_now() -> datetime:
@@ -101,17 +107,24 @@ class Gates:
         caller.refuse_unless("flow")
         action = self.asking.action(proposal)
         gate = gate_id(proposal.run.root_run_id, proposal.key)
-        with self.database.read() as session:
-            unit = Unit(session, self.clock())
-            self.owned(unit, caller, proposal.run.root_run_id)
-            rounds = unit.gate(gate)
-        if rounds and rounds[-1].request.action.fingerprint == action.fingerprint:
-            return self._return(caller, proposal, rounds)
-        return self._open(caller, proposal, action, rounds)
+        for _ in range(MOST_TRIES):  # whoever was faster has left something to read
+            with self.database.read() as session:
+                unit = Unit(session, self.clock())
+                self.owned(unit, caller, proposal.run.root_run_id)
+                rounds = unit.gate(gate)
+            if _replayed(rounds, proposal.call, action):
+                return self.reply(rounds, proposal.attempt_id, proposal.call)
+            if rounds and rounds[-1].request.action.fingerprint == action.fingerprint:
+                return self._return(caller, proposal, rounds)
+            reply = self._open(caller, proposal, action, rounds)
+            if reply is not None:
+                return reply
+        raise RetryLater(f"Gate {proposal.key!r} is asked from several places: try again.")
 
     def _open(
         self, caller: KeyHolder, proposal: Proposal, action: Action, rounds: list[Aggregate]
-    ) -> GateReply:
+    ) -> GateReply | None:
+        """None where somebody was faster."""
         number = len(rounds) + 1
         request = self.asking.question(proposal, action, caller.requester, number, self.clock())
         try:
@@ -119,7 +132,7 @@ class Gates:
         except IntegrityError:  # another server was faster by less than a transaction
             current = None
         if current is None:
-            return self.propose(caller, proposal)  # somebody was faster: read what is there
+            return None
         if request.requirement is not None:
             self.woken(request.gate_id)
         return self.reply(current, proposal.attempt_id, proposal.call)
@@ -131,7 +144,7 @@ class Gates:
         with self.database.write() as session:
             unit = Unit(session, self.clock())
             self.owned(unit, caller, proposal.run.root_run_id, claim=True)
-            rounds = unit.gate(request.gate_id)
+            rounds = unit.gate(request.gate_id, lock=True) if request.round > 1 else []
             if len(rounds) != request.round - 1:
                 return None
             if rounds:
@@ -142,17 +155,31 @@ class Gates:
             return rounds
 
     def _supersede(self, unit: Unit, previous: Aggregate) -> None:
-        """Another proposal for the same gate never uses the old approval."""
-        execution = previous.execution
+        """Another proposal for the same gate never uses the old approval, never runs beside what
+        the old one left unfinished, and never comes on top of what it has done.
+        """
+        execution, key = previous.execution, previous.request.gate_key
+        if execution is not None and execution.state is ExecutionState.SUCCEEDED:
+            raise InvalidInput(
+                f"Gate {key!r} has done what it proposed before: keep the agent's answer in a "
+                "task, so that a resumed run proposes the same, or give the other proposal a "
+                "key of its own."
+            )
+        if previous.request.purpose is Purpose.IN_DOUBT and previous.outcome is None:
+            raise InvalidInput(
+                f"Gate {key!r} asks people whether what it proposed before took effect; "
+                "wait for their answer, or give the other proposal a key of its own."
+            )
         if execution is not None and execution.state in (
             ExecutionState.RUNNING,
             ExecutionState.QUEUED,
             ExecutionState.IN_DOUBT,
         ):
             raise InvalidInput(
-                f"Gate {previous.request.gate_key!r} still executes what it proposed before; "
+                f"Gate {key!r} still executes what it proposed before; "
                 "wait for its end, or give the other proposal a key of its own."
             )
+        previous.row.asleep, previous.row.collected = False, True  # the run is awake: it proposes
         if previous.outcome is None:
             events = lifecycle.withdraw(
                 previous.request, previous.events, "the agent", "proposes something else", unit.now
@@ -209,34 +236,63 @@ class Gates:
             unit.touch(current)
 
     def claim(self, caller: KeyHolder, request_id: str, proposal: Proposal) -> GateReply:
-        """Use an approval: the world is read again, and must be as people were shown it."""
+        """Use an approval: the world is read again, and must be as people were shown it.
+
+        Raises NotFound, NotEntitled, or InvalidInput where `proposal` is not what was approved.
+        """
         with self.database.read() as session:
-            before = Unit(session, self.clock()).load(request_id).request
-        now_is = self.asking.precondition(before)
-        drifted = differences(before.precondition, now_is)
+            unit = Unit(session, self.clock())
+            seen = unit.load(request_id)
+            self.owned(unit, caller, seen.row.root_run_id)
+        before = seen.request
+        self._refuse_another(before, proposal)
+        claimable = seen.standing() is Standing.CLAIMABLE
+        drifted: Sequence[str] = ()
+        if claimable:
+            drifted = differences(before.precondition, self.asking.precondition(before))
         if drifted:
-            fresh = self.asking.question(
-                proposal, before.action, caller.requester, before.round + 1, self.clock()
-            )
+            fresh = self._drifted(caller, before, proposal)
         with self.database.write() as session:
             unit = Unit(session, self.clock())
-            current = unit.load(request_id, lock=True)
-            current.row.asleep, current.row.collected = False, True
-            if current.standing() is Standing.CLAIMABLE:
+            rounds = unit.gate(before.gate_id, lock=True)
+            current = rounds[before.round - 1]
+            current.row.asleep = False
+            current.row.collected = current.outcome is not None
+            newest = current is rounds[-1]
+            if claimable and newest and current.standing() is Standing.CLAIMABLE:
                 if drifted:
                     events = lifecycle.drift(
                         current.request, current.events, list(drifted), unit.now
                     )
                     self.record(unit, current, events, actor="precondition")
                     following = self.ask(unit, fresh)
+                    rounds.append(following)
                     if following.standing() is Standing.CLAIMABLE:
                         self._begin(unit, following, proposal.attempt_id, proposal.lease_seconds)
                 else:
                     self._begin(unit, current, proposal.attempt_id, proposal.lease_seconds)
             unit.touch(current)
-            rounds = unit.gate(current.row.gate_id)
         self.woken(before.gate_id)
         return self.reply(rounds, proposal.attempt_id, proposal.call)
+
+    def _refuse_another(self, request: ApprovalRequest, proposal: Proposal) -> None:
+        same_gate = gate_id(proposal.run.root_run_id, proposal.key) == request.gate_id
+        action = self.asking.action(proposal)
+        same = action.fingerprint == request.action.fingerprint
+        if not same_gate or not same or proposal.in_process is not request.in_process:
+            raise InvalidInput(
+                f"Request {request.id[:8]} is about something else than this proposal: "
+                "claim with the proposal that was approved."
+            )
+
+    def _drifted(
+        self, caller: KeyHolder, before: ApprovalRequest, proposal: Proposal
+    ) -> ApprovalRequest:
+        if before.purpose is Purpose.IN_DOUBT:
+            return self.asking.doubt_again(before, self.clock())
+        return self.asking.question(
+            proposal, before.action, caller.requester, before.round + 1, self.clock()
+        )
 
     def _begin(self, unit: Unit, aggregate: Aggregate, attempt_id: str, lease_seconds: int) -> None:
         request = aggregate.request
@@ -283,13 +339,17 @@ class Gates:
     def owned(
         self, unit: Unit, caller: KeyHolder, root_run_id: str, *, claim: bool = False
     ) -> None:
+        """Raises NotEntitled for another requester's key; a new key of the same one may go on."""
         run = unit.session.get(RunRow, root_run_id)
         if run is None and claim:
             row = RunRow(root_run_id=root_run_id, key_id=caller.key_id, opened_at=unit.now)
             unit.session.add(row)
             unit.session.flush()
         elif run is not None and run.key_id != caller.key_id:
-            raise NotEntitled("This run belongs to another requester's key: use that key.")
+            first = unit.session.get(KeyRow, run.key_id)
+            asked = (caller.scope, caller.requester.agent, caller.requester.on_behalf_of)
+            if first is None or (first.scope, first.agent, first.on_behalf_of) != asked:
+                raise NotEntitled("This run belongs to another requester's key: use that key.")
 
     def reply(self, rounds: list[Aggregate], attempt_id: str, call: int) -> GateReply:
         current = rounds[-1]
@@ -336,8 +396,6 @@ class Gates:
         with self.database.write() as session:
             unit = Unit(session, self.clock())
             current = unit.load(request_id, lock=True)
-            if current.outcome is None and card_revision not in (None, current.row.revision):
-                raise StaleCard("This request has changed since you opened it: look again.")
             decision = Decision(
                 person=person.id,
                 name=person.name,
@@ -352,6 +410,8 @@ class Gates:
             refusal: GatesError | None = None
             try:
                 events = lifecycle.decide(current.request, current.events, decision)
+                if card_revision not in (None, current.row.revision):
+                    raise StaleCard("This request has changed since you opened it: look again.")
                 self.record(unit, current, events, actor=person.id)
             except GatesError as error:
                 refusal = error
@@ -383,15 +443,21 @@ class Gates:
             overdue = Unit(session, self.clock()).overdue()
         settled = 0
         for request_id in overdue:
-            with self.database.write() as session:
-                unit = Unit(session, self.clock())
-                current = unit.load(request_id, lock=True)
-                events = lifecycle.expire(current.request, current.events, unit.now)
-                if events:
-                    self.record(unit, current, events, actor="deadline")
-                    settled += 1
-            self.woken(current.row.gate_id)
+            try:
+                settled += self._expire(request_id)
+            except Exception:  # one that cannot be settled must not hold up the others
+                log.exception("request %s could not expire; trying again", request_id[:8])
         return settled
+
+    def _expire(self, request_id: str) -> bool:
+        with self.database.write() as session:
+            unit = Unit(session, self.clock())
+            current = unit.load(request_id, lock=True)
+            events = lifecycle.expire(current.request, current.events, unit.now)
+            if events:
+                self.record(unit, current, events, actor="deadline")
+        self.woken(current.row.gate_id)
+        return bool(events)
 
     def record(self, unit: Unit, aggregate: Aggregate, events: list[Event], *, actor: str) -> None:
         changed = unit.append(aggregate, events)
@@ -465,3 +531,14 @@ class Gates:
         with self.database.read() as session:
             unit = Unit(session, self.clock())
             return [one.view(self.base_url) for one in unit.asked(waiting=waiting, limit=limit)]
+
+
+def _replayed(rounds: list[Aggregate], call: int, action: Action) -> bool:
+    """Whether this call of the flow has failed before, with this very action: a run that starts
+    from its top again is told so again, whatever it has proposed since.
+    """
+    failed = [one for one in rounds if one.execution for _ in raised_failures([one.execution])]
+    return (
+        0 < call <= len(failed)
+        and failed[call - 1].request.action.fingerprint == action.fingerprint
+    )

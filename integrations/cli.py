@@ -233,7 +233,7 @@ def server() -> None:
 
     from integrations import wiring  # noqa: PLC0415
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    log_to_stderr()
     with told():
         settings = ServerSettings()
         made = wiring.server(settings)
@@ -261,8 +261,7 @@ def executor() -> None:
 
     from integrations import wiring  # noqa: PLC0415
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    log_to_stderr()
     with told():
         worker = wiring.executor(ClientSettings(), ErpSettings())
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -307,6 +306,11 @@ def demo(*, auto: bool) -> None:
             raise typer.Exit(1) from None
         if auto:
             down(home())
+
+
+def log_to_stderr() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 def main() -> None:
