@@ -1,0 +1,144 @@
+"""What the gates of this process share: the way to the server, and one record a run."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import uuid4
+from weakref import WeakKeyDictionary
+
+from gates.client import GatesClient
+from gates.core.messages import AttemptReport, Proposal
+from gates.core.model import Attempt, GateReply
+from gates.flow.keys import Keys
+from gates.settings import ClientSettings
+
+
+class Transport(Protocol):
+    """What a flow says to the authority; `GatesClient` is one."""
+
+    def propose(self, proposal: Proposal) -> GateReply: ...
+    def claim(self, request_id: str, proposal: Proposal) -> GateReply: ...
+    def wait(
+        self, request_id: str, *, attempt_id: str, call: int, after: int, seconds: float
+    ) -> GateReply: ...
+    def suspending(self, request_id: str) -> GateReply: ...
+    def renew(self, attempt_id: str, fence: int, lease_seconds: int) -> Attempt: ...
+    def report(self, attempt_id: str, report: AttemptReport) -> GateReply: ...
+
+
+@dataclass
+class Pass:
+    """One pass of one run in this process: its keys, and whether it may be suspended now.
+
+    A run must not be suspended while one of its calls holds a grant: the process would end in
+    the middle of the action. So calls `enter` before they can get a grant and `rest` while
+    nothing can happen, and a suspension waits until all rest.
+    """
+
+    keys: Keys = field(default_factory=Keys)
+    roots: dict[str, str] = field(default_factory=dict)
+    _busy: int = 0
+    _suspending: bool = False
+    _ended: BaseException | None = None
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def enter(self) -> None:
+        """Raises what ended this pass, if something has."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._suspending)
+            self._busy += 1
+            if self._ended is not None:
+                raise self._ended
+
+    def rest(self) -> None:
+        with self._changed:
+            self._busy -= 1
+
+    @contextmanager
+    def suspending(self) -> Iterator[bool]:
+        """False where another call is busy. What leaves this block by raising ends the pass."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._suspending)
+            if self._ended is not None:
+                raise self._ended
+            free = self._suspending = self._busy == 0
+        try:
+            yield free
+        except BaseException as ended:
+            self._ended = ended if not isinstance(ended, Exception) else None
+            raise
+        finally:
+            if free:
+                with self._changed:
+                    self._suspending = False
+                    self._changed.notify_all()
+
+
+@dataclass
+class Session:
+    """`linger`: seconds in which a person's answer costs no restart; `lease`: seconds for which
+    a process that runs an action may be silent. `suspends` is False in tests of flows.
+    """
+
+    transport: Transport
+    linger: float
+    lease: int
+    suspends: bool = True
+    script: str = field(default_factory=lambda: f"script-{uuid4().hex}")
+    script_pass: Pass = field(default_factory=Pass)
+    _passes: WeakKeyDictionary[Any, Pass] = field(default_factory=WeakKeyDictionary)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def pass_of(self, anchor: Any) -> Pass:
+        """`anchor` lives as long as one pass of a run does."""
+        with self._lock:
+            return self._passes.setdefault(anchor, Pass())
+
+
+chosen: ContextVar[Session | None] = ContextVar("gates_session", default=None)
+
+
+def current() -> Session:
+    """The session of `gates.testing`, or the one that the environment describes.
+
+    Raises InvalidInput where there is no key.
+    """
+    session = chosen.get()
+    if session is not None:
+        return session
+    settings = ClientSettings()
+    return _from_environment(
+        settings.url,
+        settings.api_key,
+        settings.api_key_file,
+        settings.linger,
+        settings.patience,
+        settings.lease,
+    )
+
+
+@cache
+def _from_environment(
+    url: str, api_key: str, key_file: Path | None, linger: float, patience: float, lease: int
+) -> Session:
+    settings = ClientSettings(
+        url=url,
+        api_key=api_key,
+        api_key_file=key_file,
+        linger=linger,
+        patience=patience,
+        lease=lease,
+    )
+    client = GatesClient(url, key=settings.key(), patience=patience)
+    return Session(client, linger, lease)
+
+
+os.register_at_fork(after_in_child=_from_environment.cache_clear)  # sockets are not to be shared

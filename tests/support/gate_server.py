@@ -1,0 +1,81 @@
+"""A gates server over the small world of these tests, with an executor, as one process.
+
+    python -m tests.support.gate_server FOLDER PORT [PREFECT_API_URL]
+
+Writes FOLDER/flow.key and FOLDER/admin.key, and links to nothing else.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+import uvicorn
+
+from gates.access import Access
+from gates.actions import Registry
+from gates.asking import Asking
+from gates.client import GatesClient
+from gates.core.people import load_people
+from gates.core.policy import load_policy
+from gates.executor import Executor
+from gates.outbox import Outbox
+from gates.service import Gates
+from gates.store.database import Database
+from gates.timers import Timers
+from gates.web.app import create_app
+from gates.web.waiters import Waiters
+from gates.work import Work
+from integrations.prefect_runs.waker import PrefectRuns
+from integrations.wiring import handlers
+from tests.support.world import PEOPLE, POLICY, Till, burn, pay
+
+
+def main(folder: Path, port: int, prefect_api: str = "") -> None:
+    url = f"http://127.0.0.1:{port}"
+    directory = load_people(PEOPLE, "people.yaml")
+    database = Database(f"sqlite:///{folder / 'gates.sqlite'}")
+    database.migrate()
+    till = Till()
+    registry = Registry.of([pay, burn], {Till: lambda: till})
+    asking = Asking(registry, load_policy(POLICY, "policy.yaml", directory), directory)
+    waiters = Waiters()
+    outboxes: list[Outbox] = []
+
+    def woken(gate: str) -> None:
+        waiters.ring(gate)
+        for one in outboxes:
+            one.ring()
+
+    gates = Gates(database, asking, url, woken=woken)
+    work, access = Work(gates, settle=timedelta(seconds=1)), Access(database, directory)
+    outbox = Outbox(database, handlers(gates, [], PrefectRuns(prefect_api) if prefect_api else None))
+    outboxes.append(outbox)
+    timers = Timers(gates, work)
+    for name, scope, agent, person in (
+        ("flow", "flow", "invoice-agent", "sam"),
+        ("executor", "executor", "executor-1", None),
+        ("admin", "admin", "admin", None),
+    ):
+        file = folder / f"{name}.key"
+        if not file.exists():
+            file.write_text(access.create_key(scope, agent, person))
+
+    def started() -> None:
+        outbox.start()
+        timers.start()
+        executor = Executor(GatesClient(url, key=(folder / "executor.key").read_text()), registry)
+        threading.Thread(target=executor.run, daemon=True).start()
+
+    def stopped() -> None:
+        timers.stop()
+        outbox.stop()
+
+    app = create_app(gates, work, access, waiters, started=started, stopped=stopped)
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=1)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:4])
