@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from gates.actions import ActionDefinition, Registry
-from gates.core.errors import InvalidPolicy
+from gates.core.errors import InvalidInput, InvalidPolicy, UnknownAction
 from gates.core.loops import Finding
 from gates.core.messages import Proposal
 from gates.core.model import (
@@ -47,6 +47,11 @@ class Asking:
     def action(self, proposal: Proposal) -> Action:
         """The action as it would run. Raises UnknownAction or InvalidArguments."""
         if proposal.in_process:
+            if proposal.name in self.registry.definitions:
+                raise InvalidInput(
+                    f"name = {proposal.name!r} is an action of the registry, whose facts the "
+                    "server reads itself: propose it without in_process, or rename the function."
+                )
             return Action(
                 name=proposal.name,
                 title=proposal.title,
@@ -72,9 +77,7 @@ class Asking:
         asked = Question(
             action=action, amount=amount, claims=proposal.claims, facts=facts, requester=requester
         )
-        judgement = self.policy.judge(asked)
-        if trouble:
-            judgement = self._raised(judgement, trouble)
+        judgement = self._judged(asked, trouble)
         return ApprovalRequest(
             id=request_id(proposal.run.root_run_id, proposal.key, round_),
             gate_key=proposal.key,
@@ -122,12 +125,22 @@ class Asking:
             now=now,
         )
 
+    def doubt_again(self, request: ApprovalRequest, now: datetime) -> ApprovalRequest:
+        """The next round of an open doubt whose world has changed: it stays a doubt, however
+        harmless the action looks by itself.
+        """
+        return self._again(
+            request,
+            purpose=Purpose.IN_DOUBT,
+            ask=self.policy.in_doubt,
+            reason=request.judgement.reasons[0],
+            evidence=request.evidence,
+            now=now,
+        )
+
     def precondition(self, request: ApprovalRequest) -> Json:
         """The state that must not have changed, read now; {"unreadable": why} if it cannot be."""
-        if request.in_process:
-            return {}
-        definition = self.registry.find(request.action.name)
-        return self._look(definition, request.action)[1]
+        return self._reread(request)[1]
 
     def _again(
         self,
@@ -139,13 +152,22 @@ class Asking:
         evidence: Json,
         now: datetime,
     ) -> ApprovalRequest:
+        """A world that is no longer as it was approved is judged anew, and then the policy's
+        people are asked: a change must not slip in under a question about something else.
+        """
+        facts, precondition, trouble = self._reread(request)
+        changed = differences(request.precondition, precondition)
+        fresh = self._fresh(request, facts, trouble) if changed else None
+        words = [Reason(rule="changed", text="Changed meanwhile: " + "; ".join(changed) + ".")]
         judgement = Judgement(
             verdict=Verdict.REQUIRE_APPROVAL,
             tier=max(request.judgement.tier, Tier.HIGH, key=lambda tier: tier.height),
-            reasons=(reason,),
+            reasons=(reason, *(words if changed else ())),
             policy_digest=self.policy.digest,
-            ask=ask,
+            ask=fresh.ask if fresh and fresh.ask else ask,
         )
+        if fresh is not None and fresh.verdict is Verdict.FORBID:
+            judgement = fresh
         round_ = request.round + 1
         return request.model_copy(
             update={
@@ -153,12 +175,35 @@ class Asking:
                 "round": round_,
                 "purpose": purpose,
                 "judgement": judgement,
-                "requirement": self._requirement(ask, request.requester, now),
+                "requirement": self._requirement(judgement.ask, request.requester, now),
                 "evidence": evidence,
-                "precondition": self.precondition(request),
+                "facts": facts if changed else request.facts,
+                "precondition": precondition,
                 "opened_at": now,
             }
         )
+
+    def _fresh(self, request: ApprovalRequest, facts: Json, trouble: str) -> Judgement:
+        asked = Question(
+            action=request.action,
+            amount=request.amount,
+            claims=request.claims,
+            facts=facts,
+            requester=request.requester,
+        )
+        return self._judged(asked, trouble)
+
+    def _judged(self, asked: Question, trouble: str) -> Judgement:
+        judgement = self.policy.judge(asked)
+        return self._raised(judgement, trouble) if trouble else judgement
+
+    def _reread(self, request: ApprovalRequest) -> tuple[Json, Json, str]:
+        """As `_look`; an action that the registry has lost is a world that cannot be read."""
+        try:
+            definition = None if request.in_process else self.registry.find(request.action.name)
+        except UnknownAction as error:
+            return {}, {UNREADABLE: error.message}, error.message
+        return self._look(definition, request.action)
 
     def _look(
         self, definition: ActionDefinition[Any, Any] | None, action: Action
@@ -166,8 +211,8 @@ class Asking:
         """Facts, precondition, and what went wrong: an unreadable world asks people."""
         if definition is None:
             return {}, {}, ""
-        arguments = definition.parse(action.arguments)
         try:
+            arguments = definition.parse(action.arguments)
             resource = self.registry.resource(definition)
             facts = definition.facts(resource, arguments)
             return facts, definition.precondition(resource, arguments), ""

@@ -7,13 +7,18 @@ tell. A call that fails the same way too often goes to a person too.
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+import orjson
+from sqlalchemy.exc import IntegrityError
+
 from gates.core import execution as tries
 from gates.core.canonical import digest
-from gates.core.errors import GatesError, InvalidGrant
+from gates.core.errors import GatesError, InvalidGrant, InvalidInput, NotEntitled, UnknownAction
 from gates.core.loops import Allowance, Call, Finding, look
 from gates.core.messages import AttemptReport
 from gates.core.model import (
@@ -26,6 +31,8 @@ from gates.core.model import (
 )
 from gates.service import CARDS, TELL, Gates, KeyHolder
 from gates.store.repository import Aggregate, Unit
+
+log = logging.getLogger(__name__)
 
 MAX_RECONCILED = 3  # as often may a system say "not there" before a person is asked
 
@@ -46,25 +53,37 @@ class Work:
         caller.refuse_unless("executor")
         with self.gates.database.read() as session:
             unit = Unit(session, self.gates.clock())
+            held = unit.holder_of(attempt_id)
+            if held is not None:
+                return self._held(caller, held, attempt_id)
             waiting = unit.leasable(names, unit.now - self.settle)
-        for request_id in waiting:
-            job = self._lease(caller, request_id, attempt_id, seconds)
+        for request_id, version in waiting:
+            try:
+                job = self._lease(caller, request_id, version, attempt_id, seconds)
+            except IntegrityError:  # the same message, sent twice, was faster
+                return self.lease(caller, attempt_id, names, seconds)
             if job is not None:
                 return job
         return None
 
+    def _held(self, caller: KeyHolder, current: Aggregate, attempt_id: str) -> Job:
+        self._admit(caller, current, attempt_id)
+        last = current.execution.last if current.execution else None
+        if last is None or last.id != attempt_id or last.ended_at:
+            raise InvalidGrant(f"Attempt {attempt_id[:12]} has ended: lease under another id.")
+        return _job(current)
+
     def _lease(
-        self, caller: KeyHolder, request_id: str, attempt_id: str, seconds: int
+        self, caller: KeyHolder, request_id: str, version: int, attempt_id: str, seconds: int
     ) -> Job | None:
         with self.gates.database.write() as session:
             unit = Unit(session, self.gates.clock())
             current = unit.load(request_id, lock=True)
             execution = current.execution
-            if execution is None or execution.state not in (
-                ExecutionState.QUEUED,
-                ExecutionState.IN_DOUBT,
-            ):
+            if execution is None or current.row.version != version:
                 return None  # another executor was faster
+            if current.request.in_process:
+                return None  # the registry has taken a name that a flow's own function had
             asks = execution.state is ExecutionState.IN_DOUBT
             execution = tries.start(
                 execution,
@@ -82,19 +101,15 @@ class Work:
                 attempt=attempt_id,
                 fingerprint=current.request.action.fingerprint,
             )
-            return Job(
-                kind="reconcile" if asks else "execute",
-                action=current.request.action,
-                grant=tries.grant(current.request, execution),
-                idempotency_key=idempotency_key(current.request),
-            )
+            return _job(current)
 
     def renew(self, caller: KeyHolder, attempt_id: str, fence: int, seconds: int) -> Attempt:
         """The holder is still at work. Raises InvalidGrant where it no longer holds."""
         with self.gates.database.write() as session:
             unit = Unit(session, self.gates.clock())
             current = unit.load(unit.attempt_request(attempt_id), lock=True)
-            self._admit(unit, caller, current)
+            self._owned(unit, caller, current)
+            self._admit(caller, current, attempt_id)
             if current.execution is None:
                 raise InvalidGrant("There is nothing to renew: claim the request first.")
             until = unit.now + timedelta(seconds=seconds)
@@ -106,26 +121,50 @@ class Work:
         """How an attempt ended. A repeated report gets the same answer; one that comes under
         an old fence is refused with InvalidGrant, and logged.
         """
-        with self.gates.database.read() as session:
-            unit = Unit(session, self.gates.clock())
-            request = unit.load(unit.attempt_request(attempt_id)).request
-            finding = self._finding(unit, request, attempt_id, told)
-        following = self._following(request, attempt_id, told, finding)
+        rounds = None
+        while rounds is None:  # again where another call's failure closed the circle meanwhile
+            with self.gates.database.read() as session:
+                unit = Unit(session, self.gates.clock())
+                seen = unit.load(unit.attempt_request(attempt_id))
+                self._owned(unit, caller, seen)
+                attempt = self._admit(caller, seen, attempt_id)
+                told = _weighed(attempt, told)
+                finding = self._finding(unit, seen.request, attempt_id, told)
+            following = None if attempt.ended_at else self._following(seen, told, finding)
+            rounds = self._write_report(caller, seen.request, attempt_id, told, finding, following)
+        self.gates.woken(seen.request.gate_id)
+        return self.gates.reply(rounds, attempt_id, 1_000_000)
+
+    def _write_report(
+        self,
+        caller: KeyHolder,
+        request: ApprovalRequest,
+        attempt_id: str,
+        told: AttemptReport,
+        finding: Finding | None,
+        following: ApprovalRequest | None,
+    ) -> list[Aggregate] | None:
+        """All rounds of the gate, or None where `finding` is no longer what would be found."""
         refusal: GatesError | None = None
         with self.gates.database.write() as session:
             unit = Unit(session, self.gates.clock())
             current = unit.load(request.id, lock=True)
-            self._admit(unit, caller, current)
+            if told.state == "failed":
+                unit.lock_run(current.row.root_run_id)
+                found = self._finding(unit, request, attempt_id, told)
+                if (found is None) != (finding is None):
+                    return None
             try:
                 self._close(unit, caller, current, attempt_id, told, following)
             except InvalidGrant as error:
                 refusal = error
                 unit.log(caller.requester.agent, "report.refused", request.id, attempt=attempt_id)
-            rounds = unit.gate(current.row.gate_id)
+            rounds = unit.gate(current.row.gate_id) if request.round > 1 else [current]
+            if following is not None and rounds[-1].request.id != following.id:
+                rounds = unit.gate(current.row.gate_id)
         if refusal is not None:
             raise refusal
-        self.gates.woken(request.gate_id)
-        return self.gates.reply(rounds, attempt_id, 1_000_000)
+        return rounds
 
     def _close(
         self,
@@ -156,29 +195,20 @@ class Work:
             unit.wish(current.request.id, CARDS, TELL)
 
     def _following(
-        self,
-        request: ApprovalRequest,
-        attempt_id: str,
-        told: AttemptReport,
-        finding: Finding | None,
+        self, seen: Aggregate, told: AttemptReport, finding: Finding | None
     ) -> ApprovalRequest | None:
         """The question that this report puts to people, if it does."""
-        now = self.gates.clock()
+        request, execution, now = seen.request, seen.execution, self.gates.clock()
         if finding is not None:
             return self.gates.asking.loop_question(request, finding, now)
-        if told.state == "unclear" or (told.state == "in_doubt" and request.in_process):
-            words = told.error or "the system cannot tell"
-            attempt = Attempt(
-                id=attempt_id,
-                number=1,
-                holder="",
-                fence=told.fence,
-                lease_until=now,
-                started_at=now,
-                error=words,
-            )
-            return self.gates.asking.doubt_question(request, attempt, now)
-        return None
+        if execution is None or execution.last is None:
+            return None
+        asks = told.state == "in_doubt" and self._asks_people(request, execution)
+        if told.state != "unclear" and not asks:
+            return None
+        words = told.error or "the system cannot tell"
+        last = execution.last.model_copy(update={"error": words, "error_class": told.error_class})
+        return self.gates.asking.doubt_question(request, last, now)
 
     def _finding(
         self, unit: Unit, request: ApprovalRequest, attempt_id: str, told: AttemptReport
@@ -210,7 +240,13 @@ class Work:
         """Close attempts whose lease ran out; how many. The timer's command."""
         with self.gates.database.read() as session:
             lapsed = Unit(session, self.gates.clock()).lapsed()
-        return sum(self._lapse(request_id) for request_id in lapsed)
+        closed = 0
+        for request_id in lapsed:
+            try:
+                closed += self._lapse(request_id)
+            except Exception:  # one that cannot be closed must not hold up the others
+                log.exception("request %s: its attempt could not lapse", request_id[:8])
+        return closed
 
     def _lapse(self, request_id: str) -> bool:
         with self.gates.database.read() as session:
@@ -241,16 +277,30 @@ class Work:
         """Whether nobody but a person can find out how the last attempt ended."""
         if request.in_process:
             return True
-        definition = self.gates.asking.registry.find(request.action.name)
+        try:
+            definition = self.gates.asking.registry.find(request.action.name)
+        except UnknownAction:
+            return True
         reconciled = sum(attempt.reconciling for attempt in execution.attempts)
         return definition.reconcile is None or reconciled >= MAX_RECONCILED
 
-    def _admit(self, unit: Unit, caller: KeyHolder, current: Aggregate) -> None:
+    def _owned(self, unit: Unit, caller: KeyHolder, current: Aggregate) -> None:
         if current.request.in_process:
             caller.refuse_unless("flow")
             self.gates.owned(unit, caller, current.row.root_run_id)
-        else:
+
+    @staticmethod
+    def _admit(caller: KeyHolder, current: Aggregate, attempt_id: str) -> Attempt:
+        """The attempt, if it is this caller's. Raises NotEntitled or InvalidGrant."""
+        tried = current.execution.attempts if current.execution else ()
+        attempt = next((one for one in tried if one.id == attempt_id), None)
+        if attempt is None:
+            raise InvalidGrant("There is nothing to report on: claim the request first.")
+        if not current.request.in_process:
             caller.refuse_unless("executor")
+            if attempt.holder != caller.requester.agent:
+                raise NotEntitled("This attempt belongs to another executor's key: use that key.")
+        return attempt
 
     @staticmethod
     def _log(
@@ -266,7 +316,7 @@ class Work:
             current.request.id,
             attempt=after.attempts[-1].id,
             number=len(after.attempts),
-            result=None if told.result is None else digest(told.result),
+            result=None if told.result is None else _digest(told.result),
             error_class=told.error_class,
         )
         if told.differences:
@@ -284,6 +334,38 @@ def idempotency_key(request: ApprovalRequest) -> str:
     """
     key = digest([request.gate_id, request.action.fingerprint])
     return f"GATE-{key[:16].upper()}"
+
+
+def _job(current: Aggregate) -> Job:
+    """What the holder of the open attempt has to do."""
+    execution = current.execution
+    if execution is None or execution.last is None:
+        raise InvalidGrant("Nobody holds this grant: lease it first.")
+    return Job(
+        kind="reconcile" if execution.last.reconciling else "execute",
+        action=current.request.action,
+        grant=tries.grant(current.request, execution),
+        idempotency_key=idempotency_key(current.request),
+    )
+
+
+def _weighed(attempt: Attempt, told: AttemptReport) -> AttemptReport:
+    """What a report means for the attempt that it is about: only a reconciliation finds that
+    nothing happened, and its own failure proves nothing about the call that it asks after.
+    """
+    if told.state in ("absent", "unclear") and not attempt.reconciling:
+        raise InvalidInput(
+            f"state = {told.state!r} answers a reconciliation, and attempt {attempt.number} was "
+            "to execute: report succeeded, failed or in_doubt."
+        )
+    if attempt.reconciling and told.state in ("failed", "in_doubt"):
+        return told.model_copy(update={"state": "unclear"})
+    return told
+
+
+def _digest(value: object) -> str:
+    """Unlike what is approved, a result may hold any JSON, floats too."""
+    return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def _report(told: AttemptReport) -> tries.Report:
@@ -304,13 +386,15 @@ def _report(told: AttemptReport) -> tries.Report:
 
 
 def _call(request: ApprovalRequest, attempt_id: str, told: AttemptReport, unit: Unit) -> Call:
-    outcome = told.result if told.state == "succeeded" else [told.error_class, told.error]
+    outcome: object = told.result
+    if told.state != "succeeded":
+        outcome = [told.error_class, told.error]
     return Call(
         request_id=request.id,
         attempt_id=attempt_id,
         action=request.action.name,
         arguments_digest=digest(request.action.arguments),
-        outcome_digest=digest(outcome),
+        outcome_digest=_digest(outcome),
         error_class=told.error_class,
         error=told.error,
         failed=told.state == "failed",

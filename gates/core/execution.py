@@ -2,7 +2,8 @@
 
 Rules, each with what it protects from:
 1. One open attempt at a time; a second caller gets nothing (two processes, one payment).
-2. A message repeated with the same attempt id gets the same answer (a lost reply).
+2. A message repeated with the same attempt id gets the same answer (a lost reply), as long as
+   that attempt is open (a message that comes after its end must not run anything again).
 3. A report counts only under the fence that it was handed out with (a process that slept
    through its lease).
 4. An attempt whose lease lapses is in doubt, never failed (the call may have landed).
@@ -57,8 +58,10 @@ def start(
 ) -> Execution:
     """Hand the execution to a holder. Raises InvalidGrant where it is used, held or in doubt."""
     last = execution.last
-    if last is not None and last.id == attempt_id:
+    if last is not None and last.id == attempt_id and not last.ended_at:
         return execution
+    if any(attempt.id == attempt_id for attempt in execution.attempts):
+        raise InvalidGrant(f"Attempt {attempt_id[:12]} has ended: another try wants another id.")
     if execution.state is ExecutionState.SUCCEEDED:
         raise InvalidGrant("This grant was used: what it allowed has been done.")
     if execution.state is ExecutionState.RUNNING:

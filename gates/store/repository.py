@@ -16,7 +16,7 @@ from sqlalchemy import func
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
-from gates.core.errors import NotFound
+from gates.core.errors import InvalidInput, NotFound
 from gates.core.events import Decided, Event
 from gates.core.execution import standing as standing_of
 from gates.core.lifecycle import outcome as fold
@@ -40,6 +40,7 @@ from gates.store.tables import (
     LoopCallRow,
     OutboxRow,
     RequestRow,
+    RunRow,
 )
 
 EVENT: TypeAdapter[Event] = TypeAdapter(Event)
@@ -98,9 +99,10 @@ class Unit:
             raise NotFound(f"There is no request {request_id[:64]!r}: see `gates list`.")
         return self._aggregate(row)
 
-    def gate(self, gate_id: str) -> list[Aggregate]:
+    def gate(self, gate_id: str, *, lock: bool = False) -> list[Aggregate]:
         """All rounds of a gate, oldest first."""
         query = select(RequestRow).where(RequestRow.gate_id == gate_id)
+        query = query.with_for_update() if lock else query
         rows = self.session.exec(query.order_by(col(RequestRow.round))).all()
         return [self._aggregate(row) for row in rows]
 
@@ -227,31 +229,47 @@ class Unit:
         self.session.flush()
         last = execution.last
         if last is not None:
-            self.session.merge(AttemptRow(request_id=execution.request_id, **last.model_dump()))
+            self._save(execution.request_id, last)
         aggregate.execution = execution
         self.touch(aggregate)
         self.session.flush()
 
-    def leasable(self, names: Sequence[str], settled_before: datetime) -> list[str]:
-        """Requests that an executor may take: queued ones, and those in doubt whose last
-        attempt ended before `settled_before`, when its call can no longer land.
+    def _save(self, request_id: str, attempt: Attempt) -> None:
+        """Raises InvalidInput where the attempt's id is that of another request's."""
+        row = self.session.get(AttemptRow, attempt.id)
+        if row is not None and row.request_id != request_id:
+            raise InvalidInput(
+                f"attempt_id = {attempt.id[:12]!r} belongs to another request: "
+                "make a new one for each call."
+            )
+        if row is None:
+            row = AttemptRow(request_id=request_id, **attempt.model_dump())
+        for name, value in attempt.model_dump(exclude={"id"}).items():
+            setattr(row, name, value)
+        row.error = row.error.replace("\x00", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL's text
+        self.session.add(row)
+
+    def holder_of(self, attempt_id: str) -> Aggregate | None:
+        """The request that an attempt belongs to, if there is such an attempt."""
+        row = self.session.get(AttemptRow, attempt_id)
+        return None if row is None else self.load(row.request_id)
+
+    def leasable(self, names: Sequence[str], settled_before: datetime) -> list[tuple[str, int]]:
+        """Requests that an executor may take, with their version: queued ones, and those in
+        doubt whose last attempt ended before `settled_before`, when its call can no longer land.
         """
-        in_doubt = (
-            select(AttemptRow.request_id)
-            .group_by(col(AttemptRow.request_id))
-            .having(func.max(AttemptRow.ended_at) < settled_before)
+        fresh = select(AttemptRow.id).where(
+            AttemptRow.request_id == ExecutionRow.request_id,
+            col(AttemptRow.ended_at).is_(None) | (col(AttemptRow.ended_at) >= settled_before),
         )
         later = aliased(RequestRow)
         query = (
-            select(ExecutionRow.request_id)
+            select(ExecutionRow.request_id, RequestRow.version)
             .join(RequestRow, col(RequestRow.id) == ExecutionRow.request_id)
             .where(col(RequestRow.action).in_(names), RequestRow.outcome == "approved")
             .where(
                 (col(ExecutionRow.state) == "queued")
-                | (
-                    (col(ExecutionRow.state) == "in_doubt")
-                    & col(ExecutionRow.request_id).in_(in_doubt)
-                )
+                | ((col(ExecutionRow.state) == "in_doubt") & ~fresh.exists())
             )
             .where(
                 ~select(later.id)
@@ -261,6 +279,13 @@ class Unit:
             .order_by(col(ExecutionRow.queued_at))
         )
         return list(self.session.exec(query.limit(5)).all())
+
+    def lock_run(self, root_run_id: str) -> None:
+        """Nobody else counts this run's failures before this transaction ends. Taken after the
+        request's own lock, and never before one.
+        """
+        query = select(RunRow).where(RunRow.root_run_id == root_run_id)
+        self.session.exec(query.with_for_update(key_share=True)).one()
 
     def lapsed(self, limit: int = 100) -> list[str]:
         query = select(AttemptRow.request_id).where(
