@@ -304,6 +304,34 @@ GUARDS = [
         "an ended attempt does not change",
     ),
     ("attempt", "DELETE", "", "attempts are kept"),
+    (
+        "attempt",
+        "UPDATE",
+        "NEW.id <> OLD.id OR NEW.request_id <> OLD.request_id OR NEW.number <> OLD.number"
+        " OR NEW.fence <> OLD.fence OR NEW.holder <> OLD.holder",
+        "an attempt belongs to one request and one holder",
+    ),
+    (
+        "attempt",
+        "UPDATE",
+        "OLD.ended_at IS NOT NULL AND NEW.ended_at IS DISTINCT FROM OLD.ended_at",
+        "an ended attempt does not change",
+    ),
+    (
+        "request",
+        "UPDATE",
+        "OLD.outcome IS NOT NULL AND NEW.outcome = OLD.outcome AND ("
+        "NEW.outcome_body IS DISTINCT FROM OLD.outcome_body"
+        " OR NEW.settled_at IS DISTINCT FROM OLD.settled_at)",
+        "a request has one outcome",
+    ),
+    (
+        "request",
+        "UPDATE",
+        "NEW.id <> OLD.id OR NEW.root_run_id <> OLD.root_run_id OR NEW.purpose <> OLD.purpose"
+        " OR NEW.action <> OLD.action OR NEW.version < OLD.version",
+        "what was asked does not change, and its version only grows",
+    ),
 ]
 
 
