@@ -41,6 +41,7 @@ class Wish:
     request_id: str
     wanted: int
     tries: int
+    lease_until: datetime
 
 
 @dataclass
@@ -113,16 +114,18 @@ class Outbox:
             row = session.exec(_due(kind, now).with_for_update(skip_locked=True)).first()
             if row is None or row.id is None:
                 return None
-            row.lease_until = now + LEASE
+            until = row.lease_until = now + LEASE
             row.tries += 1
-            return Wish(row.id, row.kind, row.request_id, row.wanted, row.tries)
+            return Wish(row.id, row.kind, row.request_id, row.wanted, row.tries, until)
 
     def _settle(self, wish: Wish, *, after: float | None, error: str = "") -> None:
-        """`after` None: done, unless more was wished meanwhile."""
+        """`after` None: done, unless more was wished meanwhile. Who was so slow that another
+        has taken over settles nothing: the row is the other's now.
+        """
         with self.database.write() as session:
             now = self.clock()
             row = session.get(OutboxRow, wish.id, with_for_update=True)
-            if row is None:
+            if row is None or row.lease_until != wish.lease_until:
                 return
             row.lease_until = None
             row.last_error = error
@@ -139,11 +142,14 @@ class Outbox:
     def _until_due(self, kind: str) -> float:
         now = self.clock()
         with self.database.read() as session:
-            query = select(OutboxRow).where(OutboxRow.kind == kind, OutboxRow.state == "pending")
-            row = session.exec(query.order_by(col(OutboxRow.due_at))).first()
-        if row is None:
+            query = select(col(OutboxRow.due_at)).where(
+                OutboxRow.kind == kind,
+                OutboxRow.state == "pending",
+                (col(OutboxRow.lease_until).is_(None)) | (col(OutboxRow.lease_until) <= now),
+            )
+            due = session.exec(query.order_by(col(OutboxRow.due_at)).limit(1)).first()
+        if due is None:
             return IDLE
-        due: datetime = max(row.due_at, row.lease_until or row.due_at)
         return min(max((due - now).total_seconds(), 0.02), IDLE)
 
 
@@ -168,4 +174,4 @@ def _quick(tries: int) -> float:
 
 def _slow(tries: int) -> float:
     """For trouble: doubling from a quarter of a second to a minute."""
-    return min(0.25 * 2 ** min(tries - 1, 10), SLOWEST)
+    return min(0.25 * float(2 ** min(tries - 1, 10)), SLOWEST)
