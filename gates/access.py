@@ -19,6 +19,7 @@ from gates.store.database import Database
 from gates.store.repository import Unit
 from gates.store.tables import KeyRow, LoginLinkRow, SessionRow
 
+LONGEST_NAME = 200
 SCOPES = ("flow", "executor", "admin")
 
 
@@ -48,6 +49,8 @@ class Access:
             raise InvalidInput(f"scope = {scope!r}: one of {', '.join(SCOPES)}.")
         if on_behalf_of is not None:
             self.directory.person(on_behalf_of)
+        if not 1 <= len(agent) <= LONGEST_NAME or not agent.isprintable():
+            raise InvalidInput(f"agent = {agent[:80]!r}: 1 to {LONGEST_NAME} printable characters.")
         key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
         key = f"gk_{key_id}_{secret}"
         with self.database.write() as session:
@@ -85,8 +88,9 @@ class Access:
             row = session.get(KeyRow, key_id)
             if row is None:
                 raise InvalidInput(f"There is no key {key_id!r}: see `gates key list`.")
-            row.revoked_at = unit.now
-            unit.log("admin", "key.revoked", key_id)
+            if row.revoked_at is None:
+                row.revoked_at = unit.now
+                unit.log("admin", "key.revoked", key_id)
 
     # -- people -----------------------------------------------------------------------------
 
@@ -135,9 +139,11 @@ class Access:
 
     def end_session(self, token: str) -> None:
         with self.database.write() as session:
+            unit = Unit(session, self.clock())
             row = session.get(SessionRow, _digest(token))
-            if row is not None:
-                row.ended_at = self.clock()
+            if row is not None and row.ended_at is None:
+                row.ended_at = unit.now
+                unit.log(row.person, "session.ended", row.person)
 
 
 def _digest(secret: str) -> str:

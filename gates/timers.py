@@ -33,8 +33,8 @@ class Timers:
 
     def _run(self) -> None:
         while not self._stop.wait(self.every):
-            try:
-                self.gates.expire()
-                self.work.lapse()
-            except Exception:
-                log.exception("timers: the store did not answer; trying again")
+            for command in (self.gates.expire, self.work.lapse):
+                try:
+                    command()
+                except Exception:
+                    log.exception("timers: the store did not answer; trying again")
