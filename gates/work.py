@@ -353,6 +353,9 @@ def _weighed(attempt: Attempt, told: AttemptReport) -> AttemptReport:
     """What a report means for the attempt that it is about: only a reconciliation finds that
     nothing happened, and its own failure proves nothing about the call that it asks after.
     """
+    told = told.model_copy(
+        update={"error": _plain(told.error), "error_class": _plain(told.error_class)}
+    )
     if told.state in ("absent", "unclear") and not attempt.reconciling:
         raise InvalidInput(
             f"state = {told.state!r} answers a reconciliation, and attempt {attempt.number} was "
@@ -361,6 +364,10 @@ def _weighed(attempt: Attempt, told: AttemptReport) -> AttemptReport:
     if attempt.reconciling and told.state in ("failed", "in_doubt"):
         return told.model_copy(update={"state": "unclear"})
     return told
+
+
+def _plain(text: str) -> str:
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL's text knows no NUL
 
 
 def _digest(value: object) -> str:

@@ -246,7 +246,6 @@ class Unit:
             row = AttemptRow(request_id=request_id, **attempt.model_dump())
         for name, value in attempt.model_dump(exclude={"id"}).items():
             setattr(row, name, value)
-        row.error = row.error.replace("\x00", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL's text
         self.session.add(row)
 
     def holder_of(self, attempt_id: str) -> Aggregate | None:
