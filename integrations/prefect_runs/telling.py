@@ -88,15 +88,17 @@ def _plain(value: object) -> str:
     return text.translate(HARMLESS)
 
 
-def events(view: RequestView) -> list[dict[str, Any]]:
-    """All that has happened to the request so far, as Prefect's events."""
+def events(view: RequestView, now: datetime) -> list[dict[str, Any]]:
+    """All that has happened to the request so far, as Prefect's events; `now` is when it is
+    told that the run was resumed without a decision.
+    """
     request = view.request
     told = [_event(view, "opened", request.opened_at, {"why": standing(view)})]
     for decision in view.decisions:
         payload: Json = {"person": decision.name, "reason": decision.reason}
         told.append(_event(view, decision.kind.value, decision.at, payload, of=decision.person))
     told += [
-        _event(view, "resumed-without-decision", request.opened_at, {"times": number})
+        _event(view, "resumed-without-decision", now, {"times": number})
         for number in range(1, view.woken + 1)
     ]
     if view.outcome is not None:

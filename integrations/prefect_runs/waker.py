@@ -80,7 +80,7 @@ class PrefectRuns:
             return
         try:
             self._artifact(view)
-            self._sent("POST", "/events", events(view))
+            self._sent("POST", "/events", events(view, datetime.now(UTC)))
         except httpx.TransportError as error:
             raise Unavailable(f"Prefect does not answer: {error}.") from error
 
