@@ -5,18 +5,17 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from gates.client import GatesClient
 from gates.core.errors import GatesError, InvalidInput, NotAuthenticated, NotFound
-from gates.core.model import DecisionKind, RequestView
+from gates.core.model import DecisionKind
 from gates.settings import ClientSettings, ErpSettings, ServerSettings
+from integrations.terminal import details, print_requests, title
 
 app = typer.Typer(
     name="gates",
@@ -102,10 +101,7 @@ def list_(settled: bool = False, as_json: AsJson = False) -> None:
         if not views:
             out.print("Nothing waits for a decision.")
             return
-        table = Table("ID", "What", "Amount", "Why", "Who decides", "Until")
-        for view in views:
-            table.add_row(*row(view))
-        out.print(table)
+        print_requests(out, views)
         if not settled:
             out.print('Decide with `gates approve ID` or `gates reject ID --reason "..."`.')
 
@@ -149,48 +145,6 @@ def decide(request: str, kind: DecisionKind, reason: str, *, as_json: bool) -> N
             out.print(f"Recorded. {missing} more must agree.")
         else:
             out.print(f"{title(view)}: {view.outcome}", markup=False, highlight=False)
-
-
-def title(view: RequestView) -> str:
-    return view.request.action.title or view.request.action.name
-
-
-def row(view: RequestView) -> tuple[str, ...]:
-    request = view.request
-    asked = request.requirement
-    who = f"{asked.quorum} of {', '.join(asked.people.values())}" if asked else "policy"
-    until = str(view.outcome) if view.outcome else _left(view)
-    reasons = "; ".join(reason.text for reason in request.judgement.reasons)
-    return request.id[:8], title(view), str(request.amount or ""), reasons, who, until
-
-
-def details(view: RequestView) -> Iterator[tuple[str, str]]:
-    request = view.request
-    yield "request", f"{request.id} (round {request.round})"
-    yield "what", f"{title(view)} ({request.action.name})"
-    if request.amount:
-        yield "amount", str(request.amount)
-    for key, value in request.action.arguments.items():
-        yield key[:12], str(value)
-    yield "for", f"{request.requester.agent}, on behalf of {request.requester.on_behalf_of}"
-    for reason in request.judgement.reasons:
-        yield "why", f"{reason.text} ({reason.rule})"
-    for key, value in request.facts.items():
-        yield "fact", f"{key} = {value}"
-    for key, value in request.claims.items():
-        yield "agent says", f"{key} = {value}"
-    for decision in view.decisions:
-        yield "decided", f"{decision.name}: {decision.kind.value} {decision.reason}"
-    yield "stands", str(view.outcome) if view.outcome else f"waiting, {_left(view)} left"
-    yield "page", view.url
-
-
-def _left(view: RequestView) -> str:
-    if view.request.requirement is None:
-        return ""
-    seconds = (view.request.requirement.deadline_at - datetime.now(UTC)).total_seconds()
-    hours, minutes = divmod(max(int(seconds), 0) // 60, 60)
-    return f"{hours} h {minutes:02d} min"
 
 
 # -- admins ---------------------------------------------------------------------------------

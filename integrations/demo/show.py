@@ -26,6 +26,7 @@ from integrations.erp.books import BookEntry, books
 from integrations.erp.tryton import TrytonErp
 from integrations.invoices.model import Invoice
 from integrations.invoices.ubl import read_invoice
+from integrations.terminal import print_requests
 
 FIRST = ("acme-steel-routine", "bolt-brothers-routine", "carla-consulting-routine")
 LATER = ("acme-steel-large", "bolt-brothers-number-seen-before", TROUBLED.stem)
@@ -87,14 +88,9 @@ def _say_what_waits(stack: Stack, console: Console) -> None:
     with GatesClient(stack.gates_url, patience=10) as client:
         session = client.log_in(here.rsplit("/", 1)[1])
     _private(stack.home / "session", str(session["token"]))
-    table = Table("ID", "What", "Amount", "Why people are asked", "Who", title="What waits")
-    for view in waiting:
-        asked = view.request.requirement
-        reasons = "; ".join(reason.text for reason in view.request.judgement.reasons)
-        who = f"{asked.quorum} of {', '.join(asked.people.values())}" if asked else ""
-        what = view.request.action.title or view.request.action.name
-        table.add_row(view.request.id[:8], what, str(view.request.amount or ""), reasons, who)
-    console.print(table)
+    console.print("\n[bold]What waits for people[/]")
+    print_requests(console, waiting)
+    console.print()
     command = _command()
     lines = [
         ("Inbox, as Dana Okafor", links[LOGGED_IN]),

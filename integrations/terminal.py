@@ -1,0 +1,85 @@
+"""Requests as text on a terminal of any width. What agents wrote cannot color or hide a thing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from gates.core.model import Purpose, RequestView
+
+INDENT = 10
+NOTES = {
+    Purpose.ACTION: "",
+    Purpose.LOOP: "stopped: it goes in circles",
+    Purpose.IN_DOUBT: "nobody knows whether it took effect",
+}
+
+
+def title(view: RequestView) -> str:
+    return view.request.action.title or view.request.action.name
+
+
+def print_requests(console: Console, views: Iterable[RequestView]) -> None:
+    """Each request as a short block: what, how much, how long, why, who."""
+    for view in views:
+        head = [view.request.id[:8], title(view), str(view.request.amount or ""), stands(view)]
+        console.print(Text("  ".join(part for part in head if part), style="bold"))
+        for line in _below(view):
+            console.print(Padding(Text(line), (0, 0, 0, INDENT)))
+
+
+def _below(view: RequestView) -> Iterator[str]:
+    request = view.request
+    if NOTES[request.purpose]:
+        yield NOTES[request.purpose]
+    for reason in request.judgement.reasons:
+        yield plain(reason.text)
+    if request.requirement is not None and view.outcome is None:
+        names = ", ".join(request.requirement.people.values())
+        agreed = f", {len(view.decisions)} agreed" if view.decisions else ""
+        yield f"asks {request.requirement.quorum} of {names}{agreed}"
+
+
+def stands(view: RequestView) -> str:
+    """How it ended, or how long there still is."""
+    if view.outcome is not None:
+        return str(view.outcome)
+    if view.request.requirement is None:
+        return ""
+    seconds = (view.request.requirement.deadline_at - datetime.now(UTC)).total_seconds()
+    hours, minutes = divmod(max(int(seconds), 0) // 60, 60)
+    return f"{hours} h {minutes:02d} min left"
+
+
+def details(view: RequestView) -> Iterator[tuple[str, str]]:
+    """Name and value of all there is to know before one decides."""
+    request = view.request
+    yield "request", f"{request.id} (round {request.round})"
+    yield "what", f"{title(view)} ({request.action.name})"
+    if NOTES[request.purpose]:
+        yield "note", NOTES[request.purpose]
+    if request.amount:
+        yield "amount", str(request.amount)
+    for key, value in request.action.arguments.items():
+        yield key, plain(value)
+    acts_for = request.requester.on_behalf_of
+    yield "asked by", request.requester.agent + (f" for {acts_for}" if acts_for else "")
+    for reason in request.judgement.reasons:
+        yield "why", f"{plain(reason.text)} ({reason.rule})"
+    for key, value in request.facts.items():
+        yield "fact", f"{key} = {plain(value)}"
+    for key, value in request.claims.items():
+        yield "agent says", f"{plain(key)} = {plain(value)}"
+    for decision in view.decisions:
+        yield "decided", plain(f"{decision.name}: {decision.kind.value} {decision.reason}")
+    yield "stands", stands(view)
+    yield "page", view.url
+
+
+def plain(value: object) -> str:
+    """On one line, without control characters: an escape sequence could repaint the screen."""
+    return "".join(sign if sign.isprintable() else " " for sign in str(value))
