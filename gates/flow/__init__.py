@@ -61,6 +61,7 @@ class Registered(Generic[R]):
         Raises InvalidArguments, Rejected, Expired, Cancelled, Forbidden, ActionFailed.
         """
         definition = self.definition
+        current().definitions[definition.name] = definition
         parsed = definition.parse(arguments)
         gate = _gate(
             definition.name,
@@ -129,7 +130,7 @@ def require_approval(
     canonical_json(arguments)
     options = Options(title=question)
     gate = _gate(question[:200], arguments, claims, options, key=key, in_process=True)
-    nothing = _Run(lambda _approved: None, lambda _value: {}, is_async=False)
+    nothing = _Run(lambda _approved: None, lambda _value: {}, is_async=False, shown=False)
     return cast("Outcome", _go(gate, nothing, lambda reply: reply.view.outcome))
 
 
@@ -138,11 +139,12 @@ def require_approval(
 
 @dataclass(frozen=True)
 class _Run:
-    """An in-process body: `start` takes the approved arguments."""
+    """An in-process body: `start` takes the approved arguments; `shown` as a Prefect task."""
 
     start: Callable[[Json], Any]
     dump: Callable[[Any], Json]
     is_async: bool
+    shown: bool = True
 
 
 def _wrapped(name: str, function: Callable[..., Any], options: Options) -> Callable[..., Any]:
@@ -260,7 +262,11 @@ def _started(gate: Gate, run: _Run | None, reply: GateReply) -> tuple[Grant, Cal
             return await run.start(approved)
 
         return reply.grant, gate.place.as_task(gate.name, body)
-    return reply.grant, gate.place.as_task(gate.name, lambda: run.start(approved))
+
+    def plain() -> Any:
+        return run.start(approved)
+
+    return reply.grant, gate.place.as_task(gate.name, plain) if run.shown else plain
 
 
 def _succeeded(run: _Run | None, grant: Grant, value: Any) -> AttemptReport:

@@ -18,8 +18,10 @@ from prefect import flow_engine
 from prefect.client.schemas.objects import State, StateType
 
 from gates.core.errors import GateStopped
+from gates.flow.places import STATE_NAME
 
-LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
+LOGGERS = ("prefect.flow_runs", "prefect.task_runs", "prefect.engine")
+FINISHED = "Finished in state "
 HOOK = "exception_to_failed_state"
 
 log = logging.getLogger("gates.flow")
@@ -29,12 +31,21 @@ class Calm(logging.Filter):
     """A decision is no stack trace: one line, a warning."""
 
     def filter(self, record: logging.LogRecord) -> bool:
+        told = record.msg if isinstance(record.msg, str) else ""
+        if told.startswith(FINISHED) and told.removeprefix(FINISHED).startswith(_calm_names()):
+            # The async engine logs every state but Completed as an error.
+            record.levelno, record.levelname = logging.INFO, "INFO"
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, GateStopped):
             record.msg, record.args = "%s", (str(error),)
             record.exc_info = record.exc_text = None
             record.levelno, record.levelname = logging.WARNING, "WARNING"
         return True
+
+
+@functools.cache
+def _calm_names() -> tuple[str, ...]:
+    return f"{STATE_NAME}(", *(f"{kind.state_name}(" for kind in GateStopped.__subclasses__())
 
 
 @functools.cache

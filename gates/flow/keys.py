@@ -1,7 +1,9 @@
 """Which gate is this call: the same on every pass of a run, and never one gate for two calls.
 
 A flow that was suspended runs again from its top, and each call has to find its own gate. The
-default key counts the calls of an action in the order of the flow. What could go wrong:
+default key counts the calls of an action in the order of the flow. Where calls run side by
+side (in tasks, in gathered coroutines) no order repeats itself, so there the key is made of the
+arguments, and only equal calls, which are interchangeable, are counted. What could go wrong:
 1. Two calls with one key: the second would get the first one's result, and its action would
    silently not run. Refused, naming both.
 2. A call after the same key's call failed is the next try, not a repeat: it gets the next
@@ -13,7 +15,7 @@ default key counts the calls of an action in the order of the flow. What could g
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -23,12 +25,15 @@ LONGEST = 200  # characters of a key, as the server takes them
 
 
 class Scope(NamedTuple):
-    """Where in a run calls are counted: in the flow itself, in one task or in one sub-flow.
-    `attempt` tells Prefect's own repeats of a task apart.
+    """Where in a run a call is made. `flow`: the sub-flow, empty in the flow itself; `task` the
+    task's run, `attempt` Prefect's own tries of it; `ordered`: calls come in the same order on
+    every pass.
     """
 
-    name: str = ""
-    attempt: str = ""
+    flow: str = ""
+    task: str = ""
+    attempt: int = 0
+    ordered: bool = True
 
 
 @dataclass
@@ -52,7 +57,11 @@ class Ticket:
 class Keys:
     """One pass of one run. Thread-safe: tasks run side by side."""
 
-    _ordinals: Counter[tuple[Scope, str]] = field(default_factory=Counter)
+    _counts: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    _owned: defaultdict[tuple[str, str, str], list[str]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    _made: Counter[tuple[Scope, str]] = field(default_factory=Counter)
     _last: dict[str, Ticket] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -62,7 +71,7 @@ class Keys:
         Raises MisusedGate.
         """
         with self._lock:
-            base = key if key is not None else self._ordinal(name, scope)
+            base = key if key is not None else self._default(name, digest, scope)
             if not 1 <= len(base) <= LONGEST:
                 raise MisusedGate(
                     f"key = {base[:60]!r} has {len(base)} characters: use 1 to {LONGEST}."
@@ -71,17 +80,28 @@ class Keys:
             self._last[base] = ticket
             return ticket
 
-    def _ordinal(self, name: str, scope: Scope) -> str:
-        self._ordinals[scope, name] += 1
-        within = f"-{scope.name}" if scope.name else ""
-        end = f"{within}-{self._ordinals[scope, name]}"
+    def _default(self, name: str, digest: str, scope: Scope) -> str:
+        if scope.ordered:
+            return self._count(name, scope.flow)
+        # A task that Prefect tries again takes its earlier tries' keys, in the same order.
+        owned = self._owned[scope.flow, scope.task, digest]
+        index = self._made[scope, digest]
+        self._made[scope, digest] += 1
+        if index == len(owned):
+            owned.append(self._count(name, digest[:12], scope.flow))
+        return owned[index]
+
+    def _count(self, name: str, *within: str) -> str:
+        self._counts[name, *within] += 1
+        end = "-".join(["", *filter(None, within), str(self._counts[name, *within])])
         return f"{name[: LONGEST - len(end)]}{end}"
 
     def _next(self, base: str, digest: str, words: str, scope: Scope) -> Ticket:
         last = self._last.get(base)
         if last is None:
             return Ticket(base, 1, words, digest, scope)
-        repeated = last.scope.name == scope.name and last.scope.attempt != scope.attempt
+        repeated = scope.task != "" and last.scope.task == scope.task
+        repeated = repeated and last.scope.attempt != scope.attempt
         if last.state == "failed":
             if last.digest == digest:
                 return Ticket(last.key, last.call + 1, words, digest, scope, last.variant)

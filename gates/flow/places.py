@@ -5,12 +5,14 @@ an action as a task.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 import httpx
-from prefect import get_run_logger, task
+from prefect import _flow_run_suspension, flow_engine, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State, StateDetails, StateType
@@ -144,12 +146,13 @@ def here(session: Session) -> Place:
 
 def _without_flow(session: Session, of_task: TaskRunContext | None) -> Place:
     if of_task is None:
+        _refuse_lost_thread()
         return Place(session, session.script_pass, Scope(), stays=SCRIPT, script=session.script)
     run = of_task.task_run  # a background task: its id stays the same when it is run again
     return Place(
         session,
         session.script_pass,
-        Scope(str(run.id), str(run.run_count)),
+        Scope("", str(run.id), run.run_count, ordered=False),
         stays=SCRIPT,
         flow_name=of_task.task.name,
         script=f"script-{run.id}",
@@ -158,15 +161,39 @@ def _without_flow(session: Session, of_task: TaskRunContext | None) -> Place:
 
 
 def _scope(run: FlowRun, of_task: TaskRunContext | None) -> Scope:
-    """Sub-flows and tasks count for themselves: they may run side by side, and a task that is
-    repeated has to find its gates again. Prefect numbers both in the order of their parent.
+    """Sub-flows count for themselves: Prefect finds the same sub-flow run again on every pass,
+    by its place in its parent. Tasks have no such place.
     """
-    within = run.parent_task_run_id.hex[-12:] if run.parent_task_run_id else ""
-    if of_task is None:
-        return Scope(within)
-    number = f"{of_task.task.name[:60]}-{of_task.task_run.dynamic_key[:40]}"
-    name = f"{within}-{number}" if within else number
-    return Scope(name, f"{of_task.task_run.id}:{of_task.task_run.run_count}")
+    flow = run.parent_task_run_id.hex[-12:] if run.parent_task_run_id else ""
+    if of_task is not None:
+        return Scope(flow, str(of_task.task_run.id), of_task.task_run.run_count, ordered=False)
+    return Scope(flow, ordered=_in_line())
+
+
+def _in_line() -> bool:
+    """Whether the caller is the flow's own line, not a coroutine or thread beside it: whose
+    stack leads to Prefect's engine without passing an event loop.
+    """
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the way to a caller's frames
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "")
+        if module == flow_engine.__name__:
+            return True
+        if module.startswith("asyncio."):
+            return False
+        frame = frame.f_back
+    return False
+
+
+def _refuse_lost_thread() -> None:
+    """A thread that was started inside a flow does not know its run: its gates would be asked
+    again on every pass.
+    """
+    if getattr(_flow_run_suspension, "_active_flow_run_suspension_requests", None):
+        raise MisusedGate(
+            "This gate is called in a thread that does not know its flow run: use a task "
+            "(`task.submit`), or start the thread with `contextvars.copy_context().run`."
+        )
 
 
 def _refuse_retries(name: str, retries: int | None, run: FlowRun) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from uuid import uuid4
 from weakref import WeakKeyDictionary
 
+from gates.actions import ActionDefinition
 from gates.client import GatesClient
 from gates.core.messages import AttemptReport, Proposal
 from gates.core.model import Attempt, GateReply
@@ -85,13 +86,15 @@ class Pass:
 @dataclass
 class Session:
     """`linger`: seconds in which a person's answer costs no restart; `lease`: seconds for which
-    a process that runs an action may be silent. `suspends` is False in tests of flows.
+    a process that runs an action may be silent. `suspends` is False in tests of flows;
+    `definitions` are those that the flow has named so far.
     """
 
     transport: Transport
     linger: float
     lease: int
     suspends: bool = True
+    definitions: dict[str, ActionDefinition[Any, Any]] = field(default_factory=dict)
     script: str = field(default_factory=lambda: f"script-{uuid4().hex}")
     script_pass: Pass = field(default_factory=Pass)
     _passes: WeakKeyDictionary[Any, Pass] = field(default_factory=WeakKeyDictionary)

@@ -2,7 +2,7 @@
 
     python -m tests.support.gate_server FOLDER PORT [PREFECT_API_URL]
 
-Writes FOLDER/flow.key and FOLDER/admin.key, and links to nothing else.
+Writes the keys of a flow, an executor and an admin to FOLDER/*.key.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ def main(folder: Path, port: int, prefect_api: str = "") -> None:
 
     gates = Gates(database, asking, url, woken=woken)
     work, access = Work(gates, settle=timedelta(seconds=1)), Access(database, directory)
-    outbox = Outbox(database, handlers(gates, [], PrefectRuns(prefect_api) if prefect_api else None))
+    runs = PrefectRuns(prefect_api) if prefect_api else None
+    outbox = Outbox(database, handlers(gates, [], runs))
     outboxes.append(outbox)
     timers = Timers(gates, work)
     for name, scope, agent, person in (

@@ -1,0 +1,136 @@
+"""Which gate a call is: the same on every pass, and never one gate for two calls."""
+
+import pytest
+
+from gates.core.errors import MisusedGate
+from gates.flow.keys import Keys, Scope
+
+LINE = Scope()
+
+
+def take(keys, name="pay", key=None, digest="a", scope=LINE):
+    return keys.take(name, key, digest * 64, f"{name}({digest}) at flow.py:1", scope)
+
+
+def task(number, attempt=0):
+    return Scope(task=f"task-{number}", attempt=attempt, ordered=False)
+
+
+def ended(ticket, state="ended"):
+    ticket.state = state
+    return ticket
+
+
+def test_in_the_flow_calls_are_counted_by_name():
+    """The default key is the action's name and its ordinal, whatever the arguments."""
+    keys = Keys()
+    found = [take(keys, name, digest=digest).key for name, digest in ("pa", "pb", "qa", "pa")]
+    assert found == ["p-1", "p-2", "q-1", "p-3"]
+
+
+def test_two_passes_find_the_same_keys():
+    """A run that comes back reads what is there."""
+    calls = [("pay", "a", LINE), ("pay", "b", LINE), ("pay", "a", task(1)), ("ask", "c", LINE)]
+    passes = []
+    for _ in range(2):
+        keys = Keys()
+        passes.append([take(keys, name, None, digest, scope).key for name, digest, scope in calls])
+    assert passes[0] == passes[1]
+    assert len(set(passes[0])) == len(calls)
+
+
+def test_tasks_find_their_gates_in_whatever_order_they_start():
+    """Side by side no order repeats itself: the key follows the arguments, not the arrival."""
+    first, second = Keys(), Keys()
+    one = {digest: take(first, digest=digest, scope=task(digest)).key for digest in "abc"}
+    two = {digest: take(second, digest=digest, scope=task(digest)).key for digest in "cab"}
+    assert one == two
+    assert len(set(one.values())) == 3
+
+
+def test_equal_calls_side_by_side_are_different_gates():
+    """Two tasks that pay the same twice mean it twice."""
+    keys = Keys()
+    assert take(keys, scope=task(1)).key != take(keys, scope=task(2)).key
+
+
+def test_a_task_that_is_tried_again_finds_its_own_gates():
+    """A task that failed after its gate does not pay a second time."""
+    keys = Keys()
+    before = [ended(take(keys, scope=task(1))), ended(take(keys, scope=task(1)))]
+    other = take(keys, scope=task(2))
+    again = [take(keys, scope=task(1, 1)), take(keys, scope=task(1, 1))]
+    assert [one.key for one in again] == [one.key for one in before]
+    assert [one.call for one in again] == [1, 1]
+    assert other.key not in {one.key for one in before}
+
+
+def test_a_try_that_did_not_come_to_its_gate_changes_nothing():
+    """The third try finds the gate of the first."""
+    keys = Keys()
+    first = ended(take(keys, scope=task(1)))
+    assert take(keys, scope=task(1, 2)).key == first.key
+
+
+def test_a_task_that_is_tried_again_after_a_failure_tries_again():
+    """ActionFailed, raised out of the task, is answered by the task's retry with a new try."""
+    keys = Keys()
+    ended(take(keys, scope=task(1)), "failed")
+    again = take(keys, scope=task(1, 1))
+    assert again.call == 2
+
+
+def test_sub_flows_count_for_themselves():
+    """A sub-flow's calls do not shift those of its parent."""
+    keys = Keys()
+    assert take(keys, scope=Scope(flow="f00")).key == "pay-f00-1"
+    assert take(keys).key == "pay-1"
+
+
+@pytest.mark.parametrize("state", ["open", "ended"])
+@pytest.mark.parametrize("digest", ["a", "b"])
+def test_two_calls_with_one_key_are_refused(state, digest):
+    """Whether with the same arguments or others: one of the two would silently not run."""
+    keys = Keys()
+    ended(take(keys, key="k"), state)
+    with pytest.raises(MisusedGate, match=r"'k': pay\(a\).* and pay\("):
+        take(keys, key="k", digest=digest)
+
+
+def test_a_call_after_a_failure_is_the_next_try():
+    """The server tells a repeat of try 1 from try 2 by this number."""
+    keys = Keys()
+    calls = [ended(take(keys, key="k"), "failed").call for _ in range(3)]
+    assert calls == [1, 2, 3]
+
+
+def test_a_corrected_call_after_a_failure_is_a_gate_of_its_own():
+    """Or a later pass, repeating the first try, would look like a change of mind."""
+    keys = Keys()
+    ended(take(keys, key="k", digest="a"), "failed")
+    second = ended(take(keys, key="k", digest="b"), "failed")
+    third = take(keys, key="k", digest="b")
+    assert (second.key, second.call) == ("k~2", 1)
+    assert (third.key, third.call) == ("k~2", 2)
+
+
+def test_a_call_that_came_to_nothing_can_be_made_again():
+    """The server was away, or the arguments were refused: there is no gate yet."""
+    keys = Keys()
+    ended(take(keys, key="k"), "void")
+    assert take(keys, key="k").call == 1
+
+
+@pytest.mark.parametrize("key", ["", "x" * 201])
+def test_a_key_has_1_to_200_characters(key):
+    """As the server takes it; found where it is written."""
+    with pytest.raises(MisusedGate, match="use 1 to 200"):
+        take(Keys(), key=key)
+
+
+def test_a_long_name_makes_a_key_that_fits():
+    """The ordinal is never cut off."""
+    keys = Keys()
+    found = [take(keys, "n" * 200, scope=Scope("f" * 12)).key for _ in range(2)]
+    assert [len(key) for key in found] == [200, 200]
+    assert found[0] != found[1]
