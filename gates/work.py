@@ -60,7 +60,7 @@ class Work:
         for request_id, version in waiting:
             try:
                 job = self._lease(caller, request_id, version, attempt_id, seconds)
-            except IntegrityError:  # the same message, sent twice, was faster
+            except (IntegrityError, InvalidInput):  # the same message, sent twice, was faster
                 return self.lease(caller, attempt_id, names, seconds)
             if job is not None:
                 return job

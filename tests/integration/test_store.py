@@ -83,7 +83,11 @@ def test_servers_that_start_at_once_migrate_once(
         )
         for _ in range(4)
     ]
-    told = [server.communicate("\n")[1] for server in servers]
+    for server in servers:  # all are loaded and wait for the word
+        assert server.stdin is not None
+        server.stdin.write("\n")
+        server.stdin.flush()
+    told = [server.communicate()[1] for server in servers]
     assert [server.returncode for server in servers] == [0, 0, 0, 0], told
     store = Database(url)
     assert World(store).propose("500.00").standing is Standing.EXECUTING
