@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 
 from gates.client import GatesClient
-from integrations.demo.processes import NotStarted, Processes, Started, free_port
+from integrations.demo.processes import NotStarted, Processes, free_port
 from integrations.demo.trouble import plant_trouble
 from integrations.erp.company import DATABASE, Company, prepare_company, start_erp
 
@@ -34,6 +34,7 @@ QUIET = {
 }
 
 Progress = Callable[[str], None]
+Changes = Callable[["Stack"], Mapping[str, Mapping[str, str]]]
 
 
 @dataclass(frozen=True)
@@ -69,15 +70,18 @@ def down(home: Path) -> list[str]:
     return processes(home).stop()
 
 
-def up(home: Path, progress: Progress) -> Stack:
-    """Start everything afresh. Raises NotStarted, ErpNotInstalled, ErpNotStarted."""
+def up(home: Path, progress: Progress, changes: Changes = lambda _stack: {}) -> Stack:
+    """Start everything afresh; `changes` to a process's environment, by its name.
+
+    Raises NotStarted, ErpNotInstalled, ErpNotStarted.
+    """
     down(home)
+    gates_port = free_port(int(os.environ.get("GATES_PORT", "0")), "GATES_PORT")
+    prefect_port = free_port(int(os.environ.get("PREFECT_PORT", "0")), "PREFECT_PORT")
     logs = home / "logs"
     for old in home.glob("*") if home.exists() else ():
         shutil.rmtree(old) if old.is_dir() else old.unlink()
     logs.mkdir(parents=True)
-    gates_port = free_port(int(os.environ.get("GATES_PORT", "0")), "GATES_PORT")
-    prefect_port = free_port(int(os.environ.get("PREFECT_PORT", "0")), "PREFECT_PORT")
     started = processes(home)
 
     progress("the ERP (the first time on a machine it takes half a minute)")
@@ -87,61 +91,89 @@ def up(home: Path, progress: Progress) -> Stack:
     stack = Stack(
         home, f"http://127.0.0.1:{gates_port}", f"http://127.0.0.1:{prefect_port}", erp.url
     )
-    plant_trouble(stack.company, stack.erp_url)
-    environment = _environment(stack)
     try:
-        _start_servers(started, stack, environment, progress)
-        _start_workers(started, stack, environment, progress)
+        plant_trouble(stack.company, stack.erp_url)
+        progress("the Prefect server and the gates server")
+        start(stack, ("prefect", "gates"), changes)
+        progress("the executor and the worker")
+        _prepare_work(stack)
+        start(stack, ("executor", "worker"), changes)
     except BaseException:
         started.stop()
         raise
     return stack
 
 
-def _start_servers(
-    started: Processes, stack: Stack, environment: dict[str, str], progress: Progress
-) -> None:
-    progress("the Prefect server and the gates server")
+def start(stack: Stack, names: Sequence[str], changes: Changes = lambda _stack: {}) -> None:
+    """Start parts of the house, again or for the first time, and wait until those that listen
+    answer. Raises NotStarted.
+    """
+    known, changed, started = _parts(stack), changes(stack), processes(stack.home)
+    waited = []
+    for name in names:
+        part = known[name]
+        environment = part.environment | dict(changed.get(name, {}))
+        waited.append((started.start(name, part.command, environment), part.ready))
+    for one, ready in waited:
+        if ready:
+            started.wait(one, partial(_answers, ready))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """`ready`: an address that answers once the process is up; empty where it does not listen."""
+
+    command: list[str]
+    environment: dict[str, str]
+    ready: str = ""
+
+
+def _parts(stack: Stack) -> dict[str, _Part]:
+    shared = _environment(stack)
     prefect = _command("prefect", "server", "start", "--host", "127.0.0.1", "--port")
-    one = started.start("prefect", [*prefect, _port(stack.prefect_url)], environment)
-    reader = _erp_user(stack, "reader")
-    server = (
-        environment
-        | reader
-        | {
-            "GATES_PORT": _port(stack.gates_url),
-            "GATES_DATABASE_URL": f"sqlite:///{(stack.home / 'gates.sqlite').resolve()}",
-            "GATES_PREFECT_API_URL": stack.prefect_api,
-            "GATES_PREFECT_UI_URL": stack.prefect_url,
-            "GATES_SETTLE": "10",
-        }
-        | {name: value for name, value in os.environ.items() if name.startswith("GATES_SLACK_")}
-    )
-    two = started.start("gates", _command("gates", "server"), server)
-    started.wait(two, partial(_answers, f"{stack.gates_url}/health"))
-    started.wait(one, partial(_answers, f"{stack.prefect_api}/health"))
-
-
-def _start_workers(
-    started: Processes, stack: Stack, environment: dict[str, str], progress: Progress
-) -> None:
-    progress("the executor and the worker")
-    with stack.admin() as admin:
-        _secret(stack.home / "flow.key", admin.create_key("flow", AGENT, ACTS_FOR))
-        _secret(stack.home / "executor.key", admin.create_key("executor", "executor-1"))
-    key = {"GATES_API_KEY_FILE": str((stack.home / "executor.key").resolve())}
-    writer = _erp_user(stack, "executor")
-    started.start("executor", _command("gates", "executor"), environment | writer | key)
-    flow = environment | {
-        "GATES_API_KEY_FILE": str((stack.home / "flow.key").resolve()),
+    worker = _command("prefect", "worker", "start", "--pool", POOL, "--type", "process")
+    server = {
+        "GATES_PORT": _port(stack.gates_url),
+        "GATES_DATABASE_URL": f"sqlite:///{(stack.home / 'gates.sqlite').resolve()}",
+        "GATES_PREFECT_API_URL": stack.prefect_api,
+        "GATES_PREFECT_UI_URL": stack.prefect_url,
+        "GATES_SETTLE": "10",
+    }
+    slack = {name: value for name, value in os.environ.items() if name.startswith("GATES_SLACK_")}
+    flow = {
         "GATES_LINGER": os.environ.get("GATES_LINGER", "5"),
         "PREFECT_WORKER_QUERY_SECONDS": "0.2",
         "PREFECT_WORKER_PREFETCH_SECONDS": "0",
     }
-    _run(_command("prefect", "work-pool", "create", POOL, "--type", "process"), flow)
-    _run(_command("prefect", "--no-prompt", "deploy", "--all"), flow)
-    worker = _command("prefect", "worker", "start", "--pool", POOL, "--type", "process")
-    started.start("worker", worker, flow)
+    return {
+        "prefect": _Part(
+            [*prefect, _port(stack.prefect_url)], shared, f"{stack.prefect_api}/health"
+        ),
+        "gates": _Part(
+            _command("gates", "server"),
+            shared | _erp_user(stack, "reader") | server | slack,
+            f"{stack.gates_url}/health",
+        ),
+        "executor": _Part(
+            _command("gates", "executor"),
+            shared | _erp_user(stack, "executor") | _key(stack, "executor"),
+        ),
+        "worker": _Part(worker, shared | _key(stack, "flow") | flow),
+    }
+
+
+def _prepare_work(stack: Stack) -> None:
+    """Keys for those who act, and in Prefect the pool and the deployments."""
+    with stack.admin() as admin:
+        _secret(stack.home / "flow.key", admin.create_key("flow", AGENT, ACTS_FOR))
+        _secret(stack.home / "executor.key", admin.create_key("executor", "executor-1"))
+    environment = _environment(stack)
+    _run(_command("prefect", "work-pool", "create", POOL, "--type", "process"), environment)
+    _run(_command("prefect", "--no-prompt", "deploy", "--all"), environment)
+
+
+def _key(stack: Stack, name: str) -> dict[str, str]:
+    return {"GATES_API_KEY_FILE": str((stack.home / f"{name}.key").resolve())}
 
 
 def _environment(stack: Stack) -> dict[str, str]:
@@ -198,4 +230,13 @@ def _secret(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-__all__ = ["ACTS_FOR", "AGENT", "DEPLOYMENT", "Stack", "Started", "down", "processes", "up"]
+__all__ = [
+    "ACTS_FOR",
+    "AGENT",
+    "DEPLOYMENT",
+    "Stack",
+    "down",
+    "processes",
+    "start",
+    "up",
+]
