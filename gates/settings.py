@@ -17,7 +17,8 @@ class ClientSettings(BaseSettings):
     """What a flow, an executor or the command line needs to reach the server.
 
     `api_key` or `api_key_file` (preferred: environments leak). `linger`: seconds that a run
-    waits in its process before it suspends, so that a quick answer costs no restart.
+    waits in its process before it suspends, so that a quick answer costs no restart. `lease`:
+    seconds for which a process that runs an action may be silent before it is taken for dead.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
@@ -27,7 +28,7 @@ class ClientSettings(BaseSettings):
     api_key_file: Path | None = None
     linger: float = Field(default=20.0, ge=0)
     patience: float = Field(default=300.0, ge=0)
-    lease: int = Field(default=30, ge=5, le=3600)
+    lease: int = Field(default=30, ge=1, le=3600)
 
     def key(self) -> str:
         """Raises InvalidInput where neither setting gives a key."""

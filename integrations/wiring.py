@@ -68,7 +68,7 @@ def executor(settings: ClientSettings, erp: ErpSettings) -> Executor:
     if not registry.definitions:
         raise InvalidInput("GATES_ERP_URL is not set: an executor needs a system to act on.")
     client = GatesClient(settings.url, key=settings.key(), patience=settings.patience)
-    return Executor(client, registry)
+    return Executor(client, registry, lease=settings.lease)
 
 
 @dataclass
