@@ -51,6 +51,7 @@ def told() -> Iterator[None]:
 
 
 def address() -> str:
+    """Where the server is: GATES_URL, else what a server on this machine left in the home."""
     given, file = os.environ.get("GATES_URL"), home() / "url"
     if given:
         return given
