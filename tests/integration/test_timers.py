@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -27,7 +28,8 @@ def second_server(world: World) -> Work:
 
 
 def together(*calls: Callable[[], Any]) -> list[Any]:
-    barrier, answers = threading.Barrier(len(calls)), [None] * len(calls)
+    barrier = threading.Barrier(len(calls))
+    answers: list[Any] = [None] * len(calls)
 
     def one(index: int) -> None:
         barrier.wait()
@@ -106,7 +108,7 @@ def test_a_report_and_the_lapse_never_both_win(world: World) -> None:
         job = world.lease()
         assert job is not None
         world.clock.advance(seconds=61)
-        _, told = together(other.lapse, lambda job=job: world.perform(job))
+        _, told = together(other.lapse, partial(world.perform, job))
         execution = world.gates.view(job.grant.request_id).execution
         assert execution is not None
         if isinstance(told, InvalidGrant):
@@ -131,7 +133,7 @@ def test_a_renewal_and_the_lapse_never_both_win(world: World) -> None:
         world.clock.advance(seconds=61)
         _, told = together(
             other.lapse,
-            lambda grant=grant: world.work.renew(world.executor, grant.attempt_id, grant.fence, 60),
+            partial(world.work.renew, world.executor, grant.attempt_id, grant.fence, 60),
         )
         execution = world.gates.view(grant.request_id).execution
         assert execution is not None

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -36,7 +37,8 @@ def kinds(world: World) -> list[str]:
 
 def at_once(*calls: Callable[[], Any]) -> list[Any]:
     """What each call returned or raised, all begun at the same moment."""
-    barrier, answers = threading.Barrier(len(calls)), [None] * len(calls)
+    barrier = threading.Barrier(len(calls))
+    answers: list[Any] = [None] * len(calls)
 
     def one(index: int) -> None:
         barrier.wait()
@@ -272,7 +274,7 @@ def test_failures_that_end_at_once_are_all_counted(world: World) -> None:
         world.propose("500.00", key=f"pay-{number}")
     jobs = [leased(world) for _ in range(3)]
     world.till.broken = "no"
-    at_once(*[lambda job=job: world.perform(job) for job in jobs])
+    at_once(*[partial(world.perform, job) for job in jobs])
     asked = [view.request.purpose for view in world.gates.waiting()]
     assert asked == [Purpose.LOOP]
 
@@ -513,8 +515,8 @@ def test_a_claim_and_another_proposal_at_once_never_both_win(world: World) -> No
         request_id = world.propose("5000.00", key=key).view.request.id
         world.decide(request_id, "dana")
         one, two = at_once(
-            lambda key=key: world.propose("5000.00", key=key),
-            lambda key=key: world.propose("9000.00", key=key),
+            partial(world.propose, "5000.00", key=key),
+            partial(world.propose, "9000.00", key=key),
         )
         rounds = world.gates.rounds(request_id)
         used = [view for view in rounds if view.execution is not None]
@@ -536,8 +538,8 @@ def test_a_decision_and_another_proposal_at_once_leave_one_outcome(world: World)
         key = f"race-{number}"
         request_id = world.propose("5000.00", key=key).view.request.id
         _, reply = at_once(
-            lambda request_id=request_id: world.decide(request_id, "dana"),
-            lambda key=key: world.propose("9000.00", key=key),
+            partial(world.decide, request_id, "dana"),
+            partial(world.propose, "9000.00", key=key),
         )
         assert isinstance(reply, GateReply)
         assert (reply.standing, reply.view.request.round) == (Standing.WAITING, 2)

@@ -1,0 +1,274 @@
+"""Promises to the outside are kept: after a crash, in spite of trouble, and never twice at once."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+from sqlmodel import select
+
+from gates.core.errors import RetryLater, Unavailable
+from gates.outbox import GIVE_UP, LEASE, Handler, Outbox
+from gates.store.database import Database
+from gates.store.repository import Unit
+from gates.store.tables import LogRow, OutboxRow
+from tests.support.world import Clock, World
+
+SOON = timedelta(milliseconds=100)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+class Desk:
+    """A handler whose deliveries are noted and whose trouble is arranged."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.trouble: list[Exception | bool] = []
+
+    def __call__(self, request_id: str) -> bool:
+        self.seen.append(request_id)
+        answer = self.trouble.pop(0) if self.trouble else True
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def wish(database: Database, clock: Clock, *ids: str, kind: str = "cards") -> None:
+    for request_id in ids:
+        with database.write() as session:
+            Unit(session, clock()).wish(request_id, kind)
+
+
+def row(database: Database, request_id: str = "r") -> OutboxRow:
+    with database.read() as session:
+        return session.exec(select(OutboxRow).where(OutboxRow.request_id == request_id)).one()
+
+
+def outbox(database: Database, clock: Clock, handler: Handler) -> Outbox:
+    return Outbox(database, {"cards": handler}, clock=clock)
+
+
+def test_a_wish_is_done_once(database: Database, clock: Clock) -> None:
+    """After a delivery there is nothing left to do, and two wishes before it cost one."""
+    desk = Desk()
+    box = outbox(database, clock, desk)
+    wish(database, clock, "r", "r")
+    assert box.work("cards") == 0
+    assert box.work("cards") > 0
+    assert desk.seen == ["r"]
+    assert row(database).state == "done"
+
+
+def test_a_kind_without_a_handler_here_is_left_for_another_server(
+    database: Database, clock: Clock
+) -> None:
+    """Each kind is worked on by itself."""
+    desk = Desk()
+    wish(database, clock, "r", kind="ring")
+    assert outbox(database, clock, desk).work("cards") > 0
+    assert desk.seen == []
+
+
+def test_a_crash_between_claim_and_settle_costs_the_lease(database: Database, clock: Clock) -> None:
+    """A process that died with the row in hand is followed by another once its lease is over."""
+
+    def die(_request_id: str) -> bool:
+        raise SystemExit
+
+    wish(database, clock, "r")
+    with pytest.raises(SystemExit):
+        outbox(database, clock, die).work("cards")
+    desk = Desk()
+    after = outbox(database, clock, desk)
+    clock.now += LEASE - timedelta(seconds=1)
+    assert after.work("cards") > 0
+    assert desk.seen == []
+    clock.advance(seconds=1)
+    assert after.work("cards") == 0
+    assert desk.seen == ["r"]
+
+
+def test_a_wish_made_during_the_work_is_not_lost(database: Database, clock: Clock) -> None:
+    """The request changed while its card was being drawn: it is drawn again."""
+    seen: list[int] = []
+
+    def change_once(_request_id: str) -> bool:
+        seen.append(len(seen))
+        if len(seen) == 1:
+            wish(database, clock, "r")
+        return True
+
+    box = outbox(database, clock, change_once)
+    wish(database, clock, "r")
+    assert box.work("cards") == 0
+    assert row(database).state == "pending"
+    assert box.work("cards") == 0
+    assert (len(seen), row(database).state) == (2, "done")
+
+
+def test_a_new_wish_wakes_what_was_done_or_dead(database: Database, clock: Clock) -> None:
+    """One row serves a request for its whole life."""
+    desk = Desk()
+    box = outbox(database, clock, desk)
+    for state in ("done", "dead"):
+        wish(database, clock, "r")
+        with database.write() as session:
+            session.exec(select(OutboxRow)).one().state = state
+        wish(database, clock, "r")
+        assert box.work("cards") == 0
+    assert desk.seen == ["r", "r"]
+
+
+def test_the_other_sides_patience_is_honored(database: Database, clock: Clock) -> None:
+    """ "Come back in 30 seconds" means 30 seconds."""
+    desk = Desk()
+    desk.trouble = [RetryLater("slow down", seconds=30)]
+    box = outbox(database, clock, desk)
+    wish(database, clock, "r")
+    box.work("cards")
+    assert row(database).last_error == "slow down"
+    clock.advance(seconds=29.9)
+    box.work("cards")
+    assert len(desk.seen) == 1
+    clock.advance(seconds=0.1)
+    box.work("cards")
+    assert len(desk.seen) == 2
+    assert (row(database).state, row(database).last_error) == ("done", "")
+
+
+def test_not_yet_is_asked_again_soon_and_trouble_ever_later(
+    database: Database, clock: Clock
+) -> None:
+    """A doorbell rings ten times a second; an outage is met with ever longer pauses."""
+    desk = Desk()
+    desk.trouble = [False, False, *[Unavailable("away")] * 12]
+    box = outbox(database, clock, desk)
+    wish(database, clock, "r")
+    pauses = []
+    for _ in range(14):
+        assert box.work("cards") == 0
+        pauses.append((row(database).due_at - clock()).total_seconds())
+        clock.now = row(database).due_at
+    assert pauses[:2] == [0.1, 0.1]
+    assert pauses[2:] == sorted(pauses[2:])
+    assert pauses[-1] == 60.0
+    assert box.work("cards") == 0
+    assert row(database).state == "done"
+
+
+def test_what_never_works_ends_as_a_dead_letter(database: Database, clock: Clock) -> None:
+    """It is given up in the end, with its last error, and the log says so."""
+    desk = Desk()
+    desk.trouble = [Unavailable("gone for good")]
+    box = outbox(database, clock, desk)
+    wish(database, clock, "r")
+    with database.write() as session:
+        session.exec(select(OutboxRow)).one().tries = GIVE_UP - 1
+    box.work("cards")
+    assert (row(database).state, row(database).last_error) == ("dead", "Unavailable: gone for good")
+    with database.read() as session:
+        assert session.exec(select(LogRow)).one().kind == "outbox.dead"
+    clock.advance(days=1)
+    assert box.work("cards") > 0
+    assert len(desk.seen) == 1
+
+
+def test_trouble_with_one_does_not_hold_up_the_others(database: Database, clock: Clock) -> None:
+    """The first fails for ever; the second is delivered meanwhile."""
+    desk = Desk()
+    desk.trouble = [Unavailable("only this one")]
+    box = outbox(database, clock, desk)
+    wish(database, clock, "bad", "good")
+    box.work("cards")
+    box.work("cards")
+    assert desk.seen == ["bad", "good"]
+    assert row(database, "good").state == "done"
+
+
+def test_who_was_too_slow_leaves_the_row_to_who_took_over(database: Database, clock: Clock) -> None:
+    """A delivery that outlives its lease ends without freeing or finishing the other's row."""
+    second = outbox(database, clock, Desk())
+
+    def outlive(_request_id: str) -> bool:
+        clock.now += LEASE
+        assert second._claim("cards") is not None
+        return True
+
+    wish(database, clock, "r")
+    outbox(database, clock, outlive).work("cards")
+    left = row(database)
+    assert (left.state, left.lease_until) == ("pending", clock() + LEASE)
+
+
+def test_what_another_has_in_hand_does_not_delay_the_rest(database: Database, clock: Clock) -> None:
+    """The next look comes when the next free row is due, not when a leased one is."""
+    box = outbox(database, clock, Desk())
+    wish(database, clock, "first")
+    assert box._claim("cards") is not None
+    wish(database, clock, "second")
+    with database.write() as session:
+        session.exec(select(OutboxRow).where(OutboxRow.request_id == "second")).one().due_at = (
+            clock() + SOON
+        )
+    assert box.work("cards") == pytest.approx(0.1)
+
+
+def test_two_outboxes_never_have_one_row_in_hand(database: Database) -> None:
+    """Two servers on thirty wishes: each is delivered exactly once, never by both at once."""
+    world = World(database)
+    url = database.engine.url.render_as_string(hide_password=False)
+    other = Database(url)
+    guard, in_hand, seen, twice = threading.Lock(), set[str](), list[str](), list[str]()
+    finished = threading.Event()
+
+    def deliver(request_id: str) -> bool:
+        with guard:
+            if request_id in in_hand:
+                twice.append(request_id)
+            in_hand.add(request_id)
+        row(database, request_id)  # as a real handler, which reads the request
+        with guard:
+            in_hand.discard(request_id)
+            seen.append(request_id)
+            if len(seen) == 30:
+                finished.set()
+        return True
+
+    wish(database, world.clock, *[f"r{number}" for number in range(30)])
+    boxes = [outbox(store, world.clock, deliver) for store in (database, other)]
+    for box in boxes:
+        box.start()
+    assert finished.wait(60)
+    for box in boxes:
+        box.stop()
+    other.close()
+    assert twice == []
+    assert sorted(seen) == sorted({f"r{number}" for number in range(30)})
+
+
+def test_a_bell_starts_the_work_at_once_and_a_restart_finds_the_rest(database: Database) -> None:
+    """Rung after a commit it delivers; what was wished while it was stopped comes after."""
+    world = World(database)
+    delivered = threading.Event()
+
+    def deliver(_request_id: str) -> bool:
+        delivered.set()
+        return True
+
+    for round_ in range(2):
+        box = outbox(database, world.clock, deliver)
+        if round_:
+            world.propose("20000.00", key="while-stopped")
+        box.start()
+        if not round_:
+            world.propose("20000.00", key="while-running")
+            box.ring()
+        assert delivered.wait(20)
+        box.stop()
+        delivered.clear()
+    with database.read() as session:
+        rows = session.exec(select(OutboxRow).where(OutboxRow.kind == "cards")).all()
+        assert [one.state for one in rows] == ["done", "done"]
