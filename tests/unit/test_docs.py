@@ -236,7 +236,8 @@ COMMAND = typer.main.get_command(command_line)
 def said(document: Path) -> Iterator[list[str]]:
     """Every `gates ...` of a page, in blocks and between backticks, without the word gates."""
     text = document.read_text()
-    lines = [line for one in blocks(document, "sh") for line in one.text.splitlines()]
+    shell = [*blocks(document, "sh"), *blocks(document, "console")]
+    lines = [line.removeprefix("$ ") for one in shell for line in one.text.splitlines()]
     lines += re.findall(r"`((?:\.venv/bin/)?gates [^`]+)`", FENCE.sub("", text))
     for line in lines:
         for part in re.split(r"\$\(|\||&&|;", line.split(" #")[0]):
@@ -264,10 +265,11 @@ def test_commands_exist_with_their_options(document: Path) -> None:
 def test_make_targets_exist(document: Path) -> None:
     """Each `make x` is a target of the Makefile."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    text = document.read_text()
-    told = re.findall(r"`make ([a-z-]+)[^`]*`|^ *make ([a-z-]+)", text, re.MULTILINE)
-    for one in told:
-        assert (one[0] or one[1]) in targets
+    text = FENCE.sub("", document.read_text())
+    told = re.findall(r"`make ([a-z-]+)[^`]*`", text)
+    for block in blocks(document, "sh"):
+        told += re.findall(r"^make ([a-z-]+)", block.text, re.MULTILINE)
+    assert set(told) <= targets
 
 
 @pytest.fixture(scope="module")
