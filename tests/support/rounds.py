@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from gates.core.events import Decided
+from gates.core.lifecycle import outcome
 from gates.core.model import (
     Action,
     ApprovalRequest,
@@ -11,6 +13,7 @@ from gates.core.model import (
     Judgement,
     Reason,
     Requester,
+    RequestView,
     Requirement,
     RunRef,
     Tier,
@@ -29,6 +32,7 @@ def request(
     verdict: Verdict = Verdict.REQUIRE_APPROVAL,
     on_behalf_of: str | None = None,
     people: dict[str, str] | None = None,
+    arguments: dict[str, Any] | None = None,
 ) -> ApprovalRequest:
     requirement = Requirement(people=people or PEOPLE, quorum=quorum, deadline_at=DEADLINE)
     return ApprovalRequest(
@@ -37,7 +41,7 @@ def request(
         round=1,
         run=RunRef(run_id="run", root_run_id="run"),
         requester=Requester(agent="invoice-agent", on_behalf_of=on_behalf_of),
-        action=Action(name="erp.bill.post"),
+        action=Action(name="erp.bill.post", arguments=arguments or {}),
         in_process=False,
         judgement=Judgement(
             verdict=verdict,
@@ -59,4 +63,14 @@ def decision(person: str, kind: DecisionKind = APPROVE, hour: float = 1, **more:
         channel="inbox",
         assurance="session",
         **more,
+    )
+
+
+def view(asked: ApprovalRequest, *decisions: Decision) -> RequestView:
+    """The request as people see it after these decisions."""
+    return RequestView(
+        request=asked,
+        decisions=decisions,
+        outcome=outcome(asked, [Decided(decision=one) for one in decisions]),
+        url=f"http://127.0.0.1/requests/{asked.id}",
     )
