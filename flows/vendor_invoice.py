@@ -16,10 +16,10 @@ from pydantic import JsonValue
 
 from gates import ActionFailed, GatesError, gated
 from gates.core.errors import InvalidInput
+from integrations.booking import bill_of
 from integrations.erp.actions import (
     CreateBill,
     FindBill,
-    Line,
     Payment,
     PaymentReceipt,
     PostBill,
@@ -77,20 +77,6 @@ def propose(document: str) -> Proposal:
         )
     return Proposal(
         bill_of(invoice), {"confidence": confidence(invoice), "read_from": Path(document).name}
-    )
-
-
-def bill_of(invoice: Invoice) -> CreateBill:
-    """The invoice in the words of the ERP's actions."""
-    return CreateBill(
-        supplier=invoice.supplier.key,
-        supplier_name=invoice.supplier.name,
-        number=invoice.number,
-        invoice_date=invoice.issued,
-        currency=invoice.currency,
-        lines=tuple(Line(**line.model_dump()) for line in invoice.booking_lines()),
-        total=invoice.totals.payable,
-        payee_iban=next(iter(invoice.supplier.ibans), None),
     )
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from flows.vendor_invoice import bill_of
+from integrations.booking import bill_of
 from integrations.erp.company import Company
 from integrations.erp.stray import plant_posted_bill, plant_stray_draft
 from integrations.erp.tryton import TrytonErp

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from integrations.erp.actions import CreateBill, Line
+from integrations import booking
+from integrations.erp.actions import CreateBill
 from integrations.erp.company import DATABASE, RunningErp, prepare_company, start_erp
 from integrations.erp.tryton import TrytonErp
 from integrations.invoices.ubl import read_invoice
@@ -56,18 +57,8 @@ def erp_server(folder: Path) -> Iterator[ErpServer]:
 
 
 def bill_of(invoice: Invoice, **changes: object) -> CreateBill:
-    """What the vendor flow asks for, given a document."""
-    fields: dict[str, object] = {
-        "supplier": invoice.supplier.key,
-        "supplier_name": invoice.supplier.name,
-        "number": invoice.number,
-        "invoice_date": invoice.issued,
-        "currency": invoice.currency,
-        "lines": tuple(Line(**line.model_dump()) for line in invoice.booking_lines()),
-        "total": invoice.totals.payable,
-        "payee_iban": next(iter(invoice.supplier.ibans), None),
-    }
-    return CreateBill.model_validate(fields | changes)
+    """What the vendor flow asks for, given a document; with `changes`."""
+    return CreateBill.model_validate(booking.bill_of(invoice).model_dump() | changes)
 
 
 def sample_bill(samples: Path, name: str, **changes: object) -> CreateBill:
