@@ -347,3 +347,16 @@ def test_every_word_of_the_glossary_is_in_order() -> None:
     rows = re.findall(r"^\| \*\*(.+?)\*\* \|", (DOCS / "glossary.md").read_text(), re.MULTILINE)
     assert rows == sorted(set(rows), key=str.casefold)
     assert len(rows) > 20
+
+
+def test_decisions_have_one_form_and_are_listed() -> None:
+    """Context, decision, cost and what would change it, in this order; each in the list."""
+    parts = ["Context", "Decision", "What it costs", "What would change it"]
+    listed = (DOCS / "decisions" / "README.md").read_text()
+    records = sorted((DOCS / "decisions").glob("0*.md"))
+    assert [one.name[:4] for one in records] == [f"{n:04}" for n in range(1, len(records) + 1)]
+    for record in records:
+        text = record.read_text()
+        assert re.findall(r"^\*\*(.+?)\.\*\*", text, re.MULTILINE) == parts, record.name
+        assert f"]({record.name})" in listed
+        assert text.startswith(f"# {record.name[:4]} ")
