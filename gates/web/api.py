@@ -70,7 +70,9 @@ class KeyOut(BaseModel):
     key: str
 
 
-def router(gates: Gates, work: Work, access: Access, waiters: Waiters) -> APIRouter:  # noqa: C901, PLR0915 - a table of routes
+def router(  # noqa: C901, PLR0915 - a table of routes
+    gates: Gates, work: Work, access: Access, waiters: Waiters, reread: float = REREAD
+) -> APIRouter:
     api = APIRouter(prefix="/v1")
 
     def key_holder(authorization: Annotated[str, Header()] = "") -> KeyHolder:
@@ -112,7 +114,6 @@ def router(gates: Gates, work: Work, access: Access, waiters: Waiters) -> APIRou
     @api.post("/requests/{request_id}/claim", response_model=GateReply, tags=["flows"])
     def claim(caller: Caller, request_id: str, proposal: Proposal) -> Response:
         """Use an approval; the world is read again before anything runs."""
-        gates.standing(caller, request_id, proposal.attempt_id, proposal.call)
         reply = gates.claim(caller, request_id, proposal)
         waiters.ring(WORK)
         return as_json(reply)
@@ -142,7 +143,7 @@ def router(gates: Gates, work: Work, access: Access, waiters: Waiters) -> APIRou
                 news = reply.version > after and reply.standing not in STILL
                 if news or left <= 0:
                     return as_json(reply)
-                await rung(bell, min(left, REREAD))
+                await rung(bell, min(left, reread))
 
     @api.post("/requests/{request_id}/suspending", response_model=GateReply, tags=["flows"])
     def suspending(caller: Caller, request_id: str) -> Response:
@@ -177,7 +178,7 @@ def router(gates: Gates, work: Work, access: Access, waiters: Waiters) -> APIRou
                 left = until - time.monotonic()
                 if job is not None or left <= 0:
                     return as_json(job) if job else Response("null", media_type="application/json")
-                await rung(bell, min(left, REREAD))
+                await rung(bell, min(left, reread))
 
     # -- people -----------------------------------------------------------------------------
 
@@ -196,9 +197,8 @@ def router(gates: Gates, work: Work, access: Access, waiters: Waiters) -> APIRou
     @api.post("/requests/{request_id}/decisions", tags=["people"])
     def decide(who: Person, request_id: str, body: DecisionIn) -> RequestView:
         """Decide as the person who is logged in."""
-        found = gates.view(request_id).request.id
         return gates.decide(
-            found,
+            gates.find(request_id),
             person_id=who.person_id,
             kind=body.kind,
             reason=body.reason,

@@ -10,11 +10,12 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
+from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from gates.access import Access
-from gates.core.errors import GatesError, InvalidInput, Unavailable
+from gates.core.errors import GatesError, InvalidInput, NotFound, Unavailable
 from gates.service import Gates
 from gates.web import api, pages
 from gates.web.waiters import Waiters
@@ -46,10 +47,13 @@ def create_app(
     waiters: Waiters,
     *,
     routers: Sequence[APIRouter] = (),
+    reread: float = api.REREAD,
     started: Callable[[], None] = lambda: None,
     stopped: Callable[[], None] = lambda: None,
 ) -> FastAPI:
-    """`started` and `stopped` run around the serving: outbox, timers, Slack."""
+    """`started` and `stopped` run around the serving: outbox, timers, Slack. `reread`: seconds
+    after which those who wait look for what another server has changed.
+    """
 
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
@@ -62,7 +66,7 @@ def create_app(
     app = FastAPI(title="prefect-gates", lifespan=life, docs_url=None, redoc_url=None)
     hosts = {urlsplit(gates.base_url).hostname or "localhost", *LOCAL_NAMES}
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=sorted(hosts))  # DNS rebinding
-    app.include_router(api.router(gates, work, access, waiters))
+    app.include_router(api.router(gates, work, access, waiters, reread))
     app.include_router(pages.router(gates, access, base_url=gates.base_url))
     for one in routers:
         app.include_router(one)
@@ -84,6 +88,26 @@ def create_app(
         words = "The store does not answer just now: try again in a moment."
         body = {"code": Unavailable.code, "message": words, "details": {}}
         return JSONResponse({"error": body}, status_code=503)
+
+    @app.exception_handler(DataError)
+    async def unstorable(_request: Request, error: DataError) -> Response:
+        log.warning("the store cannot hold a value: %s", error.orig)
+        words = "A value cannot be stored: send plain text without control characters."
+        body = {"code": InvalidInput.code, "message": words, "details": {}}
+        return JSONResponse({"error": body}, status_code=422)
+
+    @app.exception_handler(HTTPException)
+    async def astray(request: Request, error: HTTPException) -> Response:
+        words = f"{request.method} {request.url.path[:200]!r}: {error.detail}; see /openapi.json."
+        code = NotFound.code if error.status_code == NotFound.http_status else InvalidInput.code
+        body = {"code": code, "message": words, "details": {}}
+        return JSONResponse({"error": body}, error.status_code, error.headers)
+
+    @app.exception_handler(Exception)
+    async def broken(_request: Request, _error: Exception) -> Response:
+        words = "The server made a mistake: its log says more; the call is safe to repeat."
+        body = {"code": GatesError.code, "message": words, "details": {}}
+        return JSONResponse({"error": body}, status_code=500)
 
     @app.exception_handler(RequestValidationError)
     async def unfit(_request: Request, error: RequestValidationError) -> Response:

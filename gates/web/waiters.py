@@ -10,7 +10,7 @@ import asyncio
 import threading
 from collections import defaultdict
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 WORK = "work"  # executors wait under this name; gates wait under their id
 
@@ -41,7 +41,7 @@ class Waiters:
         with self._lock:
             waiting = list(self._waiting.get(name, ()))
         for loop, event in waiting:
-            if not loop.is_closed():
+            with suppress(RuntimeError):  # its server has just been stopped
                 loop.call_soon_threadsafe(event.set)
 
 
