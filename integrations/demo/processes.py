@@ -146,8 +146,21 @@ def _process(started: Started) -> psutil.Process | None:
         return None
 
 
+def _ended(pid: int) -> bool:
+    """Gone, or a zombie that nobody has taken leave of yet."""
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+
+
 def _session(started: Started) -> list[psutil.Process]:
-    """Who belongs to the session that `started` leads, orphans of a dead leader included."""
+    """Who belongs to the session that `started` leads, orphans of a dead leader included.
+
+    A number is given to somebody else only once its session is empty.
+    """
+    if _process(started) is None and psutil.pid_exists(started.pid) and not _ended(started.pid):
+        return []
     found = []
     for process in psutil.process_iter():
         try:
