@@ -22,7 +22,7 @@ from gates.core.canonical import canonical_json, digest
 from gates.core.errors import ActionFailed, MisusedGate
 from gates.core.messages import AttemptReport
 from gates.core.model import GateReply, Grant, Json, Outcome, Standing
-from gates.flow import awaiting, endings
+from gates.flow import awaiting, endings, orphans
 from gates.flow.functions import Body, shown
 from gates.flow.gate import Gate
 from gates.flow.places import here
@@ -36,6 +36,7 @@ Subject = Callable[..., str | Sequence[str]] | Sequence[str] | None
 Key = Callable[..., str] | str | None
 
 endings.install()
+orphans.install()
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,10 @@ def guard(anchor: Any) -> None:
     def raise_if_requested() -> None:
         original()
         owner = _owner()
-        mine = [key for key, one in list(_unasked.items()) if one.owner == owner]
+        started = _given_to_tasks()
+        mine = [
+            key for key, one in list(_unasked.items()) if one.owner == owner and key not in started
+        ]
         found = [_unasked.pop(key) for key in mine]
         # With an exception under way the flow ends anyway; another one here would leave the
         # run without a final state.
@@ -147,6 +150,14 @@ async def in_thread(step: Callable[[], T]) -> T:
 
     threading.Thread(target=work, name="gates-step", daemon=True).start()
     return await answer
+
+
+def _given_to_tasks() -> set[int]:
+    """Calls that create_task or gather have taken, and that only have not had their turn yet."""
+    try:
+        return {id(task.get_coro()) for task in asyncio.all_tasks()}
+    except RuntimeError:
+        return set()
 
 
 def _owner() -> tuple[int, int]:

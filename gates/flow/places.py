@@ -86,12 +86,10 @@ class Place:
             message=message,
             state_details=StateDetails(pause_key=pause_key, pause_reschedule=True),
         )
-        with get_client(sync_client=True) as client:
-            try:
-                answer = client.set_flow_run_state(run.id, state)
-                accepted, found = answer.status is SetStateStatus.ACCEPT, answer.state
-            except httpx.HTTPError:  # busy, or the answer was lost: see whether it has happened
-                accepted, found = False, client.read_flow_run(run.id).state
+        try:
+            accepted, found = _set(run, state)
+        except httpx.HTTPError:  # Prefect's server is away: the run waits here meanwhile
+            return
         if found is None:
             return
         if accepted or found.state_details.pause_key == pause_key:
@@ -113,6 +111,16 @@ class Place:
         if self.flow_run is None:
             return function
         return task(name=name, cache_policy=NO_CACHE, retries=0, persist_result=False)(function)
+
+
+def _set(run: FlowRun, state: State[Any]) -> tuple[bool, State[Any] | None]:
+    """Whether the state was accepted, and the run's state."""
+    with get_client(sync_client=True) as client:
+        try:
+            answer = client.set_flow_run_state(run.id, state)
+        except httpx.HTTPError:  # busy, or the answer was lost: see whether it has happened
+            return False, client.read_flow_run(run.id).state
+    return answer.status is SetStateStatus.ACCEPT, answer.state
 
 
 def here(session: Session) -> Place:

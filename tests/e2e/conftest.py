@@ -1,0 +1,14 @@
+"""One set of servers for all tests of this folder."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.prefect import Stack
+from tests.support.prefect import stack as started
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with started(tmp_path_factory.mktemp("stack")) as made:
+        yield made

@@ -1,0 +1,130 @@
+"""Flows that the tests run under a real worker; what they do is written down by `trace`."""
+
+import asyncio
+import os
+from pathlib import Path
+
+from prefect import flow, task
+from prefect.context import FlowRunContext
+
+from gates import ActionFailed, gated, require_approval
+from tests.support.world import Payout, pay
+
+
+def trace(line: str) -> None:
+    context = FlowRunContext.get()
+    assert context is not None
+    assert context.flow_run is not None
+    with Path(os.environ["GATES_TEST_TRACE"]).open("a") as file:
+        file.write(f"{context.flow_run.id} {line}\n")
+
+
+def payout(amount: str) -> Payout:
+    return Payout.model_validate({"payee": "acme", "amount": amount})
+
+
+@gated("note")
+def memo(text: str) -> str:
+    trace(f"memo {text}")
+    return text.upper()
+
+
+@gated("note")
+async def async_memo(text: str) -> str:
+    await asyncio.sleep(0)
+    trace(f"memo {text}")
+    return text.upper()
+
+
+@task(persist_result=True)
+def read() -> str:
+    trace("read")
+    return "5000.00"
+
+
+@flow
+def one_payment(amount: str) -> dict[str, str]:
+    receipt = gated(pay)(payout(amount))
+    trace(f"paid {receipt['paid']}")
+    return receipt
+
+
+@flow
+def lingering_payment(amount: str) -> dict[str, str]:
+    receipt = gated(pay, linger=60)(payout(amount))
+    trace(f"paid {receipt['paid']}")
+    return receipt
+
+
+@flow
+def two_gates() -> None:
+    amount = read()
+    trace(f"paid {gated(pay)(payout(amount))['paid']}")
+    trace(memo("second"))
+
+
+@flow
+async def async_gates() -> None:
+    outcome = await require_approval("Close the books?", month="May")
+    trace(f"agreed {outcome.by[0]}")
+    first, second = await asyncio.gather(async_memo("a"), async_memo("b"))
+    trace(f"{first} {second}")
+
+
+@flow(retries=2)
+def with_retries() -> None:
+    trace("before")
+    gated(pay)(payout("5000"))
+
+
+@task
+def pay_in_task(amount: str) -> dict[str, str]:
+    return gated(pay)(payout(amount))
+
+
+@flow
+def in_a_task() -> None:
+    trace(f"paid {pay_in_task('5000')['paid']}")
+
+
+@flow
+def sub(amount: str) -> str:
+    return gated(pay)(payout(amount))["paid"]
+
+
+@flow
+def in_a_sub_flow() -> None:
+    trace(f"paid {sub('5000')}")
+    trace(f"paid {sub('6000')}")
+
+
+@flow
+def side_by_side() -> None:
+    futures = [pay_in_task.submit(amount) for amount in ("5000", "6000")]
+    trace(f"paid {sorted(future.result()['paid'] for future in futures)}")
+
+
+@gated("note")
+def dies(text: str) -> str:
+    trace(f"memo {text}")
+    raise ConnectionError("line cut")
+
+
+@flow
+def in_doubt() -> None:
+    dies("x")
+
+
+@gated("note")
+def fails(text: str) -> None:
+    trace(f"memo {text}")
+    raise ActionFailed("no paper", error_class="Printer")
+
+
+@flow
+def circles() -> None:
+    for _ in range(4):
+        try:
+            fails("x")
+        except ActionFailed as error:
+            trace(f"failed {error}")
