@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=60)
 IDLE = 1.0  # seconds between looks when nobody rings: other servers' wishes are found this late
+GIVES_WAY = 0.025  # seconds that a run which waits on this very server gets to go on first
 SLOWEST = 60.0
 FAST_TRIES = 150  # so often a doorbell is rung at short intervals before it slows down
 GIVE_UP = 2_000
@@ -66,10 +67,11 @@ class Outbox:
             self._threads.append(thread)
             thread.start()
 
-    def ring(self) -> None:
-        """There may be something to do."""
-        for bell in self._bells.values():
-            bell.set()
+    def ring(self, kinds: Collection[str] | None = None) -> None:
+        """There may be something to do, of these kinds or of any."""
+        for kind, bell in self._bells.items():
+            if kinds is None or kind in kinds:
+                bell.set()
 
     def stop(self) -> None:
         self._stop.set()
@@ -86,8 +88,8 @@ class Outbox:
                 pause = self.work(kind)
             except Exception:
                 log.exception("outbox %s: the store did not answer; trying again", kind)
-            if pause > 0:
-                bell.wait(pause)
+            if pause > 0 and bell.wait(pause):
+                self._stop.wait(GIVES_WAY)
 
     def work(self, kind: str) -> float:
         """Do one due wish. Returns after how many seconds to look again; 0 for at once."""

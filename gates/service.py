@@ -311,9 +311,9 @@ class Gates:
         """Where the gate of a request stands now; writes nothing."""
         with self.database.read() as session:
             unit = Unit(session, self.clock())
-            current = unit.load(request_id)
-            self.owned(unit, caller, current.row.root_run_id)
-            return self.reply(unit.gate(current.row.gate_id), attempt_id, call)
+            row = unit.row(request_id)
+            self.owned(unit, caller, row.root_run_id)
+            return self.reply(unit.gate(row.gate_id), attempt_id, call)
 
     def suspending(self, caller: KeyHolder, request_id: str) -> GateReply:
         """The run is about to suspend. `view.suspended` is False where an outcome was faster:
@@ -480,9 +480,7 @@ class Gates:
                 fingerprint=aggregate.request.action.fingerprint,
             )
         if aggregate.request.requirement is not None:
-            unit.wish(aggregate.request.id, CARDS, TELL)
-            if changed:
-                unit.wish(aggregate.request.id, RING)
+            unit.wish(aggregate.request.id, CARDS, TELL, *([RING] if changed else []))
 
     def doorbell(self, request_id: str) -> Doorbell | None:
         """The run to wake for a settled request, or None once it has collected the outcome, or
@@ -503,14 +501,12 @@ class Gates:
         """By id or by a prefix of at least six characters. Raises NotFound."""
         with self.database.read() as session:
             unit = Unit(session, self.clock())
-            found = unit.matching(request_id) if len(request_id) >= 6 else []  # noqa: PLR2004
-            if len(found) != 1:
-                why = "no request" if not found else "more than one request"
-                raise NotFound(
-                    f"{request_id[:64]!r} names {why}: give six or more characters of its id "
-                    "(`gates list` shows them)."
-                )
-            return unit.load(found[0]).view(self.base_url)
+            return unit.load(_named(unit, request_id)).view(self.base_url)
+
+    def find(self, request_id: str) -> str:
+        """The whole id for a prefix of at least six characters. Raises NotFound."""
+        with self.database.read() as session:
+            return _named(Unit(session, self.clock()), request_id)
 
     def waiting(self, limit: int = 500) -> list[RequestView]:
         """Open questions, the most urgent first."""
@@ -531,6 +527,17 @@ class Gates:
         with self.database.read() as session:
             unit = Unit(session, self.clock())
             return [one.view(self.base_url) for one in unit.asked(waiting=waiting, limit=limit)]
+
+
+def _named(unit: Unit, request_id: str) -> str:
+    found = unit.matching(request_id) if len(request_id) >= 6 else []  # noqa: PLR2004
+    if len(found) != 1:
+        why = "no request" if not found else "more than one request"
+        raise NotFound(
+            f"{request_id[:64]!r} names {why}: give six or more characters of its id "
+            "(`gates list` shows them)."
+        )
+    return found[0]
 
 
 def _replayed(rounds: list[Aggregate], call: int, action: Action) -> bool:

@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 
 from gates.core import execution as tries
 from gates.core.canonical import digest
-from gates.core.errors import GatesError, InvalidGrant, InvalidInput, NotEntitled, UnknownAction
+from gates.core.errors import InvalidGrant, InvalidInput, NotEntitled, UnknownAction
 from gates.core.loops import Allowance, Call, Finding, look
 from gates.core.messages import AttemptReport
 from gates.core.model import (
@@ -121,6 +121,8 @@ class Work:
         """How an attempt ended. A repeated report gets the same answer; one that comes under
         an old fence is refused with InvalidGrant, and logged.
         """
+        if told.state == "succeeded":  # puts no question: one transaction is enough
+            return self._report_success(caller, attempt_id, told)
         rounds = None
         while rounds is None:  # again where another call's failure closed the circle meanwhile
             with self.gates.database.read() as session:
@@ -135,6 +137,20 @@ class Work:
         self.gates.woken(seen.request.gate_id)
         return self.gates.reply(rounds, attempt_id, 1_000_000)
 
+    def _report_success(self, caller: KeyHolder, attempt_id: str, told: AttemptReport) -> GateReply:
+        with self.gates.database.write() as session:
+            unit = Unit(session, self.gates.clock())
+            current = unit.load(unit.attempt_request(attempt_id), lock=True)
+            self._owned(unit, caller, current)
+            told = _weighed(self._admit(caller, current, attempt_id), told)
+            refusal = self._try_to_close(unit, caller, current, attempt_id, told, None)
+            first = current.request.round == 1
+            rounds = [current] if first else unit.gate(current.row.gate_id)
+        if refusal is not None:
+            raise refusal
+        self.gates.woken(current.request.gate_id)
+        return self.gates.reply(rounds, attempt_id, 1_000_000)
+
     def _write_report(
         self,
         caller: KeyHolder,
@@ -145,7 +161,6 @@ class Work:
         following: ApprovalRequest | None,
     ) -> list[Aggregate] | None:
         """All rounds of the gate, or None where `finding` is no longer what would be found."""
-        refusal: GatesError | None = None
         with self.gates.database.write() as session:
             unit = Unit(session, self.gates.clock())
             current = unit.load(request.id, lock=True)
@@ -154,17 +169,32 @@ class Work:
                 found = self._finding(unit, request, attempt_id, told)
                 if (found is None) != (finding is None):
                     return None
-            try:
-                self._close(unit, caller, current, attempt_id, told, following)
-            except InvalidGrant as error:
-                refusal = error
-                unit.log(caller.requester.agent, "report.refused", request.id, attempt=attempt_id)
+            refusal = self._try_to_close(unit, caller, current, attempt_id, told, following)
             rounds = unit.gate(current.row.gate_id) if request.round > 1 else [current]
             if following is not None and rounds[-1].request.id != following.id:
                 rounds = unit.gate(current.row.gate_id)
         if refusal is not None:
             raise refusal
         return rounds
+
+    def _try_to_close(
+        self,
+        unit: Unit,
+        caller: KeyHolder,
+        current: Aggregate,
+        attempt_id: str,
+        told: AttemptReport,
+        following: ApprovalRequest | None,
+    ) -> InvalidGrant | None:
+        """Why not, which is then in the log."""
+        try:
+            self._close(unit, caller, current, attempt_id, told, following)
+        except InvalidGrant as error:
+            unit.log(
+                caller.requester.agent, "report.refused", current.request.id, attempt=attempt_id
+            )
+            return error
+        return None
 
     def _close(
         self,

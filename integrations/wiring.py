@@ -89,14 +89,7 @@ def server(settings: ServerSettings, registry: Registry | None = None) -> Server
     database.migrate()
     waiters = Waiters()
     asking = Asking(registry or erp_registry(ErpSettings()), policy, people)
-    outboxes: list[Outbox] = []
-
-    def woken(gate_id: str) -> None:
-        waiters.ring(gate_id)
-        for outbox in outboxes:
-            outbox.ring()
-
-    gates = Gates(database, asking, settings.address, woken=woken)
+    gates = Gates(database, asking, settings.address, woken=waiters.ring)
     work, access, cards = Work(gates), Access(database, people), Cards(database)
     work.settle = work.settle.__class__(seconds=settings.settle)
     slack = SlackSettings.from_environment(os.environ)
@@ -112,7 +105,7 @@ def server(settings: ServerSettings, registry: Registry | None = None) -> Server
     if settings.prefect_api_url:
         runs = PrefectRuns(settings.prefect_api_url)
     outbox = Outbox(database, handlers(gates, notifiers, runs))
-    outboxes.append(outbox)
+    database.wished = outbox.ring
     timers = Timers(gates, work)
     started, stopped = _both([outbox, timers, *([desk] if desk else [])])
     app = create_app(

@@ -8,7 +8,7 @@ lock the rows that they change.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,15 @@ from sqlmodel import Session
 from gates.core.errors import InvalidInput
 
 BUSY_SECONDS = 30
+WISHED = "wished"  # in a session's info: the kinds of outbox rows that its transaction wishes for
 
 
 class Database:
-    """`url` is SQLAlchemy's; sqlite:///FILE and postgresql://... are supported."""
+    """`url` is SQLAlchemy's; sqlite:///FILE and postgresql://... are supported. `wished` is
+    called after each commit that has something for the outbox, with its kinds.
+    """
+
+    wished: Callable[[Collection[str]], None]
 
     def __init__(self, url: str) -> None:
         parsed = make_url(url)
@@ -40,6 +45,7 @@ class Database:
         self.engine = _sqlite(parsed) if self.is_sqlite else _postgresql(parsed)
         self._writing = self.engine.execution_options(gates_write=True)
         self._turn = threading.Lock() if self.is_sqlite else nullcontext()
+        self.wished = lambda _kinds: None
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -52,6 +58,8 @@ class Database:
         with self._turn, Session(self._writing, expire_on_commit=False) as session:
             yield session
             session.commit()
+        if kinds := session.info.get(WISHED):
+            self.wished(kinds)
 
     def migrate(self, revision: str = "head") -> None:
         """Bring the schema to `revision`; safe to call by several servers at once."""

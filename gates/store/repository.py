@@ -32,6 +32,7 @@ from gates.core.model import (
     RequestView,
     Standing,
 )
+from gates.store.database import WISHED
 from gates.store.tables import (
     AttemptRow,
     EventRow,
@@ -40,6 +41,7 @@ from gates.store.tables import (
     LoopCallRow,
     OutboxRow,
     RequestRow,
+    Row,
     RunRow,
 )
 
@@ -88,16 +90,21 @@ class Unit:
     def __init__(self, session: Session, now: datetime) -> None:
         self.session = session
         self.now = now
+        self._seen: list[Row] = []  # the session itself forgets rows that nobody holds
 
     # -- requests ---------------------------------------------------------------------------
 
     def load(self, request_id: str, *, lock: bool = False) -> Aggregate:
         """Raises NotFound. With `lock` nobody else changes it before this transaction ends."""
+        return self._aggregate(self.row(request_id, lock=lock))
+
+    def row(self, request_id: str, *, lock: bool = False) -> RequestRow:
+        """A request without what happened to it. Raises NotFound."""
         query = select(RequestRow).where(RequestRow.id == request_id)
         row = self.session.exec(query.with_for_update() if lock else query).one_or_none()
         if row is None:
             raise NotFound(f"There is no request {request_id[:64]!r}: see `gates list`.")
-        return self._aggregate(row)
+        return row
 
     def gate(self, gate_id: str, *, lock: bool = False) -> list[Aggregate]:
         """All rounds of a gate, oldest first."""
@@ -200,6 +207,7 @@ class Unit:
             return None
         query = select(AttemptRow).where(AttemptRow.request_id == request_id)
         attempts = self.session.exec(query.order_by(col(AttemptRow.number))).all()
+        self._seen += [row, *attempts]
         return Execution(
             request_id=request_id,
             state=ExecutionState(row.state),
@@ -217,7 +225,9 @@ class Unit:
 
     def save(self, aggregate: Aggregate, execution: Execution) -> None:
         """Write an execution; its last attempt is the only one that can have changed."""
-        row = self.session.get(ExecutionRow, execution.request_id)
+        row = None
+        if aggregate.execution is not None:
+            row = self.session.get(ExecutionRow, execution.request_id)
         if row is None:
             row = ExecutionRow(
                 request_id=execution.request_id, state=execution.state.value, queued_at=self.now
@@ -308,12 +318,12 @@ class Unit:
         ]
 
     def add_call(self, root_run_id: str, call: Call) -> None:
-        query = select(func.count()).where(LoopCallRow.root_run_id == root_run_id)
+        query = select(func.max(LoopCallRow.seq)).where(LoopCallRow.root_run_id == root_run_id)
         values = call.model_dump(exclude={"arguments"})
         self.session.add(
             LoopCallRow(
                 **values,
-                seq=self.session.exec(query).one() + 1,
+                seq=(self.session.exec(query).one() or 0) + 1,
                 root_run_id=root_run_id,
                 arguments=_dumps(call.arguments),
             )
@@ -339,16 +349,18 @@ class Unit:
 
     def wish(self, request_id: str, *kinds: str) -> None:
         """Ask the outbox to bring `kinds` up to date for a request, now."""
+        query = select(OutboxRow).where(
+            col(OutboxRow.kind).in_(kinds), OutboxRow.request_id == request_id
+        )
+        found = {row.kind: row for row in self.session.exec(query.with_for_update()).all()}
         for kind in kinds:
-            query = select(OutboxRow).where(
-                OutboxRow.kind == kind, OutboxRow.request_id == request_id
-            )
-            row = self.session.exec(query.with_for_update()).one_or_none()
+            row = found.get(kind)
             if row is None:
                 row = OutboxRow(kind=kind, request_id=request_id, wanted=0, due_at=self.now)
             row.wanted += 1
             row.state, row.tries, row.due_at, row.last_error = "pending", 0, self.now, ""
             self.session.add(row)
+        self.session.info.setdefault(WISHED, set()).update(kinds)
 
 
 def _without(row: object, *names: str) -> dict[str, object]:
