@@ -10,6 +10,9 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from sqlmodel import col, select
 
 from gates.core.errors import InvalidInput, NotAuthenticated
 from gates.core.model import PersonId, Requester
@@ -31,6 +34,17 @@ class Session:
     name: str
     csrf: str
     expires_at: datetime
+
+
+class Key(NamedTuple):
+    """A process's key without its secret."""
+
+    id: str
+    scope: str
+    agent: str
+    on_behalf_of: PersonId | None
+    created_at: datetime
+    revoked_at: datetime | None
 
 
 @dataclass
@@ -80,6 +94,15 @@ class Access:
             )
         requester = Requester(agent=row.agent, on_behalf_of=row.on_behalf_of)
         return KeyHolder(key_id=row.id, scope=row.scope, requester=requester)
+
+    def keys(self) -> list[Key]:
+        """All of them, the newest first; never their secrets."""
+        with self.database.read() as session:
+            rows = session.exec(select(KeyRow).order_by(col(KeyRow.created_at).desc())).all()
+        return [
+            Key(row.id, row.scope, row.agent, row.on_behalf_of, row.created_at, row.revoked_at)
+            for row in rows
+        ]
 
     def revoke_key(self, key_id: str) -> None:
         """Raises InvalidInput where there is no such key."""

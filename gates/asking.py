@@ -12,6 +12,7 @@ from typing import Any
 
 from gates.actions import ActionDefinition, Registry
 from gates.core.errors import InvalidInput, InvalidPolicy, UnknownAction
+from gates.core.execution import idempotency_key
 from gates.core.loops import Finding
 from gates.core.messages import Proposal
 from gates.core.model import (
@@ -114,7 +115,10 @@ class Asking:
         self, request: ApprovalRequest, attempt: Attempt, now: datetime
     ) -> ApprovalRequest:
         """The next round of a gate whose last attempt may or may not have landed."""
-        evidence: Json = {"attempt": attempt.model_dump(mode="json")}
+        evidence: Json = {
+            "attempt": attempt.model_dump(mode="json"),
+            "idempotency_key": idempotency_key(request),  # what to look for in the real system
+        }
         text = f"Nobody knows whether attempt {attempt.number} took effect: {attempt.error}"
         return self._again(
             request,

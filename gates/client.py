@@ -125,6 +125,17 @@ class GatesClient:
         answer = self._call("POST", "/v1/admin/keys", body)
         return str(httpx.Response(200, content=answer).json()["key"])
 
+    def keys(self) -> list[dict[str, Any]]:
+        answer = httpx.Response(200, content=self._call("GET", "/v1/admin/keys"))
+        return list(answer.json())
+
+    def revoke_key(self, key_id: str) -> None:
+        self._call("DELETE", f"/v1/admin/keys/{key_id}")
+
+    def withdraw(self, request_id: str, reason: str) -> RequestView:
+        path = f"/v1/admin/requests/{request_id}/withdraw"
+        return RequestView.model_validate_json(self._call("POST", path, params={"reason": reason}))
+
     def healthy(self) -> bool:
         try:
             return self._http.get("/health").status_code == httpx.codes.OK

@@ -51,7 +51,13 @@ from gates.store.database import Database
 from gates.store.repository import Aggregate, Unit
 from gates.store.tables import KeyRow, RunRow
 
-SETTLED = (Standing.REJECTED, Standing.EXPIRED, Standing.CANCELLED, Standing.FORBIDDEN)
+ENDED = (
+    Standing.SUCCEEDED,
+    Standing.REJECTED,
+    Standing.EXPIRED,
+    Standing.CANCELLED,
+    Standing.FORBIDDEN,
+)
 CARDS = "cards"  # outbox: bring every card of a request up to date
 TELL = "tell"  # outbox: say on the run what it waits for
 RING = "ring"  # outbox: wake the run until it has collected the outcome
@@ -212,7 +218,8 @@ class Gates:
         """A repeated proposal, or a run that came back from its suspension."""
         current = rounds[-1]
         reply = self.reply(rounds, proposal.attempt_id, proposal.call)
-        if current.row.asleep or (reply.standing in SETTLED and not current.row.collected):
+        uncollected = current.row.asks_people and not current.row.collected
+        if current.row.asleep or (uncollected and current.standing() in ENDED):
             self._came_back(current.request.id)
         if reply.standing is Standing.CLAIMABLE:
             return self.claim(caller, current.request.id, proposal)
@@ -232,7 +239,7 @@ class Gates:
                 )
                 unit.wish(request_id, CARDS, TELL)
             current.row.asleep = False
-            current.row.collected = current.outcome is not None
+            current.row.collected = current.standing() in ENDED
             unit.touch(current)
 
     def claim(self, caller: KeyHolder, request_id: str, proposal: Proposal) -> GateReply:
@@ -257,7 +264,6 @@ class Gates:
             rounds = unit.gate(before.gate_id, lock=True)
             current = rounds[before.round - 1]
             current.row.asleep = False
-            current.row.collected = current.outcome is not None
             newest = current is rounds[-1]
             if claimable and newest and current.standing() is Standing.CLAIMABLE:
                 if drifted:
@@ -306,14 +312,21 @@ class Gates:
             kind = "grant.queued"
         unit.save(aggregate, execution)
         unit.log(request.requester.agent, kind, request.id, attempt=attempt_id)
+        if request.requirement is not None:  # until the flow has the result it may be lost
+            aggregate.row.collected = False
+            unit.wish(request.id, RING)
 
     def standing(self, caller: KeyHolder, request_id: str, attempt_id: str, call: int) -> GateReply:
-        """Where the gate of a request stands now; writes nothing."""
+        """Where the gate of a request stands now; that the flow has its end is remembered."""
         with self.database.read() as session:
             unit = Unit(session, self.clock())
             row = unit.row(request_id)
             self.owned(unit, caller, row.root_run_id)
-            return self.reply(unit.gate(row.gate_id), attempt_id, call)
+            rounds = unit.gate(row.gate_id)
+        current = rounds[-1]
+        if current.row.asks_people and not current.row.collected and current.standing() in ENDED:
+            self._came_back(current.request.id)
+        return self.reply(rounds, attempt_id, call)
 
     def suspending(self, caller: KeyHolder, request_id: str) -> GateReply:
         """The run is about to suspend. `view.suspended` is False where an outcome was faster:
@@ -483,8 +496,8 @@ class Gates:
             unit.wish(aggregate.request.id, CARDS, TELL, *([RING] if changed else []))
 
     def doorbell(self, request_id: str) -> Doorbell | None:
-        """The run to wake for a settled request, or None once it has collected the outcome, or
-        a later round is what it waits for.
+        """The run to wake for a settled request, or None once it knows how that ended (the
+        outcome, and what came of an approval), or waits for a later round.
         """
         with self.database.read() as session:
             unit = Unit(session, self.clock())

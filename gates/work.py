@@ -214,6 +214,8 @@ class Work:
         if following is not None:
             last = after.attempts[-1].model_copy(update={"opened_round": True})
             after = after.model_copy(update={"attempts": (*after.attempts[:-1], last)})
+        if current.request.in_process:
+            current.row.collected = True  # who reports knows
         unit.save(current, after)
         self._log(unit, caller, current, told, after)
         if told.state in ("succeeded", "failed"):
@@ -358,14 +360,6 @@ class Work:
             )
 
 
-def idempotency_key(request: ApprovalRequest) -> str:
-    """One a gate and fingerprint: what a person allows again in a later round runs under the
-    same key, so that the real system recognizes an effect of the earlier one.
-    """
-    key = digest([request.gate_id, request.action.fingerprint])
-    return f"GATE-{key[:16].upper()}"
-
-
 def _job(current: Aggregate) -> Job:
     """What the holder of the open attempt has to do."""
     execution = current.execution
@@ -375,7 +369,7 @@ def _job(current: Aggregate) -> Job:
         kind="reconcile" if execution.last.reconciling else "execute",
         action=current.request.action,
         grant=tries.grant(current.request, execution),
-        idempotency_key=idempotency_key(current.request),
+        idempotency_key=tries.idempotency_key(current.request),
     )
 
 

@@ -1,5 +1,6 @@
 """The command `gates`. Exit codes: 0 done, 1 refused or failed, 2 used wrongly, 3 nothing found."""
 
+import json
 import logging
 import os
 import sys
@@ -46,7 +47,7 @@ def told() -> Iterator[None]:
         yield
     except GatesError as error:
         err.print(f"[red]{error.code}[/]: ", end="")
-        err.print(str(error), markup=False, highlight=False)
+        err.print(str(error), markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(3 if isinstance(error, NotFound) else 1) from None
 
 
@@ -165,6 +166,37 @@ def key_create(scope: str, agent: str, on_behalf_of: str = "") -> None:
         print(client.create_key(scope, agent, on_behalf_of or None))  # noqa: T201 - likewise
 
 
+@keys.command("list")
+def key_list(as_json: AsJson = False) -> None:
+    """All keys, without their secrets."""
+    with told(), as_admin() as client:
+        found = client.keys()
+        if as_json:
+            sys.stdout.write(json.dumps(found) + "\n")
+            return
+        for key in found:
+            acts_for = f" for {key['on_behalf_of']}" if key["on_behalf_of"] else ""
+            ended = f"  revoked {key['revoked_at']}" if key["revoked_at"] else ""
+            words = f"{key['id']}  {key['scope']:8}  {key['agent']}{acts_for}{ended}"
+            out.print(words, markup=False, highlight=False)
+
+
+@keys.command("revoke")
+def key_revoke(key_id: str) -> None:
+    """Refuse a key from now on."""
+    with told(), as_admin() as client:
+        client.revoke_key(key_id)
+        out.print(f"Key {key_id} is revoked.", markup=False, highlight=False)
+
+
+@app.command()
+def withdraw(request: str, reason: str) -> None:
+    """Take a question back, as an admin; its run ends."""
+    with told(), as_admin() as client:
+        view = client.withdraw(request, reason)
+        out.print(f"{title(view)}: {view.outcome}", markup=False, highlight=False)
+
+
 @policies.command("check")
 def policy_check(policy: Path | None = None, people: Path | None = None) -> None:
     """Check the policy and the people; every mistake with file, line and column."""
@@ -194,6 +226,7 @@ def server() -> None:
         made = wiring.server(settings)
         wiring.first_admin_key(made.access, home() / "admin.key")
         (home() / "url").write_text(settings.address)
+        logging.getLogger(__name__).info("serving at %s", settings.address)
         try:
             uvicorn.run(
                 made.app,

@@ -98,7 +98,10 @@ def server(settings: ServerSettings, registry: Registry | None = None) -> Server
     if slack is not None:
         notifiers.append(
             SlackNotifier(
-                web_client(slack), slack.channel, cards, prefect_ui_url=slack.prefect_ui_url
+                web_client(slack),
+                slack.channel,
+                cards,
+                prefect_ui_url=slack.prefect_ui_url or settings.prefect_ui_url,
             )
         )
     runs: RunWaker | None = None

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from gates.core.canonical import digest
 from gates.core.errors import InvalidGrant
 from gates.core.model import (
     ApprovalRequest,
@@ -177,6 +178,14 @@ def raised_failures(executions: Sequence[Execution]) -> list[Attempt]:
         and not attempt.opened_round
         and not attempt.reconciling
     ]
+
+
+def idempotency_key(request: ApprovalRequest) -> str:
+    """One a gate and fingerprint: what a person allows again in a later round runs under the
+    same key, so that the real system recognizes an effect of the earlier one.
+    """
+    key = digest([request.gate_id, request.action.fingerprint])
+    return f"GATE-{key[:16].upper()}"
 
 
 def _held(execution: Execution, attempt_id: str, fence: int) -> Attempt:

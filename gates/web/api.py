@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
-from gates.access import Access, Session
+from gates.access import Access, Key, Session
 from gates.core.errors import NotAuthenticated
 from gates.core.messages import AttemptReport, Proposal
 from gates.core.model import Attempt, DecisionKind, GateReply, Job, RequestView, Standing
@@ -229,6 +229,11 @@ def router(  # noqa: C901, PLR0915 - a table of routes
     @api.post("/admin/keys", tags=["admins"], dependencies=[Depends(admin)])
     def create_key(body: KeyIn) -> KeyOut:
         return KeyOut(key=access.create_key(body.scope, body.agent, body.on_behalf_of))
+
+    @api.get("/admin/keys", tags=["admins"], dependencies=[Depends(admin)])
+    def keys() -> list[Key]:
+        """All keys, without their secrets."""
+        return access.keys()
 
     @api.delete("/admin/keys/{key_id}", tags=["admins"], status_code=204)
     def revoke_key(_admin: Annotated[KeyHolder, Depends(admin)], key_id: str) -> None:

@@ -475,7 +475,18 @@ def test_a_claim_before_the_decision_does_not_silence_the_doorbell(world: World)
     bell = world.gates.doorbell(request_id)
     assert bell is not None
     assert bell.pause_key.endswith("-1")
+
+
+def test_the_doorbell_rings_until_the_flow_has_the_result(world: World) -> None:
+    """A run that dies between its claim and the executor's report is still found and woken."""
+    request_id = world.propose("5000.00").view.request.id
+    world.decide(request_id, "dana")
     world.propose("5000.00")
+    job = world.lease()
+    assert job is not None
+    world.perform(job)
+    assert world.gates.doorbell(request_id) is not None
+    assert world.propose("5000.00").standing is Standing.SUCCEEDED
     assert world.gates.doorbell(request_id) is None
 
 
