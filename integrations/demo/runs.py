@@ -10,11 +10,13 @@ from typing import Any
 
 import httpx
 
-from gates.core.errors import Unavailable
+from gates.core.errors import GateStopped, Unavailable
 
 ENDED = ("COMPLETED", "FAILED", "CANCELLED", "CRASHED")
 RESTS = (*ENDED, "PAUSED")
 POLL = 0.3
+OF_RUN = "prefect.flow-run."
+AT_REST = ("AwaitingApproval", "Completed", "Failed", "Cancelled", "Crashed")  # names of states
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,30 @@ class Runs:
                 late = ", ".join(run.name for run in now.values() if not until(run))
                 raise Unavailable(f"Still not where they should be after {seconds:.0f} s: {late}.")
             self.pause()
+
+    def notice_the_dead(self, seconds: float) -> None:
+        """A run whose process and worker died together would say Running for ever. Prefect's own
+        remedy is an automation: crashed is who has given no sign of life for `seconds`.
+        """
+        stops = sorted(kind.state_name for kind in GateStopped.__subclasses__())
+        trigger = {
+            "type": "event",
+            "posture": "Proactive",
+            "match": {"prefect.resource.id": [f"{OF_RUN}*"]},
+            "for_each": ["prefect.resource.id"],
+            "after": [f"{OF_RUN}heartbeat"],
+            "expect": [f"{OF_RUN}{name}" for name in ("heartbeat", *AT_REST, *stops)],
+            "threshold": 1,
+            "within": seconds,
+        }
+        crashed = {
+            "type": "change-flow-run-state",
+            "state": "CRASHED",
+            "message": "Its process has given no sign of life.",
+        }
+        name = "Call runs crashed that give no sign of life"
+        automation = {"name": name, "trigger": trigger, "actions": [crashed]}
+        self._ask("POST", "/automations/", automation)
 
     @staticmethod
     def pause() -> None:

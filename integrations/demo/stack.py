@@ -18,6 +18,7 @@ import httpx
 
 from gates.client import GatesClient
 from integrations.demo.processes import NotStarted, Processes, free_port
+from integrations.demo.runs import Runs
 from integrations.demo.trouble import plant_trouble
 from integrations.erp.company import DATABASE, Company, prepare_company, start_erp
 
@@ -25,6 +26,7 @@ POOL = "gates"
 DEPLOYMENT = "vendor-invoice/demo"
 AGENT, ACTS_FOR = "invoice-agent", "sam"
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "XDG_CACHE_HOME", "SYSTEMROOT")
+BEAT = 30  # seconds between a run's signs of life, the shortest that Prefect allows
 QUIET = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -144,6 +146,7 @@ def _parts(stack: Stack) -> dict[str, _Part]:
         "GATES_LINGER": os.environ.get("GATES_LINGER", "5"),
         "PREFECT_WORKER_QUERY_SECONDS": "0.2",
         "PREFECT_WORKER_PREFETCH_SECONDS": "0",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(BEAT),
     }
     return {
         "prefect": _Part(
@@ -170,6 +173,11 @@ def _prepare_work(stack: Stack) -> None:
     environment = _environment(stack)
     _run(_command("prefect", "work-pool", "create", POOL, "--type", "process"), environment)
     _run(_command("prefect", "--no-prompt", "deploy", "--all"), environment)
+    runs = Runs(stack.prefect_api)
+    try:
+        runs.notice_the_dead(2.5 * BEAT)
+    finally:
+        runs.close()
 
 
 def _key(stack: Stack, name: str) -> dict[str, str]:
