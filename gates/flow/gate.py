@@ -46,6 +46,7 @@ class Gate:
     _asked: str = ""  # the request that people were last seen to be asked
     _since: float = 0.0
     _holds: bool = False
+    _seen_running: bool = False
     _proposal: Proposal | None = None
 
     # -- steps ------------------------------------------------------------------------------
@@ -138,10 +139,13 @@ class Gate:
                 case Standing.CLAIMED:
                     reply = self._give_back(reply)
                 case Standing.FAILED:
-                    raise self._failure(reply)
+                    failure = self._failure(reply)
+                    self._show(succeeded=False, message=str(failure))
+                    raise failure
                 case Standing.CLAIMABLE if not self.abandoned.is_set():
                     reply = self._transport.claim(reply.view.request.id, self.proposal)
                 case Standing.EXECUTING:
+                    self._seen_running = True
                     reply = self._wait_for_work(reply)
                 case Standing.WAITING if not self.abandoned.is_set():
                     reply = self._wait_for_people(reply)
@@ -244,6 +248,12 @@ class Gate:
     def _tell_done(self, reply: GateReply) -> None:
         outcome = reply.view.outcome
         self.place.log().info("%s: done (%s)", words.what(reply.view), outcome)
+        self._show(succeeded=True, message=str(outcome))
+
+    def _show(self, *, succeeded: bool, message: str) -> None:
+        """An executor's work appears in Prefect too; what an earlier pass saw does not again."""
+        if self._seen_running and not self.in_process:
+            self.place.show(self.name, succeeded=succeeded, message=message)
 
 
 def _ended_by(error: GatesError) -> Literal["failed", "ended", "void"]:

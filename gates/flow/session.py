@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
@@ -19,7 +19,7 @@ from gates.client import GatesClient
 from gates.core.messages import AttemptReport, Proposal
 from gates.core.model import Attempt, GateReply
 from gates.flow.keys import Keys
-from gates.settings import ClientSettings
+from gates.settings import PREFIX, ClientSettings
 
 
 class Transport(Protocol):
@@ -117,6 +117,13 @@ def current() -> Session:
     session = chosen.get()
     if session is not None:
         return session
+    told = (one for one in os.environ.items() if one[0].upper().startswith(PREFIX))
+    return _as_told(tuple(sorted(told)))
+
+
+@lru_cache(maxsize=8)
+def _as_told(_environment: tuple[tuple[str, str], ...]) -> Session:
+    """Reading settings takes longer than looking whether they are the same as before."""
     settings = ClientSettings()
     return _from_environment(
         settings.url,
@@ -144,4 +151,10 @@ def _from_environment(
     return Session(client, linger, lease)
 
 
-os.register_at_fork(after_in_child=_from_environment.cache_clear)  # sockets are not to be shared
+def _forget() -> None:
+    """Sockets are not to be shared with a parent."""
+    _as_told.cache_clear()
+    _from_environment.cache_clear()
+
+
+os.register_at_fork(after_in_child=_forget)

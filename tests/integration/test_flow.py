@@ -1,0 +1,397 @@
+"""Gates in flows without a deployment, with a real Prefect server and a real gates server."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from prefect import flow, task
+from prefect.context import FlowRunContext
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from gates import ActionFailed, MisusedGate, Rejected, gated, require_approval
+from gates.core.errors import UnknownAction
+from gates.flow.awaiting import ForgottenAwait
+from tests.support.prefect import Stack, until
+from tests.support.prefect import stack as started
+from tests.support.world import burn, pay
+
+pytestmark = [
+    pytest.mark.prefect,
+    # Prefect leaves sockets of its own to the garbage collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+BIG = {"payee": "acme", "amount": "5000.00"}
+SMALL = {"payee": "acme", "amount": "500.00"}
+DONE: list[str] = []
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with started(tmp_path_factory.mktemp("stack"), worker=False) as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def around(stack, monkeypatch):
+    DONE.clear()
+    for name, value in stack.environment.items():
+        if name.startswith("GATES_"):
+            monkeypatch.setenv(name, value)
+    with temporary_settings({PREFECT_API_URL: stack.api}):
+        yield
+
+
+@gated("note")
+async def note(text: str) -> str:
+    await asyncio.sleep(0)
+    DONE.append(text)
+    return text
+
+
+@task
+async def write(text: str) -> None:
+    DONE.append(text)
+
+
+def run_id() -> str:
+    context = FlowRunContext.get()
+    assert context is not None
+    assert context.flow_run is not None
+    return str(context.flow_run.id)
+
+
+class Beside:
+    """A flow in a thread of its own, while the test decides."""
+
+    def __init__(self, call: Any) -> None:
+        self.id, self.result, self.error = "", None, None
+        ids: list[str] = []
+        noted = call.with_options(on_running=[lambda _f, run, _s: ids.append(str(run.id))])
+
+        def work() -> None:
+            try:
+                with temporary_settings({PREFECT_API_URL: api}):
+                    result = noted()
+                    self.result = asyncio.run(result) if asyncio.iscoroutine(result) else result
+            except BaseException as error:  # noqa: BLE001 - the test looks at it
+                self.error = error
+
+        api = PREFECT_API_URL.value()
+        self.thread = threading.Thread(target=work)
+        self.thread.start()
+        self.id = until(lambda: ids[0] if ids else None)
+
+    def end(self) -> Any:
+        self.thread.join(timeout=30)
+        assert not self.thread.is_alive()
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+
+def test_a_flow_without_a_deployment_waits_in_its_process(stack):
+    """It says so, stays Running, and goes on when somebody decides."""
+
+    @flow
+    def pays() -> Any:
+        return gated(pay)(BIG)
+
+    run = Beside(pays)
+    (view,) = stack.asked(run.id)
+    stack.says(run.id, f"{view.url} (waits in its process: without a deployment)")
+    assert stack.state(run.id)["type"] == "RUNNING"
+    stack.decide(view)
+    assert run.end() == {"paid": "5000.00"}
+
+
+def test_a_direct_caller_gets_the_error_and_the_run_its_name(stack):
+    """The author's own try/except sees Rejected; Prefect shows who and why."""
+
+    @flow
+    def pays() -> Any:
+        return gated(pay)(BIG)
+
+    run = Beside(pays)
+    stack.decide(*stack.asked(run.id), "reject", "too much")
+    with pytest.raises(Rejected, match=r"^Rejected by Dana Okafor: too much$"):
+        run.end()
+    state = stack.state(run.id)
+    assert (state["type"], state["name"]) == ("CANCELLED", "Rejected")
+
+
+def test_a_rejection_that_the_author_handles_ends_nothing(stack):
+    """Authors catch Rejected and go on."""
+
+    @flow
+    def pays() -> str:
+        try:
+            gated(pay)(BIG)
+        except Rejected as no:
+            return f"no: {no.details['action']}"
+        return "yes"
+
+    run = Beside(pays)
+    stack.decide(*stack.asked(run.id), "reject", "too much")
+    assert run.end() == "no: till.pay"
+    assert stack.state(run.id)["name"] == "Completed"
+
+
+def test_what_the_policy_forbids_ends_the_run_at_once():
+    """Nobody is asked; the state gives the policy's reason."""
+
+    @flow
+    def burns() -> None:
+        gated(burn)(SMALL)
+
+    state = burns(return_state=True)
+    assert (state.type.value, state.name) == ("CANCELLED", "Forbidden")
+    assert "money is not burned" in state.message
+
+
+def test_an_unknown_action_is_an_error_of_the_flow():
+    """Not a decision: the run fails."""
+
+    @flow
+    def unknown() -> None:
+        other = type(pay)(**{**vars(pay), "name": "till.unknown"})
+        gated(other)(SMALL)
+
+    state = unknown(return_state=True)
+    assert state.type.value == "FAILED"
+    with pytest.raises(UnknownAction, match=r"till\.unknown"):
+        state.result()
+
+
+@flow
+async def bare() -> None:
+    require_approval("x")
+    await write("after")
+
+
+@flow
+async def assigned() -> None:
+    gate = require_approval("x")
+    await write("after")
+    del gate
+
+
+@flow
+async def last() -> None:
+    await asyncio.sleep(0)
+    require_approval("x")
+
+
+@flow
+async def returned() -> Any:
+    return require_approval("x")
+
+
+@flow
+async def swallowed() -> None:
+    try:
+        require_approval("x")
+        await write("after")
+    except ValueError:
+        DONE.append("handled")
+
+
+@flow
+async def as_condition() -> None:
+    if require_approval("x"):
+        DONE.append("after")
+
+
+@flow
+def from_sync_code() -> None:
+    note("x")
+    DONE.append("reached")
+
+
+@pytest.mark.parametrize("forgetful", [bare, assigned, last, returned, swallowed, as_condition])
+def test_a_forgotten_await_fails_the_run_before_its_next_task(forgetful):
+    """A gate that nobody awaits asks nobody: nothing may come after it."""
+    state = asyncio.run(forgetful(return_state=True))
+    assert state.type.value == "FAILED"
+    assert "was not awaited, so nobody was asked: write `await x()`" in state.message
+    assert DONE == []
+
+
+def test_an_async_function_called_from_sync_code_fails_the_run():
+    """Nothing could await it there."""
+    state = from_sync_code(return_state=True)
+    assert state.type.value == "FAILED"
+    assert "was not awaited" in state.message
+
+
+@flow
+async def gathered() -> Any:
+    return await asyncio.gather(note("a"), write("b"), note("c"))
+
+
+@flow
+async def timed() -> Any:
+    return [await asyncio.wait_for(note("a"), 20)]
+
+
+@flow
+async def grouped() -> Any:
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(note("a")), group.create_task(note("c"))]
+        await write("b")
+    return [one.result() for one in tasks]
+
+
+@pytest.mark.parametrize(
+    ("good", "result"), [(gathered, ["a", None, "c"]), (timed, ["a"]), (grouped, ["a", "c"])]
+)
+def test_every_way_of_awaiting_works(good, result):
+    """gather, wait_for and task groups take a gate like a coroutine."""
+    assert asyncio.run(good()) == result
+
+
+def test_a_flow_that_fails_beside_an_unawaited_gate_keeps_its_own_error():
+    """The author's error is not hidden by ours, and the run gets its final state."""
+
+    @flow
+    async def broken() -> None:
+        gate = require_approval("x")
+        raise KeyError("author")
+        del gate
+
+    state = asyncio.run(broken(return_state=True))
+    assert state.type.value == "FAILED"
+    assert "KeyError" in state.message
+
+
+def test_two_calls_with_one_key_fail_the_run():
+    """Both are named, with their lines."""
+
+    @flow
+    def twice() -> None:
+        gated(pay, key="k")(SMALL)
+        gated(pay, key="k")(SMALL)
+
+    with pytest.raises(MisusedGate, match=r"'k': till.pay\(.*test_flow.py:\d+ and till.pay\("):
+        twice()
+
+
+def test_a_task_that_is_tried_again_after_its_gate_pays_once(stack):
+    """Prefect's task retries repeat the call; the gate returns what it recorded."""
+    tries: list[dict[str, str]] = []
+
+    @task(retries=2)
+    def pays() -> Any:
+        tries.append(gated(pay)(SMALL))
+        if len(tries) < 3:
+            raise OSError("after the payment")
+        return tries[0]
+
+    @flow
+    def flow_of_it() -> str:
+        pays()
+        return run_id()
+
+    run = flow_of_it()
+    assert len(tries) == 3
+    done = [one for one in stack.admin.requests("settled") if one.request.run.run_id == run]
+    assert len({one.request.id for one in done}) <= 1
+
+
+def test_a_task_retries_an_action_that_failed():
+    """ActionFailed raised out of a task is answered by a new try of the same gate."""
+    tries: list[int] = []
+
+    @gated("note")
+    def flaky() -> str:
+        tries.append(1)
+        if len(tries) == 1:
+            raise ActionFailed("no paper")
+        return "printed"
+
+    @task(retries=1)
+    def prints() -> str:
+        return flaky()
+
+    @flow
+    def flow_of_it() -> str:
+        return prints()
+
+    assert flow_of_it() == "printed"
+    assert len(tries) == 2
+
+
+def test_a_thread_that_does_not_know_its_run_is_refused():
+    """Its gates would be asked again on every pass."""
+
+    @flow
+    def threads() -> None:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(lambda: gated(pay)(SMALL)).result()
+
+    with pytest.raises(MisusedGate, match=r"task.submit"):
+        threads()
+
+
+def test_outside_any_flow_a_gate_works_too():
+    """A plain script waits in its process."""
+    assert gated(pay)(SMALL) == {"paid": "500.00"}
+    assert asyncio.run(_script()) == "x"
+
+
+async def _script() -> str:
+    return await note("x")
+
+
+def test_a_gate_that_is_given_up_starts_nothing(stack):
+    """A timeout of the author's ends the wait; a later approval runs nothing."""
+    ran: list[str] = []
+
+    @gated("slow")
+    async def slow() -> None:
+        ran.append("ran")
+
+    @flow
+    async def impatient() -> str:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(slow(), 1)
+        return run_id()
+
+    run = asyncio.run(impatient())
+    (view,) = stack.asked(run)
+    stack.decide(view)
+    found = until(lambda: stack.admin.view(view.request.id).outcome)
+    assert found.kind == "approved"
+    assert stack.admin.view(view.request.id).execution is None
+    assert ran == []
+
+
+def test_the_approved_copy_is_what_runs(stack):
+    """What a flow changes in its own objects while people decide is not run."""
+    payout = {"payee": "acme", "amount": "5000.00"}
+    got: list[dict[str, str]] = []
+
+    @gated("slow")
+    def pays(what: dict[str, str]) -> None:
+        got.append(what)
+
+    @flow
+    def changes() -> None:
+        pays(payout)
+
+    run = Beside(changes)
+    (view,) = stack.asked(run.id)
+    payout["amount"] = "9999.00"
+    stack.decide(view)
+    run.end()
+    assert got == [{"payee": "acme", "amount": "5000.00"}]
+
+
+def test_forgotten_await_is_a_misused_gate():
+    """One class to catch in reviews of a flow."""
+    assert issubclass(ForgottenAwait, MisusedGate)
