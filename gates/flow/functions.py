@@ -115,7 +115,9 @@ class Body:
         return bound
 
     def dump_result(self, value: Any) -> Json:
-        """Never raises: what was done has to be recorded, whatever it returned."""
+        """Never raises: what was done has to be recorded, whatever it returned. Infinity and NaN,
+        which JSON lacks, become null, as pydantic writes them.
+        """
         try:
             text = self.result.dump_json(value, warnings=False)
         except (PydanticSerializationError, ValueError) as error:
