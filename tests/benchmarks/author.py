@@ -14,6 +14,9 @@ import time
 from collections.abc import Callable
 
 from prefect import flow, task
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import StateType
+from prefect.exceptions import ObjectNotFound
 
 from gates import gated, require_approval
 
@@ -71,10 +74,40 @@ def questions_in_flow(number: int) -> None:
     questions(number)
 
 
+@flow
+def empty_flow() -> None:
+    """A run of its own: its states are on the server when it returns."""
+
+
+def empty_flows(number: int) -> None:
+    timed(lambda _index: empty_flow(), number)
+
+
+@flow(name="bench-tasks-recorded")
+def recorded_tasks(number: int) -> None:
+    """Until the server knows that the task is done: Prefect tells it so behind the run's back."""
+    with get_client(sync_client=True) as client:
+
+        def recorded(_index: int) -> None:
+            task_run = empty(return_state=True).state_details.task_run_id
+            assert task_run is not None
+            while True:
+                try:
+                    if client.read_task_run(task_run).state_type is StateType.COMPLETED:
+                        return
+                except ObjectNotFound:
+                    pass
+                time.sleep(0.005)
+
+        timed(recorded, number)
+
+
 WORK: dict[str, Callable[[int], object]] = {
     "notes": notes,
     "questions": questions,
     "tasks": empty_tasks,
+    "recorded-tasks": recorded_tasks,
+    "flows": empty_flows,
     "notes-in-flow": notes_in_flow,
     "questions-in-flow": questions_in_flow,
 }

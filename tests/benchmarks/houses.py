@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 import httpx
 import psycopg
@@ -167,7 +168,7 @@ class Author:
             raise RuntimeError(f"The author's process ended: {self._log.read()[-2000:]}")
         return dict(json.loads(line))
 
-    def __enter__(self) -> Author:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
