@@ -73,6 +73,9 @@ class GatesClient:
     def suspending(self, request_id: str) -> GateReply:
         return self._reply("POST", f"/v1/requests/{request_id}/suspending")
 
+    def staying(self, request_id: str) -> GateReply:
+        return self._reply("POST", f"/v1/requests/{request_id}/staying")
+
     # -- flows and executors ----------------------------------------------------------------
 
     def renew(self, attempt_id: str, fence: int, lease_seconds: int) -> Attempt:

@@ -349,6 +349,19 @@ class Gates:
                 unit.touch(current)
             return self.reply(unit.gate(current.row.gate_id), "", 1)
 
+    def staying(self, caller: KeyHolder, request_id: str) -> GateReply:
+        """Prefect would not suspend the run: it waits in its process after all."""
+        with self.database.write() as session:
+            unit = Unit(session, self.clock())
+            current = unit.load(request_id, lock=True)
+            self.owned(unit, caller, current.row.root_run_id)
+            if current.row.asleep:
+                current.row.asleep = False
+                unit.log(current.request.requester.agent, "run.not_suspended", request_id)
+                unit.wish(request_id, TELL)
+                unit.touch(current)
+            return self.reply(unit.gate(current.row.gate_id), "", 1)
+
     def owned(
         self, unit: Unit, caller: KeyHolder, root_run_id: str, *, claim: bool = False
     ) -> None:

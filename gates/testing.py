@@ -147,6 +147,9 @@ class Authority:
     def suspending(self, request_id: str) -> GateReply:
         return self._read(request_id, "", 1)
 
+    def staying(self, request_id: str) -> GateReply:
+        return self._read(request_id, "", 1)
+
     def renew(self, attempt_id: str, fence: int, lease_seconds: int) -> Attempt:
         gate = self._holding(attempt_id)
         assert gate.execution is not None  # noqa: S101 - it holds the attempt

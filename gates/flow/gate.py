@@ -210,6 +210,7 @@ class Gate:
                 return  # an answer was faster
             key = pause_key(latest.view.request.id, latest.suspension)
             self.place.suspend(key, words.waits_for(latest.view))
+        self._transport.staying(reply.view.request.id)
         self._since = time.monotonic()
         self.place.log().warning("Prefect does not suspend this run now: it waits in its process.")
 

@@ -150,6 +150,11 @@ def router(  # noqa: C901, PLR0915 - a table of routes
         """Say that the run is about to suspend; refused by `view.suspended` = false."""
         return as_json(gates.suspending(caller, request_id))
 
+    @api.post("/requests/{request_id}/staying", response_model=GateReply, tags=["flows"])
+    def staying(caller: Caller, request_id: str) -> Response:
+        """Say that Prefect would not suspend the run."""
+        return as_json(gates.staying(caller, request_id))
+
     @api.post("/attempts/{attempt_id}/renew", tags=["flows", "executors"])
     def renew(caller: Caller, attempt_id: str, body: RenewIn) -> Attempt:
         return work.renew(caller, attempt_id, body.fence, body.lease_seconds)

@@ -269,6 +269,15 @@ def test_resume_without_decision_is_recorded(world: World) -> None:
     assert (view.woken, view.suspended) == (1, False)
 
 
+def test_a_run_that_prefect_would_not_suspend_was_not_resumed_by_anybody(world: World) -> None:
+    """It waits in its process after all; nobody is said to have resumed it."""
+    request_id = world.propose("20000.00").view.request.id
+    assert world.gates.suspending(world.flow, request_id).view.suspended
+    assert not world.gates.staying(world.flow, request_id).view.suspended
+    world.propose("20000.00")
+    assert world.gates.view(request_id).woken == 0
+
+
 def test_facts_that_cannot_be_read_ask_people(world: World) -> None:
     """A till that does not answer raises even a small payment to people."""
     world.till.reachable = False
