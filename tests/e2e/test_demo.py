@@ -1,0 +1,138 @@
+"""The demo as a newcomer starts it: by its command, in a folder of its own."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from integrations.demo.processes import Processes, Started
+from integrations.erp.company import installed
+from tests.support.erp import WHY_SKIPPED
+
+pytestmark = [
+    pytest.mark.erp,
+    pytest.mark.prefect,
+    pytest.mark.timeout(400),
+    pytest.mark.xdist_group("house"),
+]
+needs_erp = pytest.mark.skipif(not installed(), reason=WHY_SKIPPED)
+GATES = str(Path(sys.executable).with_name("gates"))
+
+
+def gates(home: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("GATES_", "PREFECT_"))}
+    environment = kept | {"GATES_HOME": str(home), "COLUMNS": "200"} | settings
+    if "GATES_ERP_CACHE" in os.environ:
+        environment["GATES_ERP_CACHE"] = os.environ["GATES_ERP_CACHE"]
+    return subprocess.run(
+        [GATES, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def of_this_demo(home: Path) -> list[psutil.Process]:
+    """Whoever names the demo's folder in its command or its environment; the ERP does in one,
+    a flow in the other.
+    """
+    found = []
+    for process in psutil.process_iter():
+        try:
+            said = [*process.cmdline(), *process.environ().values()]
+            if any(str(home) in word for word in said):
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "demo-home"
+    yield folder
+    gates(folder, "demo", "down")
+    assert of_this_demo(folder) == []
+
+
+@pytest.fixture
+def bystander() -> Iterator[psutil.Popen]:
+    """Somebody else's process, leader of a session of its own as the demo's are."""
+    waits = "import sys; sys.stdin.read()"
+    process = psutil.Popen(
+        [sys.executable, "-c", waits], stdin=subprocess.PIPE, start_new_session=True
+    )
+    yield process
+    process.stdin.close()
+    process.wait(10)
+
+
+@needs_erp
+def test_the_demo_that_decides_by_itself_ends_well_only_with_the_books(home: Path) -> None:
+    """Exit code 0, the books as approved, said plainly; and nothing keeps running."""
+    done = gates(home, "demo", "auto")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "The books show what was approved, once, and nothing of the rest." in done.stdout
+    assert "Dana Okafor: approve" in done.stdout
+    assert "Priya Raman: reject" in done.stdout
+    assert of_this_demo(home) == []
+
+
+@needs_erp
+def test_the_demo_can_be_started_again_and_stops_what_it_started(home: Path) -> None:
+    """A second `up` replaces the first; `down` says what it ended, and ends all of it."""
+    first = gates(home, "demo", "up")
+    assert first.returncode == 0, first.stdout + first.stderr
+    before = {one.pid for one in Processes(home).running()}
+    again = gates(home, "demo", "up")
+    assert again.returncode == 0, again.stdout + again.stderr
+    for said in ("Inbox, as Dana Okafor", "Prefect UI", "approve", "reject", "make down"):
+        assert said in again.stdout
+    running = Processes(home).running()
+    assert {one.name for one in running} == {"erp", "prefect", "gates", "executor", "worker"}
+    assert before.isdisjoint(one.pid for one in running)
+    listed = gates(home, "list")
+    assert listed.returncode == 0, listed.stderr
+    assert "Enter a supplier's invoice" in listed.stdout
+    down = gates(home, "demo", "down")
+    assert down.returncode == 0, down.stderr
+    assert all(one.name in down.stdout for one in running)
+    assert of_this_demo(home) == []
+    assert "Nothing was running" in gates(home, "demo", "down").stdout
+
+
+@pytest.mark.parametrize("setting", ["GATES_PORT", "PREFECT_PORT"])
+def test_a_busy_port_is_one_sentence(home: Path, setting: str) -> None:
+    """Exit code 1, the setting named, no traceback; what was there in the folder stays."""
+    home.mkdir()
+    (home / "kept").write_text("of an earlier demo")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = gates(home, "demo", "up", **{setting: port})
+    assert done.returncode == 1
+    told = done.stderr.strip().splitlines()
+    assert len(told) == 1, told
+    assert f"{setting} = {port}" in told[0]
+    assert "Traceback" not in done.stdout + done.stderr
+    assert (home / "kept").exists()
+
+
+def test_a_process_that_got_an_old_number_is_left_alone(
+    home: Path, bystander: psutil.Popen
+) -> None:
+    """`down` ends who was started, not who has their process id now."""
+    begun = bystander.create_time() - 3600
+    home.mkdir()
+    Processes(home)._write([Started(name="worker", pid=bystander.pid, begun=begun)])
+    done = gates(home, "demo", "down")
+    assert done.returncode == 0
+    assert "Nothing was running" in done.stdout
+    assert bystander.is_running()
+    assert bystander.poll() is None
