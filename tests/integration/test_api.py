@@ -340,6 +340,7 @@ ROUTES = [  # method, path, body, who may
     ("POST", "/v1/requests/ID/claim", PROPOSE, {"flow"}),
     ("GET", "/v1/requests/ID/wait?seconds=0", None, {"flow"}),
     ("POST", "/v1/requests/ID/suspending", None, {"flow"}),
+    ("POST", "/v1/requests/ID/staying", None, {"flow"}),
     ("POST", "/v1/attempts/AT/renew", {"fence": 1}, {"executor"}),
     ("POST", "/v1/attempts/AT/report", {"state": "in_doubt", "fence": 1}, {"executor"}),
     ("POST", "/v1/work/lease", {"attempt_id": SECRET, "actions": ["x"]}, {"executor"}),
@@ -349,6 +350,7 @@ ROUTES = [  # method, path, body, who may
     ("GET", "/v1/me", None, {"person"}),
     ("POST", "/v1/admin/login-links", {"person": "dana"}, {"admin"}),
     ("POST", "/v1/admin/keys", {"scope": "flow", "agent": "x"}, {"admin"}),
+    ("GET", "/v1/admin/keys", None, {"admin"}),
     ("DELETE", "/v1/admin/keys/KEY", None, {"admin"}),
     ("POST", "/v1/admin/requests/ID/withdraw?reason=x", None, {"admin"}),
 ]
