@@ -218,10 +218,12 @@ class Unit:
 
     def attempt_request(self, attempt_id: str) -> str:
         """The request that an attempt belongs to. Raises NotFound."""
-        row = self.session.get(AttemptRow, attempt_id)
-        if row is None:
+        # The id alone: a row read before its request is locked could be an old one.
+        query = select(AttemptRow.request_id).where(AttemptRow.id == attempt_id)
+        found = self.session.exec(query).one_or_none()
+        if found is None:
             raise NotFound(f"There is no attempt {attempt_id[:64]!r}: claim the request first.")
-        return row.request_id
+        return found
 
     def save(self, aggregate: Aggregate, execution: Execution) -> None:
         """Write an execution; its last attempt is the only one that can have changed."""

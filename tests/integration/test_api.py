@@ -351,6 +351,7 @@ ROUTES = [  # method, path, body, who may
     ("POST", "/v1/admin/login-links", {"person": "dana"}, {"admin"}),
     ("POST", "/v1/admin/keys", {"scope": "flow", "agent": "x"}, {"admin"}),
     ("GET", "/v1/admin/keys", None, {"admin"}),
+    ("GET", "/v1/admin/keys", None, {"admin"}),
     ("DELETE", "/v1/admin/keys/KEY", None, {"admin"}),
     ("POST", "/v1/admin/requests/ID/withdraw?reason=x", None, {"admin"}),
 ]
