@@ -190,6 +190,7 @@ def _environment(stack: Stack) -> dict[str, str]:
         kept
         | QUIET
         | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
             "PREFECT_HOME": str((stack.home / "prefect").resolve()),
             "PREFECT_API_URL": stack.prefect_api,
             "GATES_HOME": str(stack.home.resolve()),

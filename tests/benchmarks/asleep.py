@@ -15,8 +15,8 @@ from prefect import flow
 import flows.vendor_invoice
 from gates import require_approval
 
-IMPORTED = time.time()
 DEMO = flows.vendor_invoice
+IMPORTED = time.time()
 
 
 @flow(name="bench-asleep", persist_result=True)
@@ -26,6 +26,7 @@ def asleep(document: str) -> None:
     require_approval("Shall this run go on?")
     passed = time.time()
     moments = {
+        "process": os.getpid(),
         "spawned": _spawned(),
         "imported": IMPORTED,
         "first line": first_line,

@@ -7,6 +7,7 @@ that every run suspends.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
 from gates.client import GatesClient
 from gates.core.model import DecisionKind
@@ -65,11 +67,15 @@ def measure(stack: Stack, report: Report) -> None:
         Row("floor: a process that imports Prefect and the flow", floor(), floor=True)
     )
     with httpx.Client(base_url=stack.prefect_api, timeout=30, trust_env=False) as prefect:
-        demo = prefect.get(f"/deployments/name/{DEPLOYMENT}").json()
+        demo = asked(prefect, "GET", f"/deployments/name/{DEPLOYMENT}")
         deploy(prefect, demo, "as-the-demo", demo["job_variables"])
         deploy(prefect, demo, "prefects-default", without_command(demo["job_variables"]))
-        mine = wakes(stack, prefect, "bench-asleep/as-the-demo", NUMBER)
-        theirs = wakes(stack, prefect, "bench-asleep/prefects-default", OF_PEER)
+        runs = suspend(stack, "bench-asleep/as-the-demo", NUMBER)
+        peers = suspend(stack, "bench-asleep/prefects-default", OF_PEER)
+        mixed = [*zip(runs, peers, strict=False), *((one,) for one in runs[OF_PEER:])]
+        order = [one for turn in mixed for one in turn]
+        all_ = dict(zip(order, wakes(stack, prefect, order), strict=True))
+        mine, theirs = [all_[one] for one in runs], [all_[one] for one in peers]
     last = STEPS[-1]
     report.rows.append(Row("**the demo's worker**", [one[last] for one in mine], target=TARGET))
     report.rows += [
@@ -107,7 +113,7 @@ def floor(number: int = 5) -> list[float]:
 def deploy(
     prefect: httpx.Client, like: dict[str, Any], name: str, job_variables: dict[str, Any]
 ) -> None:
-    flow = prefect.post("/flows/", json={"name": "bench-asleep"}).json()
+    flow = asked(prefect, "POST", "/flows/", {"name": "bench-asleep"})
     body = {
         "name": name,
         "flow_id": flow["id"],
@@ -118,11 +124,25 @@ def deploy(
         "job_variables": job_variables,
         "enforce_parameter_schema": False,
     }
-    prefect.post("/deployments/", json=body).raise_for_status()
+    asked(prefect, "POST", "/deployments/", body)
 
 
-def wakes(stack: Stack, prefect: httpx.Client, deployment: str, number: int) -> list[Moments]:
-    """Suspend `number` runs, then decide on one after the other."""
+def asked(prefect: httpx.Client, method: str, path: str, body: object = None) -> Any:
+    """Prefect answers 503 while its SQLite is busy, or cuts the connection: ask again."""
+    end = time.monotonic() + SECONDS
+    while True:
+        try:
+            answer = prefect.request(method, path, json=body)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > end:
+                return answer.raise_for_status().json()
+        except httpx.TransportError:
+            if time.monotonic() > end:
+                raise
+        time.sleep(0.2)
+
+
+def suspend(stack: Stack, deployment: str, number: int) -> list[Run]:
+    """`number` runs that wait for a decision without a process."""
     name = deployment.rsplit("/", 1)[1]
     files = [stack.home.resolve() / f"{name}-{index}.json" for index in range(number)]
     runs = Runs(stack.prefect_api)
@@ -131,17 +151,20 @@ def wakes(stack: Stack, prefect: httpx.Client, deployment: str, number: int) -> 
         say(f"{name}: {index} of {number} runs suspended")
         started = runs.start(deployment, files[index : index + AT_ONCE])
         waiting += runs.follow(started, lambda one: one.state == "PAUSED", told, SECONDS)
-    found = []
-    with (
-        stack.admin() as admin,
-        GatesClient(stack.gates_url, session=decider_session(admin, PERSON)) as decider,
-    ):
-        questions = {one.request.run.run_id: one.request.id for one in decider.requests()}
-        for index, one in enumerate(waiting):
-            say(f"{name}: {index} of {number} woken")
-            found.append(woken(decider, prefect, questions[one.id], one))
-            runs.follow([one], lambda run: run.ended, told, SECONDS)
     runs.close()
+    return waiting
+
+
+def wakes(stack: Stack, prefect: httpx.Client, runs: Sequence[Run]) -> list[Moments]:
+    """Decide on one after the other, each once the process of the one before is gone."""
+    found = []
+    with stack.admin() as admin:
+        session = decider_session(admin, PERSON)
+    with GatesClient(stack.gates_url, session=session) as decider:
+        questions = {one.request.run.run_id: one.request.id for one in decider.requests()}
+        for index, one in enumerate(runs):
+            say(f"{index} of {len(runs)} runs woken")
+            found.append(woken(decider, prefect, questions[one.id], one))
     return found
 
 
@@ -158,9 +181,13 @@ def woken(decider: GatesClient, prefect: httpx.Client, question: str, run: Run) 
         if time.time() > began + SECONDS:
             raise RuntimeError(f"{run.name} was not woken within {SECONDS:.0f} s.")
         time.sleep(0.05)
-    moments |= json.loads(file.read_text())
-    states = prefect.get("/flow_run_states/", params={"flow_run_id": run.id}).json()
+    noted = json.loads(file.read_text())
+    process = noted.pop("process")
+    moments |= noted
+    states = asked(prefect, "GET", f"/flow_run_states/?flow_run_id={run.id}")
     moments |= since(states, began)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(process).wait(timeout=SECONDS)
     return {name: (at - began) * 1e3 for name, at in moments.items()}
 
 
