@@ -1,5 +1,6 @@
 """The commands of the server, on SQLite and on PostgreSQL."""
 
+import contextlib
 import threading
 
 import pytest
@@ -76,10 +77,8 @@ def test_everybody_at_once_gives_one_outcome(world: World) -> None:
 
     def click(person: str, kind: str) -> None:
         barrier.wait()
-        try:
+        with contextlib.suppress(AlreadyDecided, RequestClosed):
             world.decide(request_id, person, kind)
-        except (AlreadyDecided, RequestClosed):
-            pass
 
     clicks = [(who, kind) for who in ("dana", "mika") for kind in ("approve", "reject")]
     threads = [threading.Thread(target=click, args=one) for one in clicks]
@@ -201,8 +200,8 @@ def test_lapsed_attempt_that_had_paid_is_found_not_repeated(world: World) -> Non
     assert found is not None
     assert found.kind == "reconcile"
     assert world.perform(found).standing is Standing.SUCCEEDED
+    report = AttemptReport(state="failed", fence=job.grant.fence, error="late")
     with pytest.raises(InvalidGrant):
-        report = AttemptReport(state="failed", fence=job.grant.fence, error="late")
         world.work.report(world.executor, job.grant.attempt_id, report)
 
 

@@ -83,7 +83,7 @@ def _state(till: Till, payout: Payout) -> dict[str, Any]:
 def _find(till: Till, payout: Payout, *, idempotency_key: str) -> Reconciled:
     if not till.reachable:
         return Reconciled(state="unclear", note="the till does not answer")
-    if idempotency_key in till.paid:
+    if till.paid.get(idempotency_key) == str(payout.amount):
         return Reconciled(state="done", result={"paid": till.paid[idempotency_key]})
     return Reconciled(state="absent")
 
@@ -106,7 +106,7 @@ def pay(till: Till, payout: Payout, *, idempotency_key: str) -> dict[str, str]:
 
 @action("till.burn", title="Burn money", facts=_state)
 def burn(till: Till, payout: Payout, *, idempotency_key: str) -> None:
-    raise AssertionError("never runs")
+    raise AssertionError(f"{till}, {payout}, {idempotency_key}: the policy forbids this")
 
 
 @dataclass
