@@ -44,12 +44,15 @@ class Database:
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self.engine = _sqlite(parsed) if self.is_sqlite else _postgresql(parsed)
         self._writing = self.engine.execution_options(gates_write=True)
+        self._reading = self.engine
+        if not self.is_sqlite:  # under READ COMMITTED a transaction gives a reader nothing
+            self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._turn = threading.Lock() if self.is_sqlite else nullcontext()
         self.wished = lambda _kinds: None
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        with Session(self.engine) as session:
+        with Session(self._reading) as session:
             yield session
 
     @contextmanager
