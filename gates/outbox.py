@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=60)
 IDLE = 1.0  # seconds between looks when nobody rings: other servers' wishes are found this late
-GIVES_WAY = 0.025  # seconds that a run which waits on this very server gets to go on first
+GIVES_WAY = 0.05  # seconds that a run which waits on this very server gets to go on first
 SLOWEST = 60.0
 FAST_TRIES = 150  # so often a doorbell is rung at short intervals before it slows down
 GIVE_UP = 2_000

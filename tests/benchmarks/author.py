@@ -59,6 +59,18 @@ def questions(number: int) -> None:
         tell(at=time.monotonic())
 
 
+@gated("bench.step")
+def step(index: int) -> int:
+    """An action that people are asked about; its first line is what they wait for."""
+    tell(at=time.monotonic())
+    return index
+
+
+def steps(number: int) -> None:
+    for index in range(number):
+        step(index)
+
+
 @flow(name="bench-tasks")
 def empty_tasks(number: int) -> None:
     timed(lambda _index: empty(), number)
@@ -105,6 +117,7 @@ def recorded_tasks(number: int) -> None:
 WORK: dict[str, Callable[[int], object]] = {
     "notes": notes,
     "questions": questions,
+    "steps": steps,
     "tasks": empty_tasks,
     "recorded-tasks": recorded_tasks,
     "flows": empty_flows,
