@@ -21,7 +21,6 @@ from gates.core.errors import (
     GatesError,
     InvalidInput,
     NotEntitled,
-    NotFound,
     RequestClosed,
     RetryLater,
     StaleCard,
@@ -42,11 +41,10 @@ from gates.core.model import (
     Purpose,
     Requester,
     RequestView,
-    RunRef,
     Standing,
     gate_id,
-    pause_key,
 )
+from gates.reading import Reading
 from gates.store.database import Database
 from gates.store.repository import Aggregate, Unit
 from gates.store.tables import KeyRow, RunRow
@@ -85,16 +83,8 @@ class KeyHolder:
             )
 
 
-@dataclass(frozen=True)
-class Doorbell:
-    """`pause_key` is empty where the run has never suspended for this request."""
-
-    run: RunRef
-    pause_key: str
-
-
 @dataclass
-class Gates:
+class Gates(Reading):
     """The authority. `woken` is called with a gate's id after each commit that changed it."""
 
     database: Database
@@ -507,63 +497,6 @@ class Gates:
             )
         if aggregate.request.requirement is not None:
             unit.wish(aggregate.request.id, CARDS, TELL, *([RING] if changed else []))
-
-    def doorbell(self, request_id: str) -> Doorbell | None:
-        """The run to wake for a settled request, or None once it knows how that ended (the
-        outcome, and what came of an approval), or waits for a later round.
-        """
-        with self.database.read() as session:
-            unit = Unit(session, self.clock())
-            current = unit.load(request_id)
-            later = unit.gate(current.row.gate_id)[-1].request.round > current.request.round
-        if current.row.collected or current.outcome is None or later:
-            return None
-        number = current.row.suspensions
-        return Doorbell(current.request.run, pause_key(request_id, number) if number else "")
-
-    # -- what everybody reads ---------------------------------------------------------------
-
-    def view(self, request_id: str) -> RequestView:
-        """By id or by a prefix of at least six characters. Raises NotFound."""
-        with self.database.read() as session:
-            unit = Unit(session, self.clock())
-            return unit.load(_named(unit, request_id)).view(self.base_url)
-
-    def find(self, request_id: str) -> str:
-        """The whole id for a prefix of at least six characters. Raises NotFound."""
-        with self.database.read() as session:
-            return _named(Unit(session, self.clock()), request_id)
-
-    def waiting(self, limit: int = 500) -> list[RequestView]:
-        """Open questions, the most urgent first."""
-        return self._list(waiting=True, limit=limit)
-
-    def recent(self, limit: int = 50) -> list[RequestView]:
-        """Questions with an answer, the newest first."""
-        return self._list(waiting=False, limit=limit)
-
-    def rounds(self, request_id: str) -> list[RequestView]:
-        """All rounds of a request's gate, oldest first."""
-        with self.database.read() as session:
-            unit = Unit(session, self.clock())
-            current = unit.load(request_id)
-            return [one.view(self.base_url) for one in unit.gate(current.row.gate_id)]
-
-    def _list(self, *, waiting: bool, limit: int) -> list[RequestView]:
-        with self.database.read() as session:
-            unit = Unit(session, self.clock())
-            return [one.view(self.base_url) for one in unit.asked(waiting=waiting, limit=limit)]
-
-
-def _named(unit: Unit, request_id: str) -> str:
-    found = unit.matching(request_id) if len(request_id) >= 6 else []  # noqa: PLR2004
-    if len(found) != 1:
-        why = "no request" if not found else "more than one request"
-        raise NotFound(
-            f"{request_id[:64]!r} names {why}: give six or more characters of its id "
-            "(`gates list` shows them)."
-        )
-    return found[0]
 
 
 def _replayed(rounds: list[Aggregate], call: int, action: Action) -> bool:

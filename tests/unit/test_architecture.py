@@ -19,6 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("gates.ports",),
     ("gates.asking",),
     ("gates.store",),
+    ("gates.reading",),
     ("gates.service",),
     ("gates.work", "gates.access", "gates.cards", "gates.outbox"),
     ("gates.timers",),
