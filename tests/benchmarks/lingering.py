@@ -25,7 +25,7 @@ from tests.benchmarks.houses import (
     prefect_server,
 )
 
-NUMBER = 80
+NUMBER = 50
 SETTLES = 0.05  # seconds that the waiting side gets, and at most as much again at random
 TARGET = "p50 ≤ 15, p95 ≤ 40 ms"
 
