@@ -206,7 +206,7 @@ def test_lapsed_attempt_that_had_paid_is_found_not_repeated(world: World) -> Non
 
 
 def test_lapsed_attempt_that_never_paid_runs_again_once(world: World) -> None:
-    """"Not there" makes it safe to run again under the same idempotency key."""
+    """ "Not there" makes it safe to run again under the same idempotency key."""
     world.propose("500.00")
     job = world.lease()
     assert job is not None
