@@ -360,7 +360,6 @@ class Gates(Reading):
         if run is None and claim:
             row = RunRow(root_run_id=root_run_id, key_id=caller.key_id, opened_at=unit.now)
             unit.session.add(row)
-            unit.session.flush()
         elif run is not None and run.key_id != caller.key_id:
             first = unit.session.get(KeyRow, run.key_id)
             asked = (caller.scope, caller.requester.agent, caller.requester.on_behalf_of)

@@ -92,6 +92,12 @@ def _sqlite(url: Any) -> Engine:
         writes = connection.get_execution_options().get("gates_write")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
+    @event.listens_for(engine, "checkin")
+    def _checkin(connection: Any, _record: Any) -> None:
+        # A COMMIT that fails (a reference that is checked there) leaves SQLite's transaction open.
+        if connection is not None and connection.in_transaction:
+            connection.rollback()
+
     return engine
 
 

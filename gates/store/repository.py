@@ -12,7 +12,6 @@ from datetime import datetime
 
 import orjson
 from pydantic import TypeAdapter
-from sqlalchemy import func
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
@@ -154,7 +153,6 @@ class Unit:
         aggregate = Aggregate(row, request, (), None)
         self._settle(aggregate)
         self.session.add(row)
-        self.session.flush()
         return aggregate
 
     def append(self, aggregate: Aggregate, events: Iterable[Event]) -> bool:
@@ -174,7 +172,6 @@ class Unit:
         aggregate.row.revision += 1
         changed = self._settle(aggregate)
         self.touch(aggregate)
-        self.session.flush()
         return changed
 
     def touch(self, aggregate: Aggregate) -> None:
@@ -238,17 +235,16 @@ class Unit:
         row.result = None if execution.result is None else _dumps(execution.result)
         row.differences = _dumps(list(execution.differences))
         self.session.add(row)
-        self.session.flush()
         last = execution.last
         if last is not None:
             self._save(execution.request_id, last)
         aggregate.execution = execution
         self.touch(aggregate)
-        self.session.flush()
 
     def _save(self, request_id: str, attempt: Attempt) -> None:
         """Raises InvalidInput where the attempt's id is that of another request's."""
-        row = self.session.get(AttemptRow, attempt.id)
+        with self.session.no_autoflush:  # one flush, at the end, writes it all
+            row = self.session.get(AttemptRow, attempt.id)
         if row is not None and row.request_id != request_id:
             raise InvalidInput(
                 f"attempt_id = {attempt.id[:12]!r} belongs to another request: "
@@ -320,17 +316,10 @@ class Unit:
         ]
 
     def add_call(self, root_run_id: str, call: Call) -> None:
-        query = select(func.max(LoopCallRow.seq)).where(LoopCallRow.root_run_id == root_run_id)
         values = call.model_dump(exclude={"arguments"})
         self.session.add(
-            LoopCallRow(
-                **values,
-                seq=(self.session.exec(query).one() or 0) + 1,
-                root_run_id=root_run_id,
-                arguments=_dumps(call.arguments),
-            )
+            LoopCallRow(**values, root_run_id=root_run_id, arguments=_dumps(call.arguments))
         )
-        self.session.flush()
 
     def loop_rounds(self, root_run_id: str, action: str) -> list[Aggregate]:
         """Approved loop requests of a run: each allowed some more attempts."""

@@ -10,6 +10,7 @@ from sqlalchemy import (
     CheckConstraint,
     DateTime,
     Dialect,
+    ForeignKey,
     Index,
     Integer,
     MetaData,
@@ -53,6 +54,11 @@ class UtcDateTime(TypeDecorator[datetime]):
 SERIAL = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only INTEGER keys itself
 
 
+def later(column: str) -> list[ForeignKey]:
+    """A reference that is checked at the commit, so that one flush may write rows in any order."""
+    return [ForeignKey(column, deferrable=True, initially="DEFERRED")]
+
+
 class Row(SQLModel):
     """Root of the tables, with metadata of its own: other packages use SQLModel too."""
 
@@ -88,7 +94,7 @@ class RequestRow(Row, table=True):
     id: str = Field(primary_key=True)
     gate_id: str
     round: int
-    root_run_id: str = Field(foreign_key="run.root_run_id")
+    root_run_id: str = Field(sa_column_args=later("run.root_run_id"))
     purpose: str
     action: str
     fingerprint: str
@@ -120,7 +126,7 @@ class EventRow(Row, table=True):
         ),
         CheckConstraint("(kind = 'decided') = (person IS NOT NULL)", name="person"),
     )
-    request_id: str = Field(primary_key=True, foreign_key="request.id")
+    request_id: str = Field(primary_key=True, sa_column_args=later("request.id"))
     seq: int = Field(primary_key=True)
     kind: str
     person: str | None = None
@@ -138,7 +144,7 @@ class ExecutionRow(Row, table=True):
         ),
         Index("ix_execution_state", "state"),
     )
-    request_id: str = Field(primary_key=True, foreign_key="request.id")
+    request_id: str = Field(primary_key=True, sa_column_args=later("request.id"))
     state: str
     queued_at: datetime = Field(sa_type=UtcDateTime)
     result: str | None = Field(default=None, sa_type=Text)
@@ -164,7 +170,7 @@ class AttemptRow(Row, table=True):
         ),
     )
     id: str = Field(primary_key=True)
-    request_id: str = Field(foreign_key="execution.request_id")
+    request_id: str = Field(sa_column_args=later("execution.request_id"))
     number: int
     holder: str
     fence: int
@@ -185,8 +191,8 @@ class LoopCallRow(Row, table=True):
     __table_args__: Any = (
         Index("ix_loop_call_scope", "root_run_id", "action", "arguments_digest"),
     )
-    attempt_id: str = Field(primary_key=True)
-    seq: int
+    seq: int | None = Field(default=None, primary_key=True, sa_type=SERIAL)
+    attempt_id: str = Field(unique=True)
     root_run_id: str
     request_id: str
     action: str

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from gates.store.tables import UtcDateTime
+from gates.store.tables import SERIAL, UtcDateTime
 
 revision = "0001"
 down_revision = None
@@ -50,7 +50,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "log",
-        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("seq", SERIAL, nullable=False),
         sa.Column("at", UtcDateTime(), nullable=False),
         sa.Column("actor", sa.String(), nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
@@ -71,8 +71,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "loop_call",
+        sa.Column("seq", SERIAL, nullable=False),
         sa.Column("attempt_id", sa.String(), nullable=False),
-        sa.Column("seq", sa.Integer(), nullable=False),
         sa.Column("root_run_id", sa.String(), nullable=False),
         sa.Column("request_id", sa.String(), nullable=False),
         sa.Column("action", sa.String(), nullable=False),
@@ -83,7 +83,8 @@ def upgrade() -> None:
         sa.Column("failed", sa.Boolean(), nullable=False),
         sa.Column("at", UtcDateTime(), nullable=False),
         sa.Column("arguments", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("attempt_id", name=op.f("pk_loop_call")),
+        sa.PrimaryKeyConstraint("seq", name=op.f("pk_loop_call")),
+        sa.UniqueConstraint("attempt_id", name=op.f("uq_loop_call_attempt_id")),
     )
     with op.batch_alter_table("loop_call", schema=None) as batch_op:
         batch_op.create_index(
@@ -101,7 +102,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "outbox",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("id", SERIAL, nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("request_id", sa.String(), nullable=False),
         sa.Column("wanted", sa.Integer(), nullable=False),
@@ -169,7 +170,11 @@ def upgrade() -> None:
             "(outcome IS NULL) = (settled_at IS NULL)", name=op.f("ck_request_settled")
         ),
         sa.ForeignKeyConstraint(
-            ["root_run_id"], ["run.root_run_id"], name=op.f("fk_request_root_run_id")
+            ["root_run_id"],
+            ["run.root_run_id"],
+            name=op.f("fk_request_root_run_id"),
+            deferrable=True,
+            initially="DEFERRED",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_request")),
         sa.UniqueConstraint("gate_id", "round", name=op.f("uq_request_gate_id_round")),
@@ -196,7 +201,13 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "(kind = 'decided') = (person IS NOT NULL)", name=op.f("ck_event_person")
         ),
-        sa.ForeignKeyConstraint(["request_id"], ["request.id"], name=op.f("fk_event_request_id")),
+        sa.ForeignKeyConstraint(
+            ["request_id"],
+            ["request.id"],
+            name=op.f("fk_event_request_id"),
+            deferrable=True,
+            initially="DEFERRED",
+        ),
         sa.PrimaryKeyConstraint("request_id", "seq", name=op.f("pk_event")),
     )
     with op.batch_alter_table("event", schema=None) as batch_op:
@@ -220,7 +231,11 @@ def upgrade() -> None:
             name=op.f("ck_execution_state"),
         ),
         sa.ForeignKeyConstraint(
-            ["request_id"], ["request.id"], name=op.f("fk_execution_request_id")
+            ["request_id"],
+            ["request.id"],
+            name=op.f("fk_execution_request_id"),
+            deferrable=True,
+            initially="DEFERRED",
         ),
         sa.PrimaryKeyConstraint("request_id", name=op.f("pk_execution")),
     )
@@ -243,7 +258,11 @@ def upgrade() -> None:
         sa.Column("reconciling", sa.Boolean(), nullable=False),
         sa.Column("opened_round", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(
-            ["request_id"], ["execution.request_id"], name=op.f("fk_attempt_request_id")
+            ["request_id"],
+            ["execution.request_id"],
+            name=op.f("fk_attempt_request_id"),
+            deferrable=True,
+            initially="DEFERRED",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_attempt")),
         sa.UniqueConstraint("request_id", "number", name=op.f("uq_attempt_request_id_number")),
