@@ -26,7 +26,7 @@ from gates.core.errors import (
     StaleCard,
 )
 from gates.core.events import Event
-from gates.core.execution import grant, queue, raised_failures, start
+from gates.core.execution import Report, grant, queue, raised_failures, report, start
 from gates.core.messages import Proposal
 from gates.core.model import (
     Action,
@@ -147,7 +147,7 @@ class Gates(Reading):
                 self._supersede(unit, rounds[-1])
             rounds.append(self.ask(unit, request))
             if rounds[-1].standing() is Standing.CLAIMABLE:
-                self._begin(unit, rounds[-1], proposal.attempt_id, proposal.lease_seconds)
+                self._begin(unit, rounds[-1], proposal)
             return rounds
 
     def _supersede(self, unit: Unit, previous: Aggregate) -> None:
@@ -237,39 +237,47 @@ class Gates(Reading):
 
         Raises NotFound, NotEntitled, or InvalidInput where `proposal` is not what was approved.
         """
-        with self.database.read() as session:
-            unit = Unit(session, self.clock())
-            seen = unit.load(request_id)
-            self.owned(unit, caller, seen.row.root_run_id)
-        before = seen.request
-        self._refuse_another(before, proposal)
-        claimable = seen.standing() is Standing.CLAIMABLE
-        drifted: Sequence[str] = ()
-        if claimable:
-            drifted = differences(before.precondition, self.asking.precondition(before))
-        if drifted:
-            fresh = self._drifted(caller, before, proposal)
+        drifted, fresh = self._looked(caller, request_id, proposal)
         with self.database.write() as session:
             unit = Unit(session, self.clock())
-            rounds = unit.gate(before.gate_id, lock=True)
-            current = rounds[before.round - 1]
+            row = unit.row(request_id, lock=True)
+            self.owned(unit, caller, row.root_run_id)
+            rounds = unit.gate(row.gate_id, lock=True)
+            current = rounds[row.round - 1]
+            self._refuse_another(current.request, proposal)
             current.row.asleep = False
             newest = current is rounds[-1]
-            if claimable and newest and current.standing() is Standing.CLAIMABLE:
-                if drifted:
+            if newest and drifted is not None and current.standing() is Standing.CLAIMABLE:
+                if fresh is not None:
                     events = lifecycle.drift(
                         current.request, current.events, list(drifted), unit.now
                     )
                     self.record(unit, current, events, actor="precondition")
-                    following = self.ask(unit, fresh)
-                    rounds.append(following)
-                    if following.standing() is Standing.CLAIMABLE:
-                        self._begin(unit, following, proposal.attempt_id, proposal.lease_seconds)
-                else:
-                    self._begin(unit, current, proposal.attempt_id, proposal.lease_seconds)
-            unit.touch(current)
-        self.woken(before.gate_id)
+                    current = self.ask(unit, fresh)
+                    rounds.append(current)
+                if current.standing() is Standing.CLAIMABLE:
+                    self._begin(unit, current, proposal)
+            unit.touch(rounds[row.round - 1])
+        self.woken(row.gate_id)
         return self.reply(rounds, proposal.attempt_id, proposal.call)
+
+    def _looked(
+        self, caller: KeyHolder, request_id: str, proposal: Proposal
+    ) -> tuple[Sequence[str] | None, ApprovalRequest | None]:
+        """What has changed since people were asked (None: it was not claimable), and the question
+        that this leads to. What a flow runs itself has no state that the server could read.
+        """
+        if proposal.in_process:
+            return (), None
+        with self.database.read() as session:
+            unit = Unit(session, self.clock())
+            seen = unit.load(request_id)
+            self.owned(unit, caller, seen.row.root_run_id)
+        self._refuse_another(seen.request, proposal)
+        if seen.standing() is not Standing.CLAIMABLE:
+            return None, None
+        drifted = differences(seen.request.precondition, self.asking.precondition(seen.request))
+        return drifted, self._drifted(caller, seen.request, proposal) if drifted else None
 
     def _refuse_another(self, request: ApprovalRequest, proposal: Proposal) -> None:
         same_gate = gate_id(proposal.run.root_run_id, proposal.key) == request.gate_id
@@ -290,20 +298,26 @@ class Gates(Reading):
             proposal, before.action, caller.requester, before.round + 1, self.clock()
         )
 
-    def _begin(self, unit: Unit, aggregate: Aggregate, attempt_id: str, lease_seconds: int) -> None:
-        request = aggregate.request
+    def _begin(self, unit: Unit, aggregate: Aggregate, proposal: Proposal) -> None:
+        request, attempt_id = aggregate.request, proposal.attempt_id
         execution = aggregate.execution or queue(request)
+        done = request.in_process and proposal.question
         if request.in_process:
-            lease = timedelta(seconds=lease_seconds)
+            lease = timedelta(seconds=proposal.lease_seconds)
             execution = start(execution, attempt_id, request.run.run_id, unit.now, lease)
             kind = "grant.claimed"
+            if done:  # the answer was all that was wanted
+                told = Report(ExecutionState.SUCCEEDED, result={})
+                fence = execution.attempts[-1].fence
+                execution = report(execution, attempt_id, fence, told, unit.now)
+                kind = "grant.answered"
         else:
             execution = execution.model_copy(update={"state": ExecutionState.QUEUED})
             kind = "grant.queued"
         unit.save(aggregate, execution)
         unit.log(request.requester.agent, kind, request.id, attempt=attempt_id)
-        if request.requirement is not None:  # until the flow has the result it may be lost
-            aggregate.row.collected = False
+        aggregate.row.collected = done
+        if request.requirement is not None and not done:  # until it has the result it may be lost
             unit.wish(request.id, RING)
 
     def standing(self, caller: KeyHolder, request_id: str, attempt_id: str, call: int) -> GateReply:

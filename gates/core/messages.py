@@ -10,7 +10,8 @@ from gates.core.model import Json, Name, RunRef, Value
 class Proposal(Value):
     """What a flow sends. `call` counts the calls of this gate in one pass of the flow;
     `attempt_id` is made by the caller once a call, so that a repeated message is recognized.
-    `in_process`: the body runs in the flow's own process, and no registry knows it.
+    `in_process`: the body runs in the flow's own process, and no registry knows it; `question`:
+    there is no body, the answer is all that is wanted.
     """
 
     name: Name
@@ -21,6 +22,7 @@ class Proposal(Value):
     call: int = Field(default=1, ge=1)
     attempt_id: Name
     in_process: bool = False
+    question: bool = False
     title: str = ""
     subject: tuple[str, ...] = ()
     lease_seconds: int = Field(default=30, ge=1, le=3600)

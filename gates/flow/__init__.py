@@ -130,7 +130,9 @@ def require_approval(
     """
     canonical_json(arguments)
     options = Options(title=question)
-    gate = _gate(question[:200], arguments, claims, options, key=key, in_process=True)
+    gate = _gate(
+        question[:200], arguments, claims, options, key=key, in_process=True, question=True
+    )
     nothing = _Run(lambda _approved: None, lambda _value: {}, is_async=False, shown=False)
     return cast("Outcome", _go(gate, nothing, lambda reply: reply.view.outcome))
 
@@ -186,6 +188,7 @@ def _gate(
     key: str | None,
     subject: tuple[str, ...] = (),
     in_process: bool = False,
+    question: bool = False,
 ) -> Gate:
     session = current()
     place = here(session)
@@ -199,6 +202,7 @@ def _gate(
         arguments=arguments,
         claims=claims or {},
         in_process=in_process,
+        question=question,
         title=options.title,
         subject=subject,
         linger=session.linger if options.linger is None else options.linger,

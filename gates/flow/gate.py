@@ -38,6 +38,7 @@ class Gate:
     arguments: Json
     claims: Json
     in_process: bool = False
+    question: bool = False
     title: str = ""
     subject: tuple[str, ...] = ()
     linger: float = 0.0
@@ -78,6 +79,7 @@ class Gate:
                 call=self.ticket.call,
                 attempt_id=self._attempt,
                 in_process=self.in_process,
+                question=self.question,
                 title=self.title,
                 subject=self.subject,
                 lease_seconds=self.place.session.lease,

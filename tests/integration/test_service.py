@@ -297,3 +297,14 @@ def test_succeeded_execution_is_final(world: World) -> None:
     execution = world.gates.view(world.propose("500.00").view.request.id).execution
     assert execution is not None
     assert execution.state is ExecutionState.SUCCEEDED
+
+
+def test_a_question_is_done_with_its_answer(world: World) -> None:
+    """Nothing runs behind a question: the claim and its end are one transaction."""
+    ask = {"name": "may-we", "in_process": True, "question": True, "arguments": {}, "key": "ask"}
+    request_id = world.propose(**ask).view.request.id
+    world.decide(request_id, "dana")
+    reply = world.propose(**ask)
+    assert reply.standing is Standing.SUCCEEDED
+    assert reply.grant is None
+    assert world.gates.doorbell(request_id) is None
