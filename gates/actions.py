@@ -15,6 +15,8 @@ from typing import Any, Generic, Literal, ParamSpec, TypeVar, get_type_hints
 from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
 
 from gates.core.errors import InvalidArguments, InvalidInput, UnknownAction
+from gates.core.messages import Proposal
+from gates.core.model import Action
 
 Json = dict[str, JsonValue]
 P = ParamSpec("P")
@@ -156,6 +158,33 @@ class Registry:
             known = ", ".join(sorted(self.definitions)) or "none"
             raise UnknownAction(f"Action {name!r} is not in the registry (known: {known}).")
         return self.definitions[name]
+
+    def action(self, proposal: Proposal) -> Action:
+        """The action as it would run.
+
+        Raises UnknownAction, InvalidArguments, or InvalidInput where a flow calls an action of the
+        registry its own function.
+        """
+        if proposal.in_process:
+            if proposal.name in self.definitions:
+                raise InvalidInput(
+                    f"name = {proposal.name!r} is an action of the registry, whose facts the "
+                    "server reads itself: propose it without in_process, or rename the function."
+                )
+            return Action(
+                name=proposal.name,
+                title=proposal.title,
+                subject=proposal.subject,
+                arguments=proposal.arguments,
+            )
+        definition = self.find(proposal.name)
+        arguments = definition.parse(proposal.arguments)
+        return Action(
+            name=definition.name,
+            title=definition.title,
+            subject=tuple(definition.subject(arguments)),
+            arguments=arguments.model_dump(mode="json"),
+        )
 
     def resource(self, definition: ActionDefinition[Any, Any]) -> Any:
         """The resource that `definition` works with in this process."""

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from gates.actions import ActionDefinition, Registry
-from gates.core.errors import InvalidInput, InvalidPolicy, UnknownAction
+from gates.core.errors import InvalidPolicy, UnknownAction
 from gates.core.execution import idempotency_key
 from gates.core.loops import Finding
 from gates.core.messages import Proposal
@@ -44,29 +44,6 @@ class Asking:
     registry: Registry
     policy: Policy
     directory: Directory
-
-    def action(self, proposal: Proposal) -> Action:
-        """The action as it would run. Raises UnknownAction or InvalidArguments."""
-        if proposal.in_process:
-            if proposal.name in self.registry.definitions:
-                raise InvalidInput(
-                    f"name = {proposal.name!r} is an action of the registry, whose facts the "
-                    "server reads itself: propose it without in_process, or rename the function."
-                )
-            return Action(
-                name=proposal.name,
-                title=proposal.title,
-                subject=proposal.subject,
-                arguments=proposal.arguments,
-            )
-        definition = self.registry.find(proposal.name)
-        arguments = definition.parse(proposal.arguments)
-        return Action(
-            name=definition.name,
-            title=definition.title,
-            subject=tuple(definition.subject(arguments)),
-            arguments=arguments.model_dump(mode="json"),
-        )
 
     def question(
         self, proposal: Proposal, action: Action, requester: Requester, round_: int, now: datetime

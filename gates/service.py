@@ -101,7 +101,7 @@ class Gates(Reading):
         Raises UnknownAction, InvalidArguments, NotEntitled, InvalidPolicy (nobody could answer).
         """
         caller.refuse_unless("flow")
-        action = self.asking.action(proposal)
+        action = self.asking.registry.action(proposal)
         gate = gate_id(proposal.run.root_run_id, proposal.key)
         for _ in range(MOST_TRIES):  # whoever was faster has left something to read
             with self.database.read() as session:
@@ -281,7 +281,7 @@ class Gates(Reading):
 
     def _refuse_another(self, request: ApprovalRequest, proposal: Proposal) -> None:
         same_gate = gate_id(proposal.run.root_run_id, proposal.key) == request.gate_id
-        action = self.asking.action(proposal)
+        action = self.asking.registry.action(proposal)
         same = action.fingerprint == request.action.fingerprint
         if not same_gate or not same or proposal.in_process is not request.in_process:
             raise InvalidInput(

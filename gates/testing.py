@@ -115,7 +115,7 @@ class Authority:
 
     def propose(self, proposal: Proposal) -> GateReply:
         with self._lock:
-            action = self._action(proposal)
+            action = self.registry.action(proposal)
             gate = self._gates.get(_id(proposal, 1))
             if gate is None or gate.request.action.fingerprint != action.fingerprint:
                 self.asked.append(proposal)
@@ -176,23 +176,6 @@ class Authority:
         return _reply(gate, attempt_id, 1_000_000)
 
     # ---------------------------------------------------------------------------------------
-
-    def _action(self, proposal: Proposal) -> Action:
-        if proposal.in_process:
-            return Action(
-                name=proposal.name,
-                title=proposal.title,
-                subject=proposal.subject,
-                arguments=proposal.arguments,
-            )
-        definition = self.registry.find(proposal.name)
-        arguments = definition.parse(proposal.arguments)
-        return Action(
-            name=definition.name,
-            title=definition.title,
-            subject=tuple(definition.subject(arguments)),
-            arguments=arguments.model_dump(mode="json"),
-        )
 
     def _decided(self, proposal: Proposal, action: Action) -> _Gate:
         answer = self._answer(proposal)
