@@ -16,7 +16,7 @@ from gates.client import GatesClient
 from gates.core.errors import GatesError, InvalidInput, NotAuthenticated, NotFound
 from gates.core.model import DecisionKind
 from gates.settings import ClientSettings, ErpSettings, ServerSettings
-from integrations.terminal import details, print_requests, title
+from integrations.terminal import print_details, print_requests, title
 
 app = typer.Typer(
     name="gates",
@@ -116,9 +116,7 @@ def show(request: str, as_json: AsJson = False) -> None:
         if as_json:
             sys.stdout.write(view.model_dump_json() + "\n")
             return
-        for name, text in details(view):
-            out.print(f"[bold]{name:>12}[/]  ", end="")
-            out.print(text, markup=False, highlight=False)
+        print_details(out, view)
 
 
 @app.command()
@@ -291,6 +289,7 @@ def demo(*, auto: bool) -> None:
             see(home(), out, auto=auto)
         except KeyboardInterrupt:
             down(home())
+            err.print("Stopped: nothing is left running. `make demo` starts afresh.")
             raise typer.Exit(1) from None
         if auto:
             down(home())

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from gates.core.model import Purpose, RequestView
@@ -32,16 +33,33 @@ def print_requests(console: Console, views: Iterable[RequestView]) -> None:
             console.print(Padding(Text(line), (0, 0, 0, INDENT)))
 
 
+def print_details(console: Console, view: RequestView) -> None:
+    """All there is to know, names on the left, long values under themselves."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(justify="right", style="bold", overflow="fold")
+    grid.add_column(overflow="fold", ratio=1)
+    for name, text in details(view):
+        grid.add_row(Text(name), Text(text))
+    console.print(grid)
+
+
 def _below(view: RequestView) -> Iterator[str]:
     request = view.request
     if NOTES[request.purpose]:
         yield NOTES[request.purpose]
     for reason in request.judgement.reasons:
         yield plain(reason.text)
-    if request.requirement is not None and view.outcome is None:
-        names = ", ".join(request.requirement.people.values())
-        agreed = f", {len(view.decisions)} agreed" if view.decisions else ""
-        yield f"asks {request.requirement.quorum} of {names}{agreed}"
+    if asked := _asks(view):
+        yield f"asks {asked}"
+
+
+def _asks(view: RequestView) -> str:
+    """How many of whom; empty where nobody is asked any more."""
+    required = view.request.requirement
+    if required is None or view.outcome is not None:
+        return ""
+    agreed = f", {len(view.decisions)} agreed" if view.decisions else ""
+    return f"{required.quorum} of {', '.join(required.people.values())}{agreed}"
 
 
 def stands(view: RequestView) -> str:
@@ -65,17 +83,19 @@ def details(view: RequestView) -> Iterator[tuple[str, str]]:
     if request.amount:
         yield "amount", str(request.amount)
     for key, value in request.action.arguments.items():
-        yield key, plain(value)
+        yield plain(key), plain(value)
     acts_for = request.requester.on_behalf_of
     yield "asked by", request.requester.agent + (f" for {acts_for}" if acts_for else "")
     for reason in request.judgement.reasons:
         yield "why", f"{plain(reason.text)} ({reason.rule})"
     for key, value in request.facts.items():
-        yield "fact", f"{key} = {plain(value)}"
+        yield "fact", f"{plain(key)} = {plain(value)}"
     for key, value in request.claims.items():
         yield "agent says", f"{plain(key)} = {plain(value)}"
     for decision in view.decisions:
         yield "decided", plain(f"{decision.name}: {decision.kind.value} {decision.reason}")
+    if asked := _asks(view):
+        yield "asks", asked
     yield "stands", stands(view)
     yield "page", view.url
 

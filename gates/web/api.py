@@ -5,13 +5,14 @@ session (`Authorization: Session ...`). Every command is safe to repeat.
 """
 
 import time
+from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Response
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
-from gates.access import Access, Key, Session
+from gates.access import Access, Session
 from gates.core.errors import NotAuthenticated
 from gates.core.messages import AttemptReport, Proposal
 from gates.core.model import Attempt, DecisionKind, GateReply, Job, RequestView, Standing
@@ -68,6 +69,15 @@ class LinkOut(BaseModel):
 
 class KeyOut(BaseModel):
     key: str
+
+
+class KnownKey(BaseModel):
+    id: str
+    scope: str
+    agent: str
+    on_behalf_of: str | None
+    created_at: datetime
+    revoked_at: datetime | None
 
 
 def router(  # noqa: C901, PLR0915 - a table of routes
@@ -240,9 +250,10 @@ def router(  # noqa: C901, PLR0915 - a table of routes
         return KeyOut(key=access.create_key(body.scope, body.agent, body.on_behalf_of))
 
     @api.get("/admin/keys", tags=["admins"], dependencies=[Depends(admin)])
-    def keys() -> list[Key]:
+    def keys() -> list[KnownKey]:
         """All keys, without their secrets."""
-        return access.keys()
+        known = access.keys()
+        return [KnownKey(**key._asdict()) for key in known]
 
     @api.delete("/admin/keys/{key_id}", tags=["admins"], status_code=204)
     def revoke_key(_admin: Annotated[KeyHolder, Depends(admin)], key_id: str) -> None:

@@ -159,3 +159,27 @@ def test_policy_check_points_at_the_mistake(terminal: Terminal, tmp_path: Path) 
     assert done.exit_code == 1
     assert "broken.yaml:" in done.stderr
     assert "alow" in done.stderr
+
+
+def test_keys_are_listed_without_their_secrets(terminal: Terminal) -> None:
+    """One line a key: its id, what it may, whose it is and whom it acts for."""
+    secret = terminal("key", "create", "flow", "my-agent", "--on-behalf-of", "sam").stdout.strip()
+    listed = terminal("key", "list")
+    assert listed.exit_code == 0
+    key_id = secret.split("_")[1]
+    (line,) = [one for one in listed.stdout.splitlines() if one.startswith(key_id)]
+    assert line.split() == [key_id, "flow", "my-agent", "for", "sam"]
+    assert secret not in listed.stdout
+    known = json.loads(terminal("key", "list", "--json").stdout)
+    assert {"my-agent", "admin"} <= {one["agent"] for one in known}
+
+
+def test_a_request_is_shown_with_who_is_asked(terminal: Terminal) -> None:
+    """Names stand in one column, long values below themselves, and who may decide is said."""
+    request_id = terminal.world.propose("5000.00").view.request.id
+    terminal.log_in("dana")
+    lines = terminal("show", request_id[:8]).stdout.splitlines()
+    asks = next(line for line in lines if line.split()[0] == "asks")
+    assert "Dana Okafor" in asks
+    column = asks.index("1 of")
+    assert all(line[column - 2 : column] == "  " for line in lines)
