@@ -45,6 +45,15 @@ class Processes:
     folder: Path
 
     @property
+    def file(self) -> Path:
+        """The list; it also marks a folder as a demo's own."""
+        return self.folder / "processes.json"
+
+    def claim(self) -> None:
+        """Mark the folder as a demo's own, with nothing started in it yet."""
+        self._write([])
+
+    @property
     def logs(self) -> Path:
         return self.folder / "logs"
 
@@ -74,8 +83,7 @@ class Processes:
         return started
 
     def known(self) -> list[Started]:
-        file = self.folder / "processes.json"
-        return LIST.validate_json(file.read_bytes()) if file.exists() else []
+        return LIST.validate_json(self.file.read_bytes()) if self.file.exists() else []
 
     def running(self) -> list[Started]:
         return [one for one in self.known() if _process(one) is not None]
@@ -104,7 +112,8 @@ class Processes:
         for process in left:
             _end(process.kill)
         psutil.wait_procs(left, timeout=STOP_SECONDS)
-        self._write([])
+        if known:
+            self._write([])
         return running
 
     def log(self, name: str) -> Path:
@@ -117,10 +126,9 @@ class Processes:
 
     def _write(self, processes: list[Started]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        file = self.folder / "processes.json"
-        draft = file.with_suffix(".part")
+        draft = self.file.with_suffix(".part")
         draft.write_bytes(LIST.dump_json(processes))
-        draft.replace(file)
+        draft.replace(self.file)
 
 
 def free_port(wanted: int, name: str) -> int:

@@ -120,7 +120,13 @@ class Runs:
     def _ask(self, method: str, path: str, body: object = None) -> Any:
         """Prefect answers 503 while its SQLite is busy: ask again."""
         for _ in range(60):
-            answer = self._http.request(method, path, json=body)
+            try:
+                answer = self._http.request(method, path, json=body)
+            except httpx.ConnectError as error:
+                raise Unavailable(
+                    f"Prefect at {self._http.base_url} does not answer any more ({error}): was the "
+                    "demo stopped meanwhile? See prefect.log among its logs."
+                ) from error
             if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
                 answer.raise_for_status()
                 return answer.json()

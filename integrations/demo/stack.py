@@ -26,6 +26,7 @@ POOL = "gates"
 DEPLOYMENT = "vendor-invoice/demo"
 AGENT, ACTS_FOR = "invoice-agent", "sam"
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "XDG_CACHE_HOME", "SYSTEMROOT")
+MAX_PORT = 65_535
 BEAT = 30  # seconds between a run's signs of life, the shortest that Prefect allows
 QUIET = {
     "DO_NOT_TRACK": "1",
@@ -77,14 +78,16 @@ def up(home: Path, progress: Progress, changes: Changes = lambda _stack: {}) -> 
 
     Raises NotStarted, ErpNotInstalled, ErpNotStarted.
     """
-    down(home)
-    gates_port = free_port(int(os.environ.get("GATES_PORT", "0")), "GATES_PORT")
-    prefect_port = free_port(int(os.environ.get("PREFECT_PORT", "0")), "PREFECT_PORT")
-    logs = home / "logs"
-    for old in home.glob("*") if home.exists() else ():
-        shutil.rmtree(old) if old.is_dir() else old.unlink()
-    logs.mkdir(parents=True)
     started = processes(home)
+    _refuse_foreign(home, started)
+    if down(home):
+        progress("the demo that ran is stopped; this one starts afresh")
+    gates_port, prefect_port = _wanted_port("GATES_PORT"), _wanted_port("PREFECT_PORT")
+    for old in home.glob("*"):
+        if old != started.file:
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
+    started.claim()
+    (home / "logs").mkdir()
 
     progress("the ERP (the first time on a machine it takes half a minute)")
     company = prepare_company(home / "erp", progress=progress)
@@ -104,6 +107,22 @@ def up(home: Path, progress: Progress, changes: Changes = lambda _stack: {}) -> 
         started.stop()
         raise
     return stack
+
+
+def _refuse_foreign(home: Path, started: Processes) -> None:
+    """A new demo empties its folder; one that no demo made may hold anything. Raises NotStarted."""
+    if home.exists() and any(home.iterdir()) and not started.file.exists():
+        raise NotStarted(
+            f"GATES_HOME = {home}: the demo would empty this folder, and no demo made it; "
+            "name another one, or move what is in it."
+        )
+
+
+def _wanted_port(name: str) -> int:
+    wanted = os.environ.get(name, "0")
+    if not wanted.isdecimal() or int(wanted) > MAX_PORT:
+        raise NotStarted(f"{name} = {wanted}: give a port's number, or 0 for a free one.")
+    return free_port(int(wanted), name)
 
 
 def start(stack: Stack, names: Sequence[str], changes: Changes = lambda _stack: {}) -> None:
