@@ -2,6 +2,9 @@
 
     python -m flows.vendor_invoice flows/samples/acme-steel-routine.xml
 
+By hand like this it needs to know where the servers are: PREFECT_API_URL, GATES_URL and
+GATES_API_KEY_FILE (docs/write-a-flow.md, "By hand").
+
 The agent here is a careful parser; put yours in the place of `propose`. What it says of itself
 (`claims`) can only make the policy stricter. Its habit of trying a failed payment again and
 again is real agents' habit, and stopping it is the gate's business.
@@ -97,9 +100,14 @@ def pay(payment: Payment, claims: dict[str, JsonValue]) -> PaymentReceipt:
 
 
 def main() -> int:
-    """Run the flow here, without a deployment. Exit code 1 where a gate or a document stops it."""
+    """Run the flow here, without a deployment. Exit code 1 where a gate or a document stops it,
+    2 where none is named.
+    """
+    if len(sys.argv) != 2:  # noqa: PLR2004 - the program and one document
+        sys.stderr.write("Usage: python -m flows.vendor_invoice INVOICE.xml\n")
+        return 2
     try:
-        receipt = vendor_invoice(*sys.argv[1:2])
+        receipt = vendor_invoice(sys.argv[1])
     except GatesError as stopped:
         sys.stderr.write(f"{stopped}\n")
         return 1
