@@ -121,8 +121,12 @@ class Place:
         """What an executor did in this pass, as a task that has just ended (measured: 7 ms)."""
         if self.flow_run is None:
             return
-        state: State[Any] = Completed(message=message) if succeeded else Failed(message=message)
-        self._task(name, lambda: state)(return_state=True)
+
+        def ended() -> State[Any]:
+            """Made once the task runs: Prefect drops an end that is older than the start."""
+            return Completed(message=message) if succeeded else Failed(message=message)
+
+        self._task(name, ended)(return_state=True)
 
 
 def _set(run: FlowRun, state: State[Any]) -> tuple[bool, State[Any] | None]:

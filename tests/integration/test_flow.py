@@ -16,6 +16,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from gates import ActionFailed, MisusedGate, Rejected, gated, require_approval
 from gates.core.errors import UnknownAction
 from gates.flow.awaiting import ForgottenAwait
+from gates.flow.places import here
+from gates.flow.session import current
 from tests.support.prefect import Stack, until
 from tests.support.prefect import stack as started
 from tests.support.world import burn, pay
@@ -395,3 +397,26 @@ def test_the_approved_copy_is_what_runs(stack):
 def test_forgotten_await_is_a_misused_gate():
     """One class to catch in reviews of a flow."""
     assert issubclass(ForgottenAwait, MisusedGate)
+
+
+@flow
+def two_reports() -> None:
+    here(current()).show("pay.well", succeeded=True, message="approved by policy")
+    here(current()).show("pay.badly", succeeded=False, message="no funds")
+
+
+def test_what_an_executor_did_shows_in_prefect_as_a_task_that_has_ended(stack):
+    """None stays Running there: Prefect drops an end whose time lies before the start."""
+    run = two_reports(return_state=True).state_details.flow_run_id
+    asked = {"flow_runs": {"id": {"any_": [str(run)]}}}
+
+    def look() -> dict[str, tuple[str, str]] | None:
+        found = stack.prefect("POST", "/task_runs/filter", asked)
+        states = {one["name"][:-4]: one["state"] for one in found if one["state"]}
+        ended = {k: (v["type"], v["message"]) for k, v in states.items() if v["type"] != "RUNNING"}
+        return ended if len(ended) == 2 else None
+
+    assert until(look, seconds=20) == {
+        "pay.well": ("COMPLETED", "approved by policy"),
+        "pay.badly": ("FAILED", "no funds"),
+    }
