@@ -114,6 +114,10 @@ class GatesClient:
         path = f"/v1/requests/{request_id}/decisions"
         return RequestView.model_validate_json(self._call("POST", path, body))
 
+    def me(self) -> dict[str, str]:
+        """{person, name} of the session."""
+        return dict(httpx.Response(200, content=self._call("GET", "/v1/me")).json())
+
     def log_in(self, token: str) -> dict[str, Any]:
         """{token, person, name}; the link is used up."""
         answer = httpx.Response(200, content=self._call("POST", "/v1/sessions", {"token": token}))

@@ -16,7 +16,7 @@ from gates.client import GatesClient
 from gates.core.errors import GatesError, InvalidInput, NotAuthenticated, NotFound
 from gates.core.model import DecisionKind
 from gates.settings import ClientSettings, ErpSettings, ServerSettings
-from integrations.terminal import print_details, print_requests, title
+from integrations.terminal import print_details, print_requests, title, waits_for
 
 app = typer.Typer(
     name="gates",
@@ -103,8 +103,15 @@ def list_(settled: bool = False, as_json: AsJson = False) -> None:
         if not views:
             out.print("Nothing waits for a decision.")
             return
-        print_requests(out, views)
-        if not settled:
+        if settled:
+            print_requests(out, views)
+            return
+        me = client.me()
+        mine = [view for view in views if waits_for(view, me["person"])]
+        print_requests(out, mine, heading=f"Waits for you, {me['name']}")
+        others = [view for view in views if view not in mine]
+        print_requests(out, others, heading="Waits for others")
+        if mine:
             out.print('Decide with `gates approve ID` or `gates reject ID --reason "..."`.')
 
 

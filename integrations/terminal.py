@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
@@ -24,8 +25,18 @@ def title(view: RequestView) -> str:
     return view.request.action.title or view.request.action.name
 
 
-def print_requests(console: Console, views: Iterable[RequestView]) -> None:
-    """Each request as a short block: what, how much, how long, why, who."""
+def waits_for(view: RequestView, person: str) -> bool:
+    """Whether this person is asked and has not answered."""
+    asked = view.request.requirement
+    answered = any(decision.person == person for decision in view.decisions)
+    return view.outcome is None and asked is not None and person in asked.people and not answered
+
+
+def print_requests(console: Console, views: Iterable[RequestView], *, heading: str = "") -> None:
+    """Each request as a short block: what, how much, how long, why, who. Nothing where none is."""
+    views = list(views)
+    if heading and views:
+        console.print(Text(heading, style="bold underline"))
     for view in views:
         head = [view.request.id[:8], title(view), str(view.request.amount or ""), stands(view)]
         console.print(Text("  ".join(part for part in head if part), style="bold"))
@@ -96,10 +107,16 @@ def details(view: RequestView) -> Iterator[tuple[str, str]]:
         yield "decided", plain(f"{decision.name}: {decision.kind.value} {decision.reason}")
     if asked := _asks(view):
         yield "asks", asked
+    if view.woken:
+        yield "note", f"resumed {view.woken} time(s) in Prefect although nobody had decided"
     yield "stands", stands(view)
     yield "page", view.url
 
 
 def plain(value: object) -> str:
     """On one line, without control characters: an escape sequence could repaint the screen."""
+    if isinstance(value, bool):
+        value = "yes" if value else "no"
+    elif isinstance(value, (dict, list)):
+        value = json.dumps(value, ensure_ascii=False)
     return "".join(sign if sign.isprintable() else " " for sign in str(value))

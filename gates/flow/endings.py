@@ -17,7 +17,7 @@ from typing import Any
 from prefect import flow_engine
 from prefect.client.schemas.objects import State, StateType
 
-from gates.core.errors import GateStopped
+from gates.core.errors import GatesError, GateStopped
 from gates.flow.places import STATE_NAME
 
 LOGGERS = ("prefect.flow_runs", "prefect.task_runs", "prefect.engine")
@@ -36,9 +36,10 @@ class Calm(logging.Filter):
             # The async engine logs every state but Completed as an error.
             record.levelno, record.levelname = logging.INFO, "INFO"
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, GateStopped):
+        if isinstance(error, GatesError):  # made for people: a hundred lines would bury it
             record.msg, record.args = "%s", (str(error),)
             record.exc_info = record.exc_text = None
+        if isinstance(error, GateStopped):
             record.levelno, record.levelname = logging.WARNING, "WARNING"
         return True
 

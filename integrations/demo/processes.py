@@ -88,6 +88,17 @@ class Processes:
     def running(self) -> list[Started]:
         return [one for one in self.known() if _process(one) is not None]
 
+    def listens_on(self, port: int) -> bool:
+        """Whether something that was started holds this port."""
+        processes = (_process(one) for one in self.known())
+        return any(
+            connection.laddr.port == port
+            for process in processes
+            if process is not None
+            for connection in process.net_connections(kind="tcp")
+            if connection.laddr
+        )
+
     def wait(self, started: Started, ready: Callable[[], bool]) -> None:
         """Until `ready` says so. Raises NotStarted with the end of its log."""
         end = time.monotonic() + START_SECONDS

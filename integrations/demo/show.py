@@ -103,6 +103,7 @@ def _say_what_waits(stack: Stack, console: Console) -> None:
         ("Logs", str(stack.home / "logs")),
         ("To stop it all", "make down"),
     ]
+    console.print("A large bill asks twice: before it is entered, and before it is paid.\n")
     for name, text in lines:
         console.print(f"[bold]{name:24}[/] ", end="")
         console.print(text, markup=False, highlight=False, soft_wrap=True)

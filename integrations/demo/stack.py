@@ -80,9 +80,14 @@ def up(home: Path, progress: Progress, changes: Changes = lambda _stack: {}) -> 
     """
     started = processes(home)
     _refuse_foreign(home, started)
+    for name in ("GATES_PORT", "PREFECT_PORT"):  # before anything that runs is stopped
+        if not started.listens_on(_wanted(name)):
+            free_port(_wanted(name), name)
     if down(home):
         progress("the demo that ran is stopped; this one starts afresh")
-    gates_port, prefect_port = _wanted_port("GATES_PORT"), _wanted_port("PREFECT_PORT")
+    gates_port, prefect_port = (
+        free_port(_wanted(name), name) for name in ("GATES_PORT", "PREFECT_PORT")
+    )
     for old in home.glob("*"):
         if old != started.file:
             shutil.rmtree(old) if old.is_dir() else old.unlink()
@@ -118,11 +123,11 @@ def _refuse_foreign(home: Path, started: Processes) -> None:
         )
 
 
-def _wanted_port(name: str) -> int:
+def _wanted(name: str) -> int:
     wanted = os.environ.get(name, "0")
     if not wanted.isdecimal() or int(wanted) > MAX_PORT:
         raise NotStarted(f"{name} = {wanted}: give a port's number, or 0 for a free one.")
-    return free_port(int(wanted), name)
+    return int(wanted)
 
 
 def start(stack: Stack, names: Sequence[str], changes: Changes = lambda _stack: {}) -> None:
