@@ -50,7 +50,7 @@ def run() -> Report:
         inside = waits("questions-in-flow", house, env)
         report.rows.append(Row("in a flow run: the line after a question", inside, target=TARGET))
     report.notes.append("Each run has waited for 50 to 100 ms when the decision comes.")
-    report.notes.append("A question is answered and done with in one commit; a function is claimed.")
+    report.notes.append("A question is done with at its answer; a function is claimed.")
     return report
 
 
