@@ -97,7 +97,7 @@ class GatesClient:
             "lease_seconds": lease_seconds,
             "wait_seconds": min(wait_seconds, LONGEST_WAIT),
         }
-        answer = self._call("POST", "/v1/work/lease", body, patience=0)
+        answer = self._call("POST", "/v1/jobs/lease", body, patience=0)
         return JOB.validate_json(answer)
 
     # -- people and admins ------------------------------------------------------------------

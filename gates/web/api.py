@@ -183,7 +183,7 @@ def router(  # noqa: C901, PLR0915 - a table of routes
 
     # -- executors --------------------------------------------------------------------------
 
-    @api.post("/work/lease", response_model=Job | None, tags=["executors"])
+    @api.post("/jobs/lease", response_model=Job | None, tags=["executors"])
     async def lease(caller: Caller, body: LeaseIn) -> Response:
         """The next job for these actions, waited for at most `wait_seconds`; null if none."""
 

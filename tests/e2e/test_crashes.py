@@ -73,7 +73,7 @@ class Step(NamedTuple):
 PAY = '"name":"erp.payment.submit"'
 PROPOSING = Step("gates", "before", ("POST /v1/actions", PAY))
 PROPOSED = Step("gates", "after", ("POST /v1/actions", PAY))
-LEASED = Step("gates", "after", ("/v1/work/lease", '"kind":"execute"', PAY))
+LEASED = Step("gates", "after", ("/v1/jobs/lease", '"kind":"execute"', PAY))
 ENTERING = Step("erp", "before", ("model.account.invoice.create",))
 ENTERED = Step("erp", "after", ("model.account.invoice.create",))
 POSTING = Step("erp", "before", ("model.account.invoice.post",))

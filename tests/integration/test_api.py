@@ -343,7 +343,7 @@ ROUTES = [  # method, path, body, who may
     ("POST", "/v1/requests/ID/staying", None, {"flow"}),
     ("POST", "/v1/attempts/AT/renew", {"fence": 1}, {"executor"}),
     ("POST", "/v1/attempts/AT/report", {"state": "in_doubt", "fence": 1}, {"executor"}),
-    ("POST", "/v1/work/lease", {"attempt_id": SECRET, "actions": ["x"]}, {"executor"}),
+    ("POST", "/v1/jobs/lease", {"attempt_id": SECRET, "actions": ["x"]}, {"executor"}),
     ("GET", "/v1/requests", None, {"admin", "person"}),
     ("GET", "/v1/requests/ID", None, {"admin", "person"}),
     ("POST", "/v1/requests/ID/decisions", {"kind": "approve"}, {"person"}),
