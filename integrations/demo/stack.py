@@ -98,6 +98,7 @@ def up(home: Path, progress: Progress, changes: Changes = lambda _stack: {}) -> 
     company = prepare_company(home / "erp", progress=progress)
     erp = start_erp(company)
     started.remember("erp", erp.pid)
+    started.log("erp").symlink_to(company.log)  # all logs in one folder
     stack = Stack(
         home, f"http://127.0.0.1:{gates_port}", f"http://127.0.0.1:{prefect_port}", erp.url
     )
