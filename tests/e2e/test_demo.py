@@ -112,6 +112,7 @@ def test_the_demo_can_be_started_again_and_stops_what_it_started(home: Path) -> 
 def test_a_busy_port_is_one_sentence(home: Path, setting: str) -> None:
     """Exit code 1, the setting named, no traceback; what was there in the folder stays."""
     home.mkdir()
+    Processes(home)._write([])  # so that it is a demo's folder
     (home / "kept").write_text("of an earlier demo")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
