@@ -1,6 +1,5 @@
 """A small world for tests of the service: a till that pays out, five people, one policy."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -193,6 +192,3 @@ class World:
                     state="failed", fence=fence, error=str(error), error_class=error.error_class
                 )
         return self.work.report(self.executor, job.grant.attempt_id, report)
-
-
-Scenario = Callable[[World], None]
