@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+PROFILE ?= all
 
-.PHONY: help install demo demo-auto down test lint types bench clean
+.PHONY: help install demo demo-auto down test lint types bench storm soak hardened clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -38,7 +39,16 @@ types: install ## mypy, strict
 	@$(BIN)/mypy gates integrations flows
 
 bench: install ## speed: medians, p95, ratios against a floor in the same run
-	@$(BIN)/python -m tests.benchmarks
+	@$(BIN)/python -m tests.benchmarks --profile $(PROFILE)
+
+storm: install ## a minute of kills, cuts and delays; the seed is printed (STORM="--seed 7 --kills 60")
+	@$(BIN)/python -m tests.storm $(STORM)
+
+soak: install ## 300 kills and more, with both stores and the whole house; about a quarter of an hour
+	@$(BIN)/python -m tests.storm --kills 320 --profile all $(STORM)
+
+hardened: install ## as root on Linux: the house with a user for each process, in /var/lib/prefect-gates
+	@$(BIN)/gates hardened up
 
 clean: down ## remove the demo's data and the environment
 	@rm -rf .gates $(VENV)

@@ -7,7 +7,8 @@ GATES_API_KEY_FILE (docs/write-a-flow.md, "By hand").
 
 The agent here is a careful parser; put yours in the place of `propose`. What it says of itself
 (`claims`) can only make the policy stricter. Its habit of trying a failed payment again and
-again is real agents' habit, and stopping it is the gate's business.
+again is real agents' habit, and stopping it is the gate's business. Where people refuse a later
+step, the flow takes back what it has done before, through gates like any other.
 """
 
 import sys
@@ -17,10 +18,10 @@ from typing import NamedTuple
 from prefect import flow, get_run_logger, task
 from pydantic import JsonValue
 
-from gates import ActionFailed, GatesError, gated
-from gates.core.errors import InvalidInput
+from gates import ActionFailed, GatesError, GateStopped, Rejected, gated, undo
 from integrations.booking import bill_of
 from integrations.erp.actions import (
+    BillReceipt,
     CreateBill,
     FindBill,
     Payment,
@@ -37,12 +38,6 @@ from integrations.invoices.ubl import InvoiceUnreadable, read_invoice
 MOST_TRIES = 10
 
 
-class AlreadyPaid(InvalidInput):
-    """The document has come a second time."""
-
-    code = "already_paid"
-
-
 class Proposal(NamedTuple):
     """What the agent wants to enter into the books, and what it says of itself."""
 
@@ -51,22 +46,36 @@ class Proposal(NamedTuple):
 
 
 @flow(name="vendor-invoice", persist_result=True)
-def vendor_invoice(document: str) -> PaymentReceipt:
-    """Enter, post and pay the invoice in the file `document`."""
+def vendor_invoice(document: str) -> PaymentReceipt | BillReceipt:
+    """Enter, post and pay the invoice in the file `document`; the bill where it is paid already."""
     proposal = propose(document)
     bill, claims = proposal.bill, proposal.claims
     named = {"supplier": bill.supplier, "number": bill.number}
 
     entered = gated(find_bill)(FindBill(**named, total=bill.total)).bill
-    if entered is None:
-        entered = gated(create_bill)(bill, claims=claims)
-    if entered.state == "paid":
-        raise AlreadyPaid(f"{bill.number} of {bill.supplier_name} stands paid in the books.")
-    same = named | {"bill_id": entered.bill_id, "currency": bill.currency}
-    if entered.state == "draft":
-        posting = PostBill(**same, total=bill.total, payee_iban=bill.payee_iban)
-        gated(post_bill)(posting, claims=claims)
-    return pay(Payment(**same, amount=bill.total, payee_iban=bill.payee_iban), claims)
+    if entered is not None and entered.state == "paid":
+        return entered  # the document has come a second time
+    try:
+        if entered is None:
+            entered = gated(create_bill)(bill, claims=claims)
+        same = named | {"bill_id": entered.bill_id, "currency": bill.currency}
+        if entered.state == "draft":
+            posting = PostBill(**same, total=bill.total, payee_iban=bill.payee_iban)
+            gated(post_bill)(posting, claims=claims)
+        return pay(Payment(**same, amount=bill.total, payee_iban=bill.payee_iban), claims)
+    except Rejected as no:
+        take_back(no)
+        raise
+
+
+def take_back(no: Rejected) -> None:
+    """The latest step first. What people want to keep stays; the run's last word says so."""
+    for step in reversed(no.done):
+        if step.undoable:
+            try:
+                undo(step)
+            except (GateStopped, ActionFailed) as kept:
+                get_run_logger().warning("%s stays: %s", step.summary, kept)
 
 
 @task
@@ -74,13 +83,9 @@ def propose(document: str) -> Proposal:
     """The agent: reads the document and says how sure it is."""
     invoice = read_invoice(Path(document))
     if invoice.is_credit:
-        raise InvoiceUnreadable(
-            f"{document} is a credit note ({invoice.totals.payable} {invoice.currency}): "
-            "book it by hand."
-        )
-    return Proposal(
-        bill_of(invoice), {"confidence": confidence(invoice), "read_from": Path(document).name}
-    )
+        raise InvoiceUnreadable(f"{document} is a credit note: book it by hand.")
+    claims = {"confidence": confidence(invoice), "read_from": Path(document).name}
+    return Proposal(bill_of(invoice), dict(claims))
 
 
 def confidence(invoice: Invoice) -> str:
@@ -90,12 +95,11 @@ def confidence(invoice: Invoice) -> str:
 
 def pay(payment: Payment, claims: dict[str, JsonValue]) -> PaymentReceipt:
     """Tries again whenever it fails, as agents do; the gate stops it in time."""
-    logger = get_run_logger()
     for number in range(1, MOST_TRIES):
         try:
             return gated(submit_payment, key="pay")(payment, claims=claims)
         except ActionFailed as error:
-            logger.warning("Try %d failed (%s); the agent tries again.", number, error)
+            get_run_logger().warning("Try %d failed (%s); once more.", number, error)
     return gated(submit_payment, key="pay")(payment, claims=claims)
 
 
@@ -107,11 +111,12 @@ def main() -> int:
         sys.stderr.write("Usage: python -m flows.vendor_invoice INVOICE.xml\n")
         return 2
     try:
-        receipt = vendor_invoice(sys.argv[1])
+        done = vendor_invoice(sys.argv[1])
     except GatesError as stopped:
         sys.stderr.write(f"{stopped}\n")
         return 1
-    sys.stdout.write(f"Paid {receipt.amount} {receipt.currency} as {receipt.payment_number}.\n")
+    when = "" if isinstance(done, PaymentReceipt) else " already"
+    sys.stdout.write(f"Bill {done.booked_as} is paid{when}.\n")
     return 0
 
 

@@ -1,11 +1,11 @@
 """Approval gates for agentic processes, on Prefect.
 
-Importing this imports no Prefect; `gated` and `require_approval` load it when used.
+Importing this imports no Prefect; `gated`, `together` and the like load it when used.
 """
 
 from typing import TYPE_CHECKING, Any
 
-from gates.actions import Reconciled, action
+from gates.actions import Executed, Reconciled, Undo, action
 from gates.core.errors import (
     ActionFailed,
     Cancelled,
@@ -15,14 +15,18 @@ from gates.core.errors import (
     GateStopped,
     MisusedGate,
     Rejected,
+    SentBack,
+    Undecided,
 )
+from gates.held import grant_headers
 
 if TYPE_CHECKING:
-    from gates.flow import gated, require_approval
+    from gates.flow import gated, require_approval, together, undo
 
 __all__ = [
     "ActionFailed",
     "Cancelled",
+    "Executed",
     "Expired",
     "Forbidden",
     "GateStopped",
@@ -30,14 +34,20 @@ __all__ = [
     "MisusedGate",
     "Reconciled",
     "Rejected",
+    "SentBack",
+    "Undecided",
+    "Undo",
     "action",
     "gated",
+    "grant_headers",
     "require_approval",
+    "together",
+    "undo",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("gated", "require_approval"):
+    if name in ("gated", "require_approval", "together", "undo"):
         from gates import flow  # noqa: PLC0415 - imports Prefect, which takes a second
 
         return getattr(flow, name)

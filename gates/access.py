@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from sqlmodel import Session as StoreSession
 from sqlmodel import col, select
 
 from gates.core.errors import InvalidInput, NotAuthenticated
@@ -48,6 +49,7 @@ class Key(NamedTuple):
     on_behalf_of: PersonId | None
     created_at: datetime
     revoked_at: datetime | None
+    expires_at: datetime | None
 
 
 @dataclass
@@ -69,21 +71,27 @@ class Access:
             self.directory.person(on_behalf_of)
         if not 1 <= len(agent) <= LONGEST_NAME or not agent.isprintable():
             raise InvalidInput(f"agent = {agent[:80]!r}: 1 to {LONGEST_NAME} printable characters.")
-        key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
-        key = f"gk_{key_id}_{secret}"
+        with self.database.write() as session:
+            return _new_key(Unit(session, self.clock()), scope, agent, on_behalf_of)
+
+    def rotate_key(self, key_id: str, overlap: timedelta) -> str:
+        """Another key for the same holder, shown once; the old one ends after `overlap`, or when
+        it would have ended anyway. What waits goes on: a run belongs to the agent and person.
+
+        Raises InvalidInput where there is no such key, or it opens nothing any more.
+        """
         with self.database.write() as session:
             unit = Unit(session, self.clock())
-            session.add(
-                KeyRow(
-                    id=key_id,
-                    digest=_digest(key),
-                    scope=scope,
-                    agent=agent,
-                    on_behalf_of=on_behalf_of,
-                    created_at=unit.now,
+            row = self._key(session, key_id, lock=True)
+            if _ended(row, unit.now):
+                raise InvalidInput(
+                    f"Key {key_id} opens nothing any more: make one with `gates key create`."
                 )
-            )
-            unit.log("admin", "key.created", key_id, scope=scope, agent=agent)
+            until = unit.now + overlap
+            row.expires_at = min(until, row.expires_at or until)
+            key = _new_key(unit, row.scope, row.agent, row.on_behalf_of)
+            unit.log("admin", "key.rotated", key_id, to=key.split("_")[1], until=str(until))
+        self._known.clear()
         return key
 
     def key_holder(self, key: str) -> KeyHolder:
@@ -107,10 +115,10 @@ class Access:
         with self.database.read() as session:
             row = session.get(KeyRow, key.split("_")[1]) if key.count("_") > 1 else None
         known = row is not None and secrets.compare_digest(row.digest, digest)
-        if row is None or not known or row.revoked_at is not None:
+        if row is None or not known or _ended(row, self.clock()):
             raise NotAuthenticated(
-                "This API key is unknown or revoked: set GATES_API_KEY to one that "
-                "`gates key create` made."
+                "This API key is unknown, revoked or replaced: set GATES_API_KEY to one that "
+                "`gates key create` or `gates key rotate` made."
             )
         requester = Requester(agent=row.agent, on_behalf_of=row.on_behalf_of)
         return KeyHolder(key_id=row.id, scope=row.scope, requester=requester)
@@ -119,22 +127,24 @@ class Access:
         """All of them, the newest first; never their secrets."""
         with self.database.read() as session:
             rows = session.exec(select(KeyRow).order_by(col(KeyRow.created_at).desc())).all()
-        return [
-            Key(row.id, row.scope, row.agent, row.on_behalf_of, row.created_at, row.revoked_at)
-            for row in rows
-        ]
+        return [Key(*(getattr(row, name) for name in Key._fields)) for row in rows]
 
     def revoke_key(self, key_id: str) -> None:
         """Raises InvalidInput where there is no such key."""
         with self.database.write() as session:
             unit = Unit(session, self.clock())
-            row = session.get(KeyRow, key_id)
-            if row is None:
-                raise InvalidInput(f"There is no key {key_id!r}: see `gates key list`.")
+            row = self._key(session, key_id)
             if row.revoked_at is None:
                 row.revoked_at = unit.now
                 unit.log("admin", "key.revoked", key_id)
         self._known.clear()
+
+    @staticmethod
+    def _key(session: StoreSession, key_id: str, *, lock: bool = False) -> KeyRow:
+        row = session.get(KeyRow, key_id, with_for_update=lock)
+        if row is None:
+            raise InvalidInput(f"There is no key {key_id!r}: see `gates key list`.")
+        return row
 
     # -- people -----------------------------------------------------------------------------
 
@@ -190,5 +200,27 @@ class Access:
                 unit.log(row.person, "session.ended", row.person)
 
 
+def _new_key(unit: Unit, scope: str, agent: str, on_behalf_of: str | None) -> str:
+    key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    key = f"gk_{key_id}_{secret}"
+    unit.session.add(
+        KeyRow(
+            id=key_id,
+            digest=_digest(key),
+            scope=scope,
+            agent=agent,
+            on_behalf_of=on_behalf_of,
+            created_at=unit.now,
+        )
+    )
+    unit.log("admin", "key.created", key_id, scope=scope, agent=agent)
+    return key
+
+
+def _ended(row: KeyRow, now: datetime) -> bool:
+    return row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= now)
+
+
 def _digest(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
+    # JSON may hold half a character, which is no secret of ours but has a digest all the same.
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()

@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from fnmatch import fnmatchcase
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
@@ -34,8 +35,27 @@ class Reconciled(BaseModel):
 
 
 @dataclass(frozen=True)
+class Executed(Generic[ArgumentsT, ResultT]):
+    """What an action did, for its `undo`. `result` is None where nobody knows how it ended."""
+
+    arguments: ArgumentsT
+    result: ResultT | None
+    idempotency_key: str
+
+
+@dataclass(frozen=True)
+class Undo:
+    """How something is taken back: by an action that goes through the gate like any other."""
+
+    action: "ActionDefinition[Any, Any]"
+    arguments: BaseModel
+
+
+@dataclass(frozen=True)
 class ActionDefinition(Generic[ArgumentsT, ResultT]):
-    """One entry of the registry. Everything but `execute` only reads."""
+    """One entry of the registry. Everything but `execute` only reads. `changes_nothing`: what it
+    did does not stand anywhere; `summary`: what stands done, in words.
+    """
 
     name: str
     title: str
@@ -49,13 +69,19 @@ class ActionDefinition(Generic[ArgumentsT, ResultT]):
     precondition: Callable[[Any, ArgumentsT], Json]
     reconcile: Callable[..., Reconciled] | None = None
     verify: Callable[[Any, ArgumentsT, Json], list[str]] | None = None
+    undo: Callable[[Executed[ArgumentsT, ResultT]], Undo | str] | None = None
+    summary: Callable[[ArgumentsT, ResultT], str] | None = None
+    changes_nothing: bool = False
 
     def parse(self, arguments: object) -> ArgumentsT:
-        """Raises InvalidArguments naming each field, its value and what was expected."""
+        """Raises InvalidArguments naming each field, its value and what was expected; its detail
+        `fields` has the words by the argument's name.
+        """
         try:
             return self.arguments.model_validate(arguments)
         except ValidationError as error:
-            raise InvalidArguments(f"{self.name}: {describe(error)}") from error
+            fields = {str(one["loc"][0]): one["msg"] for one in error.errors() if one["loc"]}
+            raise InvalidArguments(f"{self.name}: {describe(error)}", fields=fields) from error
 
     def dump_result(self, result: ResultT) -> Json:
         """As JSON; what is no object goes under the key `value`."""
@@ -91,9 +117,13 @@ def action(
     precondition: Callable[[Any, Any], Json] = lambda _resource, _arguments: {},
     reconcile: Callable[..., Reconciled] | None = None,
     verify: Callable[[Any, Any, Json], list[str]] | None = None,
+    undo: Callable[[Executed[Any, Any]], Undo | str] | None = None,
+    summary: Callable[[Any, Any], str] | None = None,
+    changes_nothing: bool = False,
 ) -> Callable[[Callable[..., ResultT]], ActionDefinition[Any, ResultT]]:
     """Make `f(resource, arguments, *, idempotency_key)` an action of the registry.
 
+    `undo` says how it is taken back once it was executed: an `Undo`, or a sentence why not.
     Raises InvalidInput where the function's signature is not of that form.
     """
 
@@ -112,6 +142,9 @@ def action(
             precondition=precondition,
             reconcile=reconcile,
             verify=verify,
+            undo=undo,
+            summary=summary,
+            changes_nothing=changes_nothing,
         )
 
     return define
@@ -152,6 +185,23 @@ class Registry:
             table[definition.name] = definition
         return cls(table, resources or {})
 
+    def only(self, patterns: str) -> "Registry":
+        """The actions whose names fit one of `patterns`: names with `*`, parted by commas.
+
+        Raises InvalidInput where a pattern fits none.
+        """
+        wanted = [pattern.strip() for pattern in patterns.split(",") if pattern.strip()]
+        for pattern in wanted or [patterns]:
+            if not any(fnmatchcase(name, pattern) for name in self.definitions):
+                known = ", ".join(sorted(self.definitions)) or "none"
+                raise InvalidInput(f"{pattern!r} fits no action (known: {known}).")
+        kept = {
+            name: definition
+            for name, definition in self.definitions.items()
+            if any(fnmatchcase(name, pattern) for pattern in wanted)
+        }
+        return Registry(kept, self.resources)
+
     def find(self, name: str) -> ActionDefinition[Any, Any]:
         """Raises UnknownAction, naming those that there are."""
         if name not in self.definitions:
@@ -166,19 +216,31 @@ class Registry:
         registry its own function.
         """
         if proposal.in_process:
-            if proposal.name in self.definitions:
-                raise InvalidInput(
-                    f"name = {proposal.name!r} is an action of the registry, whose facts the "
-                    "server reads itself: propose it without in_process, or rename the function."
-                )
+            self._refuse_borrowed(proposal.name)
             return Action(
                 name=proposal.name,
                 title=proposal.title,
                 subject=proposal.subject,
                 arguments=proposal.arguments,
             )
-        definition = self.find(proposal.name)
-        arguments = definition.parse(proposal.arguments)
+        return self.named(proposal.name, proposal.arguments)
+
+    def _refuse_borrowed(self, name: str) -> None:
+        """A flow's own function must not pass for an action of the registry, on a card neither:
+        no name that differs only in spelling, no letters that only look alike.
+        """
+        if _skeleton(name) in {_skeleton(one) for one in self.definitions}:
+            raise InvalidInput(
+                f"name = {name!r} is an action of the registry, whose facts the "
+                "server reads itself: propose it without in_process, or rename the function."
+            )
+        if not name.isascii() or not name.isprintable():
+            raise InvalidInput(f"name = {name!r}: name a function in plain ASCII letters.")
+
+    def named(self, name: str, given: Json) -> Action:
+        """An action of the registry. Raises UnknownAction or InvalidArguments."""
+        definition = self.find(name)
+        arguments = definition.parse(given)
         return Action(
             name=definition.name,
             title=definition.title,
@@ -195,3 +257,8 @@ class Registry:
                 f"which {definition.name!r} needs: see integrations/wiring.py."
             )
         return factory()
+
+
+def _skeleton(name: str) -> str:
+    """What is left of a name to a reader in a hurry."""
+    return "".join(filter(str.isalnum, name.casefold()))

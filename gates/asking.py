@@ -6,12 +6,19 @@ Everything that has to ask another system happens here, before a transaction beg
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from gates.actions import ActionDefinition, Registry
-from gates.core.errors import InvalidPolicy, UnknownAction
+from gates.core.drift import UNREADABLE, cut, differences, walk
+from gates.core.errors import (
+    InvalidArguments,
+    InvalidInput,
+    InvalidPolicy,
+    UnknownAction,
+    UnknownPerson,
+)
 from gates.core.execution import idempotency_key
 from gates.core.loops import Finding
 from gates.core.messages import Proposal
@@ -27,14 +34,55 @@ from gates.core.model import (
     Reason,
     Requester,
     Requirement,
+    RunRef,
     Tier,
     Verdict,
     request_id,
 )
 from gates.core.policy import Policy, Question
+from gates.core.quorum import unmet
 from gates.ports import Directory
 
-UNREADABLE = "unreadable"  # stands in for a state that could not be read; equals nothing later
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a question comes from: what every round of one gate has in common."""
+
+    run: RunRef
+    key: str
+    in_process: bool
+    claims: Json
+    requester: Requester
+    proposed: str = ""
+
+    @classmethod
+    def of(cls, request: ApprovalRequest) -> Origin:
+        return cls(
+            run=request.run,
+            key=request.gate_key,
+            in_process=request.in_process,
+            claims=request.claims,
+            requester=request.requester,
+            proposed=request.proposed,
+        )
+
+    @classmethod
+    def proposing(cls, proposal: Proposal, requester: Requester) -> Origin:
+        return cls(
+            run=proposal.run,
+            key=proposal.key,
+            in_process=proposal.in_process,
+            claims=proposal.claims,
+            requester=requester,
+        )
+
+
+@dataclass(frozen=True)
+class Before:
+    """The round before, and in words how it ended."""
+
+    request: ApprovalRequest
+    ended: str
 
 
 @dataclass(frozen=True)
@@ -46,32 +94,79 @@ class Asking:
     directory: Directory
 
     def question(
-        self, proposal: Proposal, action: Action, requester: Requester, round_: int, now: datetime
+        self, origin: Origin, action: Action, now: datetime, before: Before | None = None
     ) -> ApprovalRequest:
         """Collect facts and the precondition, judge, and name those who are to be asked."""
-        definition = None if proposal.in_process else self.registry.find(action.name)
+        definition = None if origin.in_process else self.registry.find(action.name)
         facts, precondition, trouble = self._look(definition, action)
         amount = self._amount(definition, action)
         asked = Question(
-            action=action, amount=amount, claims=proposal.claims, facts=facts, requester=requester
+            action=action,
+            amount=amount,
+            claims=origin.claims,
+            facts=facts,
+            requester=origin.requester,
         )
         judgement = self._judged(asked, trouble)
-        return ApprovalRequest(
-            id=request_id(proposal.run.root_run_id, proposal.key, round_),
-            gate_key=proposal.key,
+        round_ = before.request.round + 1 if before else 1
+        request = ApprovalRequest(
+            id=request_id(origin.run.root_run_id, origin.key, round_),
+            gate_key=origin.key,
             round=round_,
-            run=proposal.run,
-            requester=requester,
+            run=origin.run,
+            requester=origin.requester,
             action=action,
-            in_process=proposal.in_process,
+            in_process=origin.in_process,
             amount=amount,
-            claims=proposal.claims,
+            claims=origin.claims,
             facts=facts,
             precondition=precondition,
             judgement=judgement,
-            requirement=self._requirement(judgement.ask, requester, now),
+            requirement=self.requirement(judgement.ask, origin.requester, now),
             opened_at=now,
+            proposed=origin.proposed if origin.proposed != action.fingerprint else "",
         )
+        return request.model_copy(update={"before": _since(before, request)}) if before else request
+
+    def changed(
+        self, request: ApprovalRequest, changes: Json, by: str, now: datetime
+    ) -> ApprovalRequest:
+        """The next round for what `by` would approve instead; judged anew, and people agree to it
+        even where the policy by itself would let it run. Raises InvalidArguments, or InvalidInput
+        where nothing is changed or the policy forbids it.
+        """
+        action = self._changed_action(request, changes)
+        if action.fingerprint == request.action.fingerprint:
+            raise InvalidInput("changes: nothing differs from what is asked; approve it as it is.")
+        origin = replace(Origin.of(request), proposed=request.answers)
+        asked = self.question(origin, action, now, Before(request, f"changed by {by}"))
+        if asked.judgement.verdict is Verdict.FORBID:
+            words = "; ".join(reason.text for reason in asked.judgement.reasons)
+            raise InvalidInput(f"changes: the policy forbids this: {words}")
+        if asked.judgement.verdict is Verdict.REQUIRE_APPROVAL:
+            return asked
+        judgement = asked.judgement.model_copy(
+            update={"verdict": Verdict.REQUIRE_APPROVAL, "ask": request.judgement.ask}
+        )
+        requirement = self.requirement(judgement.ask, request.requester, now)
+        return asked.model_copy(update={"judgement": judgement, "requirement": requirement})
+
+    def _changed_action(self, request: ApprovalRequest, changes: Json) -> Action:
+        before = request.action
+        if not request.in_process:
+            return self.registry.named(before.name, changes)
+        if changes.keys() != before.arguments.keys():
+            wrong = ", ".join(sorted(changes.keys() ^ before.arguments.keys()))
+            raise InvalidArguments(f"{before.name}: {wrong}: give the same arguments as are asked.")
+        for name, value in changes.items():
+            was = before.arguments[name]
+            if type(value) is not type(was) and was is not None:
+                raise InvalidArguments(
+                    f"{before.name}: {name} = {cut(value)!r}: is asked as {cut(was)!r}; "
+                    "give a value of the same kind.",
+                    fields={name: f"is asked as {cut(was)!r}; give a value of the same kind"},
+                )
+        return before.model_copy(update={"arguments": changes})
 
     def loop_question(
         self, request: ApprovalRequest, finding: Finding, now: datetime
@@ -119,6 +214,22 @@ class Asking:
             now=now,
         )
 
+    def disputed_question(
+        self, request: ApprovalRequest, words: str, evidence: Json, now: datetime
+    ) -> ApprovalRequest:
+        """The next round where the executor sees a change, again and again, that the server does
+        not see.
+        """
+        reason = Reason(rule="executor_sees_otherwise", text=f"The executor will not act: {words}")
+        return self._again(
+            request,
+            purpose=request.purpose,
+            ask=request.judgement.ask or self.policy.defaults.ask,
+            reason=reason,
+            evidence=request.evidence | evidence,
+            now=now,
+        )
+
     def precondition(self, request: ApprovalRequest) -> Json:
         """The state that must not have changed, read now; {"unreadable": why} if it cannot be."""
         return self._reread(request)[1]
@@ -156,11 +267,12 @@ class Asking:
                 "round": round_,
                 "purpose": purpose,
                 "judgement": judgement,
-                "requirement": self._requirement(judgement.ask, request.requester, now),
+                "requirement": self.requirement(judgement.ask, request.requester, now),
                 "evidence": evidence,
                 "facts": facts if changed else request.facts,
                 "precondition": precondition,
                 "opened_at": now,
+                "before": (),
             }
         )
 
@@ -217,53 +329,64 @@ class Asking:
         tier = max(judgement.tier, Tier.HIGH, key=lambda one: one.height)
         return judgement.model_copy(update=changes | {"tier": tier})
 
-    def _requirement(
+    def entitled(self, request: ApprovalRequest) -> set[str]:
+        """Who could answer this now, by the people file as it is now."""
+        ask = request.judgement.ask
+        try:
+            people = self.directory.members((*ask.who, *ask.from_each)) if ask else []
+        except UnknownPerson:  # a group is gone, and with it the right of those who were in it
+            return set()
+        return {one.id for one in people} - {request.requester.on_behalf_of}
+
+    def requirement(
         self, ask: Ask | None, requester: Requester, now: datetime
     ) -> Requirement | None:
         """Raises InvalidPolicy where fewer people could answer than must."""
         if ask is None:
             return None
-        people = {
-            person.id: person.name
-            for person in self.directory.members(ask.who)
-            if person.id != requester.on_behalf_of
-        }
-        if len(people) < ask.quorum:
-            groups = ", ".join(ask.who)
+        people = self._names((*ask.who, *ask.from_each), requester)
+        groups = self._slots(ask, requester)
+        asked = self._names(ask.who, requester)
+        lonely = unmet(groups, list(people))
+        if len(asked) < ask.quorum or lonely:
+            whom = ", ".join(lonely or ask.who)
             raise InvalidPolicy(
-                f"{ask.quorum} of {groups} have to agree, but only {len(people)} could: "
-                "add people to the group or lower the quorum."
+                f"{max(ask.quorum, len(groups))} of {whom} have to agree, but only "
+                f"{len(asked)} could: add people to the group or lower the quorum."
             )
         return Requirement(
             people=people,
-            quorum=ask.quorum,
+            quorum=max(ask.quorum, len(groups)),
             deadline_at=now + timedelta(seconds=ask.deadline_seconds),
+            valid_seconds=ask.valid_seconds,
+            groups=groups,
         )
 
+    def _slots(self, ask: Ask, requester: Requester) -> dict[str, tuple[str, ...]]:
+        """One place a group that must agree. Where a stricter rule asks people of its own beside
+        them, its quorum has places of its own too: neither rule's people stand for the other's.
+        """
+        slots = {group: tuple(self._names((group,), requester)) for group in ask.from_each}
+        if slots and not set(ask.who) <= set(ask.from_each):
+            whom = tuple(self._names(ask.who, requester))
+            for number in range(1, ask.quorum + 1):
+                slots[f"{', '.join(ask.who)} ({number})"] = whom
+        return slots
 
-def differences(before: Json, after: Json) -> Sequence[str]:
-    """What changed between two precondition states, in words, field by field."""
-    if UNREADABLE in after:
-        return [f"the state could not be read again: {after[UNREADABLE]}"]
-    if UNREADABLE in before:
-        return ["the state that people were shown had not been readable; it is now"]
-    return list(_walk("", before, after))
-
-
-def _walk(path: str, before: object, after: object) -> list[str]:
-    if isinstance(before, dict) and isinstance(after, dict):
-        found = []
-        for key in sorted(before.keys() | after.keys()):
-            found += _walk(f"{path}.{key}".lstrip("."), before.get(key), after.get(key))
-        return found
-    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
-        found = []
-        for index, (left, right) in enumerate(zip(before, after, strict=True)):
-            found += _walk(f"{path}[{index}]", left, right)
-        return found
-    return [] if before == after else [f"{path}: {_cut(before)} -> {_cut(after)}"]
+    def _names(self, groups: Sequence[str], requester: Requester) -> dict[str, str]:
+        return {
+            person.id: person.name
+            for person in self.directory.members(groups)
+            if person.id != requester.on_behalf_of
+        }
 
 
-def _cut(value: object, limit: int = 80) -> str:
-    text = "nothing" if value is None else str(value)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+def _since(before: Before, request: ApprovalRequest) -> tuple[str, ...]:
+    """How the round before ended, and what is different in this one."""
+    old = before.request
+    return (
+        f"Round {old.round}: {before.ended}",
+        *walk("", old.action.arguments, request.action.arguments),
+        *walk("claims", old.claims, request.claims),
+        *(differences(old.precondition, request.precondition)),
+    )

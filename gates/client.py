@@ -6,28 +6,37 @@ connection or a restarting server is waited out instead of failing a run.
 
 from __future__ import annotations
 
-import logging
-import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any, Self
 
-import httpx
-from pydantic import TypeAdapter
+import orjson
+from pydantic import BaseModel, TypeAdapter
 
-from gates.core.errors import GatesError, Unavailable, by_code
-from gates.core.messages import AttemptReport, Proposal
-from gates.core.model import Attempt, DecisionKind, GateReply, Job, RequestView
+from gates.calling import PATIENCE, Caller
+from gates.core.messages import AttemptReport, Awaited, Proposal, Redemption
+from gates.core.model import (
+    DecisionKind,
+    GateReply,
+    Grant,
+    Job,
+    Json,
+    RequestView,
+    Step,
+    Suspension,
+)
 
-log = logging.getLogger(__name__)
-
-PATIENCE = 300.0  # seconds in which an absent server may come back
 LONGEST_WAIT = 30.0
-GONE = (502, 503, 504)  # the server, or what it needs, is away for a while
+REPLIES = TypeAdapter(list[GateReply])
 VIEWS = TypeAdapter(list[RequestView])
+STEPS = TypeAdapter(list[Step])
 JOB: TypeAdapter[Job | None] = TypeAdapter(Job | None)
 
 
 class GatesClient:
-    """`patience`: how many seconds an unreachable server is waited for."""
+    """`patience`: how many seconds an unreachable server is waited for. `fresh_key` is asked for
+    the key again where the server refuses the one that there is: its file may have changed.
+    """
 
     def __init__(
         self,
@@ -36,13 +45,19 @@ class GatesClient:
         key: str = "",
         session: str = "",
         patience: float = PATIENCE,
+        fresh_key: Callable[[], str] | None = None,
     ) -> None:
         self.base_url = base_url.rstrip("/")
-        self._patience = patience
         authorization = f"Bearer {key}" if key else f"Session {session}" if session else ""
-        headers = {"Authorization": authorization} if authorization else {}
-        timeout = httpx.Timeout(LONGEST_WAIT + 15, connect=5)
-        self._http = httpx.Client(base_url=self.base_url, headers=headers, timeout=timeout)
+        self._caller = Caller(
+            self.base_url, authorization, patience, LONGEST_WAIT + 15, fresh_key=fresh_key
+        )
+
+    @property
+    def key_id(self) -> str:
+        """Of the key that is used now, empty without one."""
+        parts = self._caller.authorization.split("_")  # Bearer gk_ID_secret
+        return parts[1] if len(parts) > 2 else ""  # noqa: PLR2004
 
     def __enter__(self) -> Self:
         return self
@@ -51,16 +66,15 @@ class GatesClient:
         self.close()
 
     def close(self) -> None:
-        self._http.close()
+        self._caller.close()
 
     # -- flows ------------------------------------------------------------------------------
 
     def propose(self, proposal: Proposal) -> GateReply:
-        return self._reply("POST", "/v1/actions", proposal.model_dump(mode="json"))
+        return self._reply("POST", "/v1/actions", proposal)
 
     def claim(self, request_id: str, proposal: Proposal) -> GateReply:
-        body = proposal.model_dump(mode="json")
-        return self._reply("POST", f"/v1/requests/{request_id}/claim", body)
+        return self._reply("POST", f"/v1/requests/{request_id}/claim", proposal)
 
     def wait(
         self, request_id: str, *, attempt_id: str, call: int, after: int, seconds: float
@@ -70,18 +84,38 @@ class GatesClient:
         query = {"attempt_id": attempt_id, "call": call, "after": after, "seconds": seconds}
         return self._reply("GET", f"/v1/requests/{request_id}/wait", params=query)
 
-    def suspending(self, request_id: str) -> GateReply:
-        return self._reply("POST", f"/v1/requests/{request_id}/suspending")
+    def trail(self, request_id: str) -> list[Step]:
+        return STEPS.validate_json(self._call("GET", f"/v1/requests/{request_id}/trail"))
 
-    def staying(self, request_id: str) -> GateReply:
-        return self._reply("POST", f"/v1/requests/{request_id}/staying")
+    def news(self, awaited: Sequence[Awaited], seconds: float) -> list[GateReply]:
+        """Those of these gates that have changed, as soon as there is something to do for one,
+        or after `seconds` (at most 30).
+        """
+        body = {
+            "awaited": [one.model_dump() for one in awaited],
+            "seconds": min(seconds, LONGEST_WAIT),
+        }
+        return REPLIES.validate_json(self._call("POST", "/v1/runs/wait", body))
+
+    def suspending(self, request_ids: Sequence[str], wake_at: datetime | None = None) -> Suspension:
+        """Leave for the run to suspend for all of these, until one is decided or `wake_at`."""
+        told = wake_at.isoformat() if wake_at else None
+        body = {"request_ids": list(request_ids), "wake_at": told}
+        return Suspension.model_validate_json(self._call("POST", "/v1/runs/suspending", body))
+
+    def staying(self, request_ids: Sequence[str]) -> None:
+        self._call("POST", "/v1/runs/staying", {"request_ids": list(request_ids)})
+
+    def leaving(self, request_ids: Sequence[str], *, withdraw: bool, reason: str) -> None:
+        body = {"request_ids": list(request_ids), "withdraw": withdraw, "reason": reason}
+        self._call("POST", "/v1/runs/leaving", body)
 
     # -- flows and executors ----------------------------------------------------------------
 
-    def renew(self, attempt_id: str, fence: int, lease_seconds: int) -> Attempt:
+    def renew(self, attempt_id: str, fence: int, lease_seconds: int) -> Grant:
         body = {"fence": fence, "lease_seconds": lease_seconds}
         answer = self._call("POST", f"/v1/attempts/{attempt_id}/renew", body)
-        return Attempt.model_validate_json(answer)
+        return Grant.model_validate_json(answer)
 
     def report(self, attempt_id: str, report: AttemptReport) -> GateReply:
         body = report.model_dump(mode="json")
@@ -100,6 +134,33 @@ class GatesClient:
         answer = self._call("POST", "/v1/jobs/lease", body, patience=0)
         return JOB.validate_json(answer)
 
+    # -- grants -----------------------------------------------------------------------------
+
+    def grant_keys(self) -> Any:
+        """The JWK set that the server publishes."""
+        return orjson.loads(self._call("GET", "/v1/grant-keys"))
+
+    def redeem(self, token: str, method: str = "") -> Redemption:
+        """Use a grant up. Raises InvalidGrant, or Unavailable at once."""
+        body = {"token": token, "method": method}
+        return Redemption.model_validate_json(
+            self._call("POST", "/v1/grants/redeem", body, patience=0)
+        )
+
+    def signing_keys(self) -> list[dict[str, Any]]:
+        """All of them, with their lives, for an admin."""
+        answer = orjson.loads(self._call("GET", "/v1/admin/grant-keys"))
+        return list(answer)
+
+    def rotate_grant_key(self, delay_seconds: int = 0) -> str:
+        """The new key's id."""
+        body = {"delay_seconds": delay_seconds}
+        answer = self._call("POST", "/v1/admin/grant-keys", body)
+        return str(orjson.loads(answer)["kid"])
+
+    def retire_grant_key(self, kid: str) -> None:
+        self._call("DELETE", f"/v1/admin/grant-keys/{kid}")
+
     # -- people and admins ------------------------------------------------------------------
 
     def requests(self, state: str = "waiting", limit: int = 100) -> list[RequestView]:
@@ -109,32 +170,41 @@ class GatesClient:
     def view(self, request_id: str) -> RequestView:
         return RequestView.model_validate_json(self._call("GET", f"/v1/requests/{request_id}"))
 
-    def decide(self, request_id: str, kind: DecisionKind, reason: str = "") -> RequestView:
-        body = {"kind": kind.value, "reason": reason}
+    def decide(
+        self, request_id: str, kind: DecisionKind, reason: str = "", changes: Json | None = None
+    ) -> RequestView:
+        """`changes`: all arguments, as they are approved instead."""
+        body = {"kind": kind.value, "reason": reason, "changes": changes}
         path = f"/v1/requests/{request_id}/decisions"
         return RequestView.model_validate_json(self._call("POST", path, body))
 
     def me(self) -> dict[str, str]:
         """{person, name} of the session."""
-        return dict(httpx.Response(200, content=self._call("GET", "/v1/me")).json())
+        return dict(orjson.loads(self._call("GET", "/v1/me")))
 
     def log_in(self, token: str) -> dict[str, Any]:
         """{token, person, name}; the link is used up."""
-        answer = httpx.Response(200, content=self._call("POST", "/v1/sessions", {"token": token}))
-        return dict(answer.json())
+        answer = orjson.loads(self._call("POST", "/v1/sessions", {"token": token}))
+        return dict(answer)
 
     def login_link(self, person: str) -> str:
         answer = self._call("POST", "/v1/admin/login-links", {"person": person})
-        return str(httpx.Response(200, content=answer).json()["url"])
+        return str(orjson.loads(answer)["url"])
 
     def create_key(self, scope: str, agent: str, on_behalf_of: str | None = None) -> str:
         body = {"scope": scope, "agent": agent, "on_behalf_of": on_behalf_of}
         answer = self._call("POST", "/v1/admin/keys", body)
-        return str(httpx.Response(200, content=answer).json()["key"])
+        return str(orjson.loads(answer)["key"])
 
     def keys(self) -> list[dict[str, Any]]:
-        answer = httpx.Response(200, content=self._call("GET", "/v1/admin/keys"))
-        return list(answer.json())
+        answer = orjson.loads(self._call("GET", "/v1/admin/keys"))
+        return list(answer)
+
+    def rotate_key(self, key_id: str, overlap_seconds: int) -> str:
+        """The new key; the old one works for `overlap_seconds` more."""
+        body = {"overlap_seconds": overlap_seconds}
+        answer = self._call("POST", f"/v1/admin/keys/{key_id}/rotate", body)
+        return str(orjson.loads(answer)["key"])
 
     def revoke_key(self, key_id: str) -> None:
         self._call("DELETE", f"/v1/admin/keys/{key_id}")
@@ -143,11 +213,12 @@ class GatesClient:
         path = f"/v1/admin/requests/{request_id}/withdraw"
         return RequestView.model_validate_json(self._call("POST", path, params={"reason": reason}))
 
+    def health(self) -> dict[str, Any]:
+        """{now, findings}: the server's own view, for admins."""
+        return dict(orjson.loads(self._call("GET", "/v1/admin/health")))
+
     def healthy(self) -> bool:
-        try:
-            return self._http.get("/health").status_code == httpx.codes.OK
-        except httpx.HTTPError:
-            return False
+        return self._caller.answers("/health")
 
     # ---------------------------------------------------------------------------------------
 
@@ -155,7 +226,7 @@ class GatesClient:
         self,
         method: str,
         path: str,
-        body: dict[str, Any] | None = None,
+        body: BaseModel | dict[str, Any] | None = None,
         params: dict[str, Any] | None = None,
     ) -> GateReply:
         return GateReply.model_validate_json(self._call(method, path, body, params))
@@ -164,46 +235,15 @@ class GatesClient:
         self,
         method: str,
         path: str,
-        body: dict[str, Any] | None = None,
+        body: BaseModel | dict[str, Any] | None = None,
         params: dict[str, Any] | None = None,
         *,
         patience: float | None = None,
     ) -> bytes:
         """Raises the GatesError that the server named, or Unavailable after the patience."""
-        give_up = time.monotonic() + (self._patience if patience is None else patience)
-        pause, trouble = 0.05, ""
-        while True:
-            try:
-                response = self._http.request(method, path, json=body, params=params)
-            except httpx.TransportError as error:
-                trouble = f"{type(error).__name__}: {error}"
-            else:
-                if response.status_code not in GONE:
-                    return _checked(response)
-                trouble = _message(response)
-            if time.monotonic() + pause > give_up:
-                raise Unavailable(
-                    f"The gates server at {self.base_url} does not answer ({trouble}): "
-                    "is it running, and is GATES_URL right?"
-                )
-            log.warning("gates server: %s; trying again", trouble)
-            time.sleep(pause)
-            pause = min(pause * 2, 2.0)
-
-
-def _checked(response: httpx.Response) -> bytes:
-    if response.is_success:
-        return response.content
-    try:
-        error = response.json()["error"]
-    except (ValueError, KeyError, TypeError):
-        raise GatesError(f"HTTP {response.status_code}: {response.text[:200]}") from None
-    details = {str(key): value for key, value in error.get("details", {}).items()}
-    raise by_code(error["code"])(error["message"], **details)
-
-
-def _message(response: httpx.Response) -> str:
-    try:
-        return str(response.json()["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return f"HTTP {response.status_code}"
+        sent = b""
+        if isinstance(body, BaseModel):
+            sent = body.model_dump_json().encode()
+        elif body is not None:
+            sent = orjson.dumps(body)
+        return self._caller.call(method, path, sent, params, patience=patience)

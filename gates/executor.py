@@ -1,6 +1,10 @@
 """The process that holds credentials: pulls approved work, does what the grant says, reports.
 
-It listens on no port and takes orders from nobody but the server. What can go wrong:
+It listens on no port and takes orders from nobody but the server: a job counts only with a grant
+that the server's key has signed, for this process, this attempt and exactly this work. Right
+before it acts it looks whether the real system is still as it was approved. What can go wrong:
+- the grant does not verify: nothing is done, and that is reported;
+- the system has changed: nothing is done, and the server asks people again;
 - the action raises ActionFailed: nothing was left behind, and that is reported;
 - it raises anything else: nobody knows, so the attempt is reported as in doubt and later a
   `reconcile` job asks the real system;
@@ -12,32 +16,48 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 from gates.actions import ActionDefinition, Registry
 from gates.client import GatesClient
+from gates.core.drift import differences
 from gates.core.errors import ActionFailed, GatesError, InvalidGrant, Unavailable
 from gates.core.messages import AttemptReport
-from gates.core.model import Action, Job
+from gates.core.model import Action, Job, Json
+from gates.grants import state_digest
+from gates.held import Held, holding
+from gates.trusted_keys import TrustedKeys
 
 log = logging.getLogger(__name__)
 
 WAIT = 3.0  # seconds of one long poll: as late may a stop be noticed
 RETRY = 1.0
+PAUSES = (0.5, 2.0)  # seconds before a state that could not be read is read again
 
 
 @dataclass
 class Executor:
-    """`lease`: seconds for which this process may be silent before it is taken for dead."""
+    """`lease`: seconds for which this process may be silent before it is taken for dead. `keys`:
+    those that may sign grants; by default the server is asked for them.
+    """
 
     client: GatesClient
     registry: Registry
     lease: int = 60
+    keys: TrustedKeys | None = None
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     _stop: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        url = f"{self.client.base_url}/v1/grant-keys"
+        self._audiences: set[str] = set()  # this process's keys: an old one may be replaced
+        self._trusted = self.keys or TrustedKeys(self.client.grant_keys, url)
 
     def stop(self) -> None:
         """Finish the job at hand, then end."""
@@ -69,25 +89,27 @@ class Executor:
         if job is None:
             return False
         log.info("%s %s (%s)", job.kind, job.action.name, job.grant.request_id[:8])
-        with self._renewing(job):
-            report = self._perform(job)
+        self._audiences.add(f"key:{self.client.key_id}")
+        held = Held(job.grant)
+        with self._renewing(held), holding(held):
+            report = self._perform(job, attempt_id, held)
         log.info("%s: %s %s", job.action.name, report.state, report.error)
         self.client.report(attempt_id, report)
         return True
 
-    def _perform(self, job: Job) -> AttemptReport:
+    def _perform(self, job: Job, attempt_id: str, held: Held) -> AttemptReport:
         fence = job.grant.fence
-        if job.action.fingerprint != job.grant.fingerprint:
-            words = "the grant is for something else than the job says"
-            return AttemptReport(
-                state="failed", fence=fence, error=words, error_class="InvalidGrant"
-            )
+        refused = self._refused(job, attempt_id, held)
+        if refused is not None:
+            return refused
         try:
             definition = self.registry.find(job.action.name)
             resource = self.registry.resource(definition)
             if job.kind == "reconcile":
                 return _reconcile(definition, resource, job)
-            return _execute(definition, resource, job)
+            # Reading the state may take longer than the grant counts: it is looked at again.
+            untouched = drift(definition, resource, job) or self._refused(job, attempt_id, held)
+            return untouched or _execute(definition, resource, job)
         except ActionFailed as error:
             return AttemptReport(
                 state="failed", fence=fence, error=str(error), error_class=error.error_class
@@ -102,14 +124,50 @@ class Executor:
                 error_class=type(error).__name__,
             )
 
+    def _refused(self, job: Job, attempt_id: str, held: Held) -> AttemptReport | None:
+        """What to report where the grant does not hold, or cannot be verified; nothing is done."""
+        try:
+            self._verify(job, attempt_id, held)
+        except GatesError as error:
+            log.error("%s: not done: %s", job.action.name, error)  # noqa: TRY400 - no bug of ours
+            return AttemptReport(
+                state="failed", fence=job.grant.fence, error=str(error), error_class="InvalidGrant"
+            )
+        return None
+
+    def _verify(self, job: Job, attempt_id: str, held: Held) -> None:
+        """Raises InvalidGrant unless every word of the job is signed, for this very attempt, whose
+        id was made here a moment ago: an old job that somebody kept names another.
+        """
+        claims = self._trusted.verify(
+            held.grant.token, self.clock(), fingerprint=job.action.fingerprint
+        )
+        if claims.audience not in self._audiences:
+            own = ", ".join(sorted(self._audiences))
+            raise InvalidGrant(f"The grant is for {claims.audience[:60]!r}, and this is {own}.")
+        for name, signed, told in (
+            ("attempt_id", claims.attempt_id, attempt_id),
+            ("attempt_id", claims.attempt_id, job.grant.attempt_id),
+            ("action", claims.action, job.action.name),
+            ("kind", claims.use, job.kind),
+            ("idempotency_key", claims.idempotency_key, job.idempotency_key),
+            ("precondition", claims.precondition, state_digest(job.precondition)),
+            ("fence", claims.fence, job.grant.fence),
+        ):
+            if signed != told:
+                words = f"{name} = {str(told)[:40]!r} in the job"
+                raise InvalidGrant(f"{words}, and {str(signed)[:40]!r} in its grant.")
+
     @contextmanager
-    def _renewing(self, job: Job) -> Iterator[None]:
-        done = threading.Event()
+    def _renewing(self, held: Held) -> Iterator[None]:
+        done, grant = threading.Event(), held.grant
 
         def renew() -> None:
             while not done.wait(self.lease / 3):
                 try:
-                    self.client.renew(job.grant.attempt_id, job.grant.fence, self.lease)
+                    renewed = self.client.renew(grant.attempt_id, grant.fence, self.lease)
+                    self._audiences.add(f"key:{self.client.key_id}")
+                    held.grant = renewed
                 except GatesError as error:
                     log.warning("lease not renewed: %s", error)
 
@@ -120,6 +178,33 @@ class Executor:
         finally:
             done.set()
             thread.join(timeout=5)
+
+
+def drift(definition: ActionDefinition[Any, Any], resource: Any, job: Job) -> AttemptReport | None:
+    """What has changed since the approval, if anything has; a state that cannot be read has."""
+    state = None
+    try:
+        state = _state(definition, resource, job)
+        changed = differences(job.precondition, state)
+    except Exception as error:  # noqa: BLE001 - whatever it is, nothing was done: say so
+        changed = [f"the state could not be read again: {type(error).__name__}: {error}"]
+    if not changed:
+        return None
+    return AttemptReport(
+        state="drifted", fence=job.grant.fence, error="; ".join(changed), precondition=state
+    )
+
+
+def _state(definition: ActionDefinition[Any, Any], resource: Any, job: Job) -> Json:
+    """Now, in the real system. One that stumbles gets a moment before people are bothered."""
+    arguments = definition.parse(job.action.arguments)
+    for pause in PAUSES:
+        try:
+            return definition.precondition(resource, arguments)
+        except Exception as error:  # noqa: BLE001 - looked at once more, then raised
+            log.warning("%s: its state cannot be read: %s; again", definition.name, error)
+            time.sleep(pause)
+    return definition.precondition(resource, arguments)
 
 
 def _execute(definition: ActionDefinition[Any, Any], resource: Any, job: Job) -> AttemptReport:

@@ -9,169 +9,191 @@ comes meanwhile is seen by its number, and the row stays due.
 from __future__ import annotations
 
 import logging
+import queue
 import threading
+import time
 from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlmodel import col, select
-
 from gates.core.errors import RetryLater
-from gates.service import utc_now
+from gates.recording import RING, utc_now
+from gates.store import wishes
 from gates.store.database import Database
-from gates.store.repository import Unit
-from gates.store.tables import OutboxRow
+from gates.store.wishes import Ending, Wish
 
 log = logging.getLogger(__name__)
 
-LEASE = timedelta(seconds=60)
+LEASE = timedelta(seconds=15)  # so long does a killed server keep what it had in hand
+RENEWS = 5.0  # seconds between renewals of what is still worked on
 IDLE = 1.0  # seconds between looks when nobody rings: other servers' wishes are found this late
+BESIDE_ANOTHER = 0.02  # seconds until another server has written down what it took
 GIVES_WAY = 0.05  # seconds that a run which waits on this very server gets to go on first
 SLOWEST = 60.0
 FAST_TRIES = 150  # so often a doorbell is rung at short intervals before it slows down
 GIVE_UP = 2_000
+AT_ONCE = {RING: 16}  # as many are worked on side by side; of other kinds one
+LAST_WORDS = 10.0  # seconds that what is in hand gets when the server stops
 
 Handler = Callable[[str], bool]
 """Takes a request's id. True: done. False: not yet, come back soon. Raises: come back later."""
 
 
-@dataclass(frozen=True)
-class Wish:
-    id: int
+@dataclass
+class Lane:
+    """One kind's work: what is in hand, and what has ended and is not written down yet."""
+
     kind: str
-    request_id: str
-    wanted: int
-    tries: int
-    lease_until: datetime
+    at_once: int
+    renewed_every: float
+    bell: threading.Event = field(default_factory=threading.Event)
+    in_hand: dict[int, Wish] = field(default_factory=dict)
+    ended: queue.SimpleQueue[Ending] = field(default_factory=queue.SimpleQueue)
+    renewed: float = 0.0
+
+    def renews(self) -> bool:
+        return bool(self.in_hand) and time.monotonic() >= self.renewed + self.renewed_every
+
+    def endings(self) -> list[Ending]:
+        found = []
+        while not self.ended.empty():
+            found.append(self.ended.get())
+        return found
 
 
 @dataclass
 class Outbox:
-    """Runs its handlers in threads of its own, one a kind, so that a slow channel holds up
-    nobody else's.
+    """Runs its handlers in threads of its own, some for each kind, so that a slow channel holds
+    up nobody else's.
     """
 
     database: Database
     handlers: Mapping[str, Handler]
     clock: Callable[[], datetime] = utc_now
-    _bells: dict[str, threading.Event] = field(default_factory=dict)
+    renews: float = RENEWS
+    _lanes: dict[str, Lane] = field(default_factory=dict)
     _stop: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def start(self) -> None:
         for kind in self.handlers:
-            self._bells[kind] = threading.Event()
+            lane = self._lanes[kind] = Lane(kind, AT_ONCE.get(kind, 1), self.renews)
             thread = threading.Thread(
-                target=self._run, args=(kind,), name=f"outbox-{kind}", daemon=True
+                target=self._run, args=(lane,), name=f"outbox-{kind}", daemon=True
             )
             self._threads.append(thread)
             thread.start()
 
     def ring(self, kinds: Collection[str] | None = None) -> None:
         """There may be something to do, of these kinds or of any."""
-        for kind, bell in self._bells.items():
+        for kind, lane in self._lanes.items():
             if kinds is None or kind in kinds:
-                bell.set()
+                lane.bell.set()
 
     def stop(self) -> None:
         self._stop.set()
         self.ring()
         for thread in self._threads:
-            thread.join(timeout=10)
+            thread.join(timeout=LAST_WORDS)
 
-    def _run(self, kind: str) -> None:
-        bell = self._bells[kind]
-        while not self._stop.is_set():
-            bell.clear()
-            pause = IDLE
-            try:
-                pause = self.work(kind)
-            except Exception:
-                log.exception("outbox %s: the store did not answer; trying again", kind)
-            if pause > 0 and bell.wait(pause):
-                self._stop.wait(GIVES_WAY)
+    def _run(self, lane: Lane) -> None:
+        with ThreadPoolExecutor(lane.at_once, thread_name_prefix=f"outbox-{lane.kind}") as workers:
+            while not self._stop.is_set() or lane.in_hand:
+                lane.bell.clear()
+                pause = IDLE
+                try:
+                    pause = self._turn(lane, workers)
+                except Exception:
+                    log.exception("outbox %s: the store did not answer; trying again", lane.kind)
+                if pause > 0 and lane.bell.wait(pause) and lane.ended.empty():
+                    self._stop.wait(GIVES_WAY)
+
+    def _turn(self, lane: Lane, workers: ThreadPoolExecutor) -> float:
+        """Write down what has ended, take what is due. Returns seconds until the next look."""
+        endings = lane.endings()
+        room = 0 if self._stop.is_set() else lane.at_once - len(lane.in_hand) + len(endings)
+        try:
+            due = self._due_in(lane.kind) if room else IDLE
+            if due > 0 and not endings and not lane.renews():
+                return due
+            taken = self._exchange(lane, endings, room if due <= 0 else 0)
+        except Exception:
+            for one in endings:
+                lane.ended.put(one)
+            raise
+        for wish in taken:
+            lane.in_hand[wish.id] = wish
+            workers.submit(self._deliver, lane, wish)
+        return 0.0 if taken or endings else BESIDE_ANOTHER
+
+    def _exchange(self, lane: Lane, endings: list[Ending], room: int) -> list[Wish]:
+        """One transaction, whatever it is that has to be written."""
+        now, left = self.clock(), []
+        if lane.renews():
+            left = [w for w in lane.in_hand.values() if all(w is not one.wish for one in endings)]
+        with self.database.write() as session:
+            for one in endings:
+                wishes.settle(session, one, now)
+            wishes.renew(session, left, now, LEASE)
+            taken = wishes.claim(session, lane.kind, now, LEASE, room) if room else []
+        for one in endings:  # a lease may lapse under its holder, who then has the row twice
+            if lane.in_hand.get(one.wish.id) is one.wish:
+                del lane.in_hand[one.wish.id]
+        if left or not lane.in_hand:
+            lane.renewed = time.monotonic()
+        return taken
+
+    def _deliver(self, lane: Lane, wish: Wish) -> None:
+        lane.ended.put(self._delivered(wish))
+        lane.bell.set()
+
+    def _delivered(self, wish: Wish) -> Ending:
+        try:
+            done = self.handlers[wish.kind](wish.request_id)
+        except RetryLater as error:
+            return Ending(wish, error.seconds, str(error))
+        except Exception as error:  # noqa: BLE001 - a handler's trouble must not end the loop
+            log.warning("outbox %s %s: %s", wish.kind, wish.request_id[:8], error)
+            words = f"{type(error).__name__}: {error}"
+            if wish.tries >= GIVE_UP:
+                return Ending(wish, None, words, dead=True)
+            return Ending(wish, _slow(wish.tries), words)
+        return Ending(wish, None if done else _quick(wish.tries))
 
     def work(self, kind: str) -> float:
-        """Do one due wish. Returns after how many seconds to look again; 0 for at once."""
-        wish = self._claim(kind)
+        """Do one due wish, here. Returns after how many seconds to look again; 0 for at once."""
+        due = self._due_in(kind)
+        wish = self._claim(kind) if due <= 0 else None
         if wish is None:
-            return self._until_due(kind)
-        try:
-            done = self.handlers[kind](wish.request_id)
-        except RetryLater as error:
-            self._settle(wish, after=error.seconds, error=str(error))
-        except Exception as error:  # noqa: BLE001 - a handler's trouble must not end the loop
-            log.warning("outbox %s %s: %s", kind, wish.request_id[:8], error)
-            self._settle(wish, after=_slow(wish.tries), error=f"{type(error).__name__}: {error}")
-        else:
-            self._settle(wish, after=None if done else _quick(wish.tries))
+            return max(due, BESIDE_ANOTHER)
+        ending = self._delivered(wish)
+        with self.database.write() as session:
+            wishes.settle(session, ending, self.clock())
         return 0
 
     def _claim(self, kind: str) -> Wish | None:
+        with self.database.write() as session:
+            taken = wishes.claim(session, kind, self.clock(), LEASE, 1)
+        return taken[0] if taken else None
+
+    def _due_in(self, kind: str) -> float:
+        """Seconds; never more than IDLE."""
         now = self.clock()
         with self.database.read() as session:
-            if session.exec(_due(kind, now)).first() is None:
-                return None
-        with self.database.write() as session:
-            row = session.exec(_due(kind, now).with_for_update(skip_locked=True)).first()
-            if row is None or row.id is None:
-                return None
-            until = row.lease_until = now + LEASE
-            row.tries += 1
-            return Wish(row.id, row.kind, row.request_id, row.wanted, row.tries, until)
-
-    def _settle(self, wish: Wish, *, after: float | None, error: str = "") -> None:
-        """`after` None: done, unless more was wished meanwhile. Who was so slow that another
-        has taken over settles nothing: the row is the other's now.
-        """
-        with self.database.write() as session:
-            now = self.clock()
-            row = session.get(OutboxRow, wish.id, with_for_update=True)
-            if row is None or row.lease_until != wish.lease_until:
-                return
-            row.lease_until = None
-            row.last_error = error
-            if row.wanted != wish.wanted:
-                row.due_at = now
-            elif after is None:
-                row.state = "done"
-            elif row.tries >= GIVE_UP:
-                row.state = "dead"
-                Unit(session, now).log("outbox", "outbox.dead", row.request_id, error=error)
-            else:
-                row.due_at = now + timedelta(seconds=after)
-
-    def _until_due(self, kind: str) -> float:
-        now = self.clock()
-        with self.database.read() as session:
-            query = select(col(OutboxRow.due_at)).where(
-                OutboxRow.kind == kind,
-                OutboxRow.state == "pending",
-                (col(OutboxRow.lease_until).is_(None)) | (col(OutboxRow.lease_until) <= now),
-            )
-            due = session.exec(query.order_by(col(OutboxRow.due_at)).limit(1)).first()
+            due = wishes.next_due(session, kind, now)
         if due is None:
             return IDLE
-        return min(max((due - now).total_seconds(), 0.02), IDLE)
-
-
-def _due(kind: str, now: datetime):  # type: ignore[no-untyped-def]  # noqa: ANN202 - SQLModel's own
-    return (
-        select(OutboxRow)
-        .where(
-            OutboxRow.kind == kind,
-            OutboxRow.state == "pending",
-            col(OutboxRow.due_at) <= now,
-            (col(OutboxRow.lease_until).is_(None)) | (col(OutboxRow.lease_until) <= now),
-        )
-        .order_by(col(OutboxRow.due_at))
-        .limit(1)
-    )
+        return min((due - now).total_seconds(), IDLE)
 
 
 def _quick(tries: int) -> float:
-    """For "not yet": ten times a second for a while, then every few seconds."""
-    return 0.1 if tries < FAST_TRIES else 5.0
+    """For "not yet": ten times a second for a while, then every few seconds, and never given up:
+    somebody's decision waits behind it.
+    """
+    if tries < FAST_TRIES:
+        return 0.1
+    return 5.0 if tries < GIVE_UP else SLOWEST
 
 
 def _slow(tries: int) -> float:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Protocol
 
-from gates.core.model import Person, RequestView, RunRef
+from gates.core.model import Person, RequestView, RunRef, Value
 
 
 class Directory(Protocol):
@@ -33,9 +34,46 @@ class Notifier(Protocol):
 class RunWaker(Protocol):
     """Touches flow runs from outside.
 
-    `ring` returns True once the run is no longer waiting for us: scheduled again, going on, or
-    ended. False: not yet, ring again. `tell` makes the run say what it waits for.
+    `ring` wakes the run's root; it returns True once nothing waits for us there any more (it has
+    ended), False: not yet, ring again. It ends no pause but one whose key begins with one of
+    `pauses`. `tell` makes the run say what it waits for.
     """
 
-    def ring(self, run: RunRef, pause_key: str) -> bool: ...
+    def ring(self, run: RunRef, pauses: tuple[str, ...]) -> bool: ...
     def tell(self, view: RequestView) -> None: ...
+
+
+class RunStates(Protocol):
+    """What the engine knows of a run, whatever its flow says.
+
+    `ended` returns why the run can no longer use an approval (it was cancelled, has failed, is
+    unknown), in words for people, and None while it can, or may be started again. The run and
+    its root both count. Raises Unavailable where nobody can tell.
+    """
+
+    def ended(self, run: RunRef) -> str | None: ...
+
+
+class RunSeen(Value):
+    """How the engine says that a run is: `state` in its own word since `at`, empty where it knows
+    no such run; `over`: why the run can use no approval any more, empty while it can; `restarts`:
+    whether the engine can start it again; `starts`: how often it has been started.
+    """
+
+    state: str
+    at: datetime
+    over: str = ""
+    restarts: bool = False
+    starts: int = 0
+
+
+class RunKeeper(Protocol):
+    """Looks after runs. Every call raises Unavailable where the engine is away.
+
+    `look` leaves out runs of which the engine knows nothing by their nature. `start_again` acts
+    on a crashed run alone, `call_dead` on a running one; they return whether they did.
+    """
+
+    def look(self, root_run_ids: Sequence[str]) -> Mapping[str, RunSeen]: ...
+    def start_again(self, root_run_id: str, words: str) -> bool: ...
+    def call_dead(self, root_run_id: str, words: str) -> bool: ...

@@ -6,32 +6,46 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from gates.asking import Asking
 from gates.core.errors import NotFound
-from gates.core.model import RequestView, RunRef, pause_key
+from gates.core.model import RequestView, RunRef, Step, pause_key
+from gates.store import runs
 from gates.store.database import Database
 from gates.store.repository import Unit
+from gates.trail import trail
 
 
 @dataclass(frozen=True)
 class Doorbell:
-    """`pause_key` is empty where the run has never suspended for this request."""
+    """Whom to wake. `pauses`: how the keys of pauses begin that this run asked for itself."""
 
     run: RunRef
-    pause_key: str
+    pauses: tuple[str, ...]
 
 
 class Reading:
     """The reading half of the authority. Its fields are those of `gates.service.Gates`."""
 
     database: Database
+    asking: Asking
     base_url: str
     clock: Callable[[], datetime]
 
     def view(self, request_id: str) -> RequestView:
-        """By id or by a prefix of at least six characters. Raises NotFound."""
+        """By id or by a prefix of at least six characters, with what its run has done beside it.
+        Raises NotFound.
+        """
         with self.database.read() as session:
             unit = Unit(session, self.clock())
-            return unit.load(_named(unit, request_id)).view(self.base_url)
+            current = unit.load(_named(unit, request_id))
+            view = current.view(self.base_url)
+            steps = self._trail(unit, current.row.root_run_id)
+        beside = tuple(one for one in steps if one.gate_key != view.request.gate_key)
+        return view.model_copy(update={"stands": beside})
+
+    def _trail(self, unit: Unit, root_run_id: str) -> tuple[Step, ...]:
+        found = [one.view(self.base_url) for one in unit.of_run(root_run_id)]
+        return trail(self.asking.registry, found)
 
     def find(self, request_id: str) -> str:
         """The whole id for a prefix of at least six characters. Raises NotFound."""
@@ -60,16 +74,26 @@ class Reading:
 
     def doorbell(self, request_id: str) -> Doorbell | None:
         """The run to wake for a settled request, or None once it knows how that ended (the
-        outcome, and what came of an approval), or waits for a later round.
+        outcome, and what came of an approval), or waits for a later round. Also the run whose
+        author waits no longer for an open one.
         """
         with self.database.read() as session:
             unit = Unit(session, self.clock())
             current = unit.load(request_id)
-            later = unit.gate(current.row.gate_id)[-1].request.round > current.request.round
-        if current.row.collected or current.outcome is None or later:
+            rounds = unit.gate(current.row.gate_id)
+            alarm = current.row.asleep and runs.alarm_is_due(unit, current.row.root_run_id)
+            known = runs.woken_rightly(unit, current.row.root_run_id)
+        later = rounds[-1].request.round > current.request.round
+        if later or (not alarm and (current.row.collected or current.outcome is None)):
             return None
-        number = current.row.suspensions
-        return Doorbell(current.request.run, pause_key(request_id, number) if number else "")
+        if not known:
+            with self.database.write() as session:
+                runs.ringing(Unit(session, self.clock()), current.row.root_run_id)
+        run = current.request.run
+        # Before the schema knew of a run's own suspensions, they were the request's; a round that
+        # began while the run slept finds it asleep for the one before.
+        pauses = (pause_key(run.root_run_id), *(pause_key(one.request.id) for one in rounds))
+        return Doorbell(run, pauses)
 
 
 def _named(unit: Unit, request_id: str) -> str:

@@ -19,6 +19,7 @@ class ClientSettings(BaseSettings):
     `api_key` or `api_key_file` (preferred: environments leak). `linger`: seconds that a run
     waits in its process before it suspends, so that a quick answer costs no restart. `lease`:
     seconds for which a process that runs an action may be silent before it is taken for dead.
+    `grant_keys`: a JWK set; an executor or a proxy goes by these keys and asks no server for any.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
@@ -29,6 +30,7 @@ class ClientSettings(BaseSettings):
     linger: float = Field(default=20.0, ge=0)
     patience: float = Field(default=300.0, ge=0)
     lease: int = Field(default=30, ge=1, le=3600)
+    grant_keys: Path | None = None
 
     def key(self) -> str:
         """Raises InvalidInput where neither setting gives a key."""
@@ -40,6 +42,10 @@ class ClientSettings(BaseSettings):
 class ServerSettings(BaseSettings):
     """`base_url`: the server's address as people's browsers and flows see it.
     `settle`: seconds after which a call that was cut off can no longer land in the real system.
+    `signing_keys`: folder with this server's private keys; the default is in GATES_HOME.
+    `watch`: seconds between two looks at how runs are; `silence`: seconds without a word from a
+    run that something waits for until it is taken for dead.
+    `prefect_auth_file`: holds "user:password", where Prefect's API wants it.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
@@ -51,12 +57,32 @@ class ServerSettings(BaseSettings):
     policy: Path = Path("policies/erp.yaml")
     people: Path = Path("policies/people.yaml")
     settle: float = Field(default=30.0, ge=0)
+    signing_keys: Path | None = None
     prefect_api_url: str = ""
+    prefect_auth_file: Path | None = None
     prefect_ui_url: str = ""
+    watch: float = Field(default=5.0, gt=0)
+    silence: float = Field(default=60.0, ge=45)
+
+    def prefect_auth(self) -> str:
+        """Empty where none is set. Raises InvalidInput where the file cannot be read."""
+        if self.prefect_auth_file is None:
+            return ""
+        return read_secret(self.prefect_auth_file, "GATES_PREFECT_AUTH_FILE")
 
     @property
     def address(self) -> str:
         return (self.base_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+
+class ExecutorSettings(BaseSettings):
+    """`actions`: which of the registry's actions this executor takes, as names with `*`, parted by
+    commas. One executor for each set of rights, so that no process holds more than one of them.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX + "EXECUTOR_", extra="ignore")
+
+    actions: str = "*"
 
 
 class ErpSettings(BaseSettings):

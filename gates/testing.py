@@ -14,25 +14,26 @@ a body that fails again and again is not stopped as a loop.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
-from gates.actions import Registry
+from gates.actions import ActionDefinition, Executed, Registry, Undo
 from gates.core import execution as tries
 from gates.core.errors import ActionFailed, GatesError, InvalidInput
-from gates.core.messages import AttemptReport, Proposal
+from gates.core.messages import AttemptReport, Awaited, Proposal
 from gates.core.model import (
     Action,
     ApprovalRequest,
     Ask,
-    Attempt,
     Execution,
     ExecutionState,
     Failure,
     GateReply,
+    Grant,
     Judgement,
     Outcome,
     OutcomeKind,
@@ -41,18 +42,23 @@ from gates.core.model import (
     RequestView,
     Requirement,
     Standing,
+    Step,
+    Suspension,
     Tier,
     Verdict,
+    gate_id,
     request_id,
 )
 from gates.flow.session import Session, chosen
+from gates.trail import trail
 
 __all__ = ["Answer", "gates"]
 
-Kind = Literal["approve", "reject", "expire", "withdraw", "forbid"]
+Kind = Literal["approve", "reject", "send_back", "expire", "withdraw", "forbid"]
 OUTCOMES = {
     "approve": OutcomeKind.APPROVED,
     "reject": OutcomeKind.REJECTED,
+    "send_back": OutcomeKind.SENT_BACK,
     "expire": OutcomeKind.EXPIRED,
     "withdraw": OutcomeKind.CANCELLED,
     "forbid": OutcomeKind.REJECTED,
@@ -87,6 +93,7 @@ def gates(
     """
     authority = Authority(decide, resources or {})
     session = Session(authority, linger=0, lease=LEASE, suspends=False)
+    authority.named = session.definitions
     authority.registry = Registry(session.definitions, authority.resources)
     token = chosen.set(session)
     try:
@@ -109,20 +116,26 @@ class Authority:
     decide: Decide
     resources: Mapping[type, Callable[[], Any]]
     registry: Registry = field(default_factory=Registry)
+    named: dict[str, ActionDefinition[Any, Any]] = field(default_factory=dict)
     asked: list[Proposal] = field(default_factory=list)
+    _rounds: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     _gates: dict[str, _Gate] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def propose(self, proposal: Proposal) -> GateReply:
         with self._lock:
             action = self.registry.action(proposal)
-            gate = self._gates.get(_id(proposal, 1))
-            if gate is None or gate.request.action.fingerprint != action.fingerprint:
+            rounds = self._rounds[gate_id(proposal.run.root_run_id, proposal.key)]
+            told = tries.replayed(self._ends(rounds), proposal.call, action.fingerprint)
+            if told is None and not self._stands(rounds, action):
                 self.asked.append(proposal)
-                gate = self._gates[_id(proposal, 1)] = self._decided(proposal, action)
-            reply = _reply(gate, proposal.attempt_id, proposal.call)
-            if reply.standing is Standing.CLAIMABLE:
-                return self.claim(gate.request.id, proposal)
+                gate = self._decided(proposal, action, len(rounds) + 1)
+                self._gates[gate.request.id] = gate
+                rounds.append(gate.request.id)
+            reply = self._read(rounds[-1], proposal.attempt_id, proposal.call)
+            begins = proposal.begins or not proposal.in_process
+            if reply.standing is Standing.CLAIMABLE and begins:
+                return self.claim(rounds[-1], proposal)
             return reply
 
     def claim(self, request_id: str, proposal: Proposal) -> GateReply:
@@ -144,17 +157,32 @@ class Authority:
         del after, seconds
         return self._read(request_id, attempt_id, call)
 
-    def suspending(self, request_id: str) -> GateReply:
-        return self._read(request_id, "", 1)
+    def trail(self, request_id: str) -> list[Step]:
+        with self._lock:
+            run = self._gates[request_id].request.run.root_run_id
+            views = [_view(one) for one in self._gates.values()]
+            mine = [view for view in views if view.request.run.root_run_id == run]
+            return list(trail(self.registry, mine))
 
-    def staying(self, request_id: str) -> GateReply:
-        return self._read(request_id, "", 1)
+    def news(self, awaited: Sequence[Awaited], seconds: float) -> list[GateReply]:
+        del seconds
+        return [self._read(one.request_id, one.attempt_id, one.call) for one in awaited]
 
-    def renew(self, attempt_id: str, fence: int, lease_seconds: int) -> Attempt:
+    def suspending(self, request_ids: Sequence[str], wake_at: datetime | None = None) -> Suspension:
+        del request_ids, wake_at
+        return Suspension()
+
+    def staying(self, request_ids: Sequence[str]) -> None:
+        """Nobody suspends in a test."""
+
+    def leaving(self, request_ids: Sequence[str], *, withdraw: bool, reason: str) -> None:
+        """Everybody has answered."""
+
+    def renew(self, attempt_id: str, fence: int, lease_seconds: int) -> Grant:
         gate = self._holding(attempt_id)
         assert gate.execution is not None  # noqa: S101 - it holds the attempt
         until = _now() + timedelta(seconds=lease_seconds)
-        return tries.renew(gate.execution, attempt_id, fence, until).attempts[-1]
+        return tries.grant(gate.request, tries.renew(gate.execution, attempt_id, fence, until))
 
     def report(self, attempt_id: str, report: AttemptReport) -> GateReply:
         if report.state == "in_doubt":
@@ -172,19 +200,30 @@ class Authority:
                 error_class=report.error_class,
             )
             ended = tries.report(gate.execution, attempt_id, report.fence, told, _now())
-            gate = self._gates[gate.request.id] = replace(gate, execution=ended)
-        return _reply(gate, attempt_id, 1_000_000)
+            self._gates[gate.request.id] = replace(gate, execution=ended)
+        return self._read(gate.request.id, attempt_id, 0)
 
     # ---------------------------------------------------------------------------------------
 
-    def _decided(self, proposal: Proposal, action: Action) -> _Gate:
+    def _stands(self, rounds: list[str], action: Action) -> bool:
+        """Whether the last round is the answer to this proposal."""
+        last = self._gates[rounds[-1]] if rounds else None
+        if last is None or last.outcome.kind is OutcomeKind.SENT_BACK:
+            return False
+        return last.request.answers == action.fingerprint
+
+    def _ends(self, rounds: list[str]) -> list[tries.End]:
+        known = [self._gates[one] for one in rounds]
+        return tries.ends([(gate.request, gate.outcome, gate.execution) for gate in known])
+
+    def _decided(self, proposal: Proposal, action: Action, round_: int) -> _Gate:
         answer = self._answer(proposal)
         asks = answer.kind != "forbid"
         asked = Requirement(people={"test": answer.by}, quorum=1, deadline_at=_now() + DEADLINE)
         request = ApprovalRequest(
-            id=_id(proposal, 1),
+            id=request_id(proposal.run.root_run_id, proposal.key, round_),
             gate_key=proposal.key,
-            round=1,
+            round=round_,
             run=proposal.run,
             requester=Requester(agent="test"),
             action=action,
@@ -239,7 +278,9 @@ class Authority:
         fence = gate.execution.attempts[-1].fence
         try:
             result = definition.execute(
-                self.registry.resource(definition), arguments, idempotency_key=request_id
+                self.registry.resource(definition),
+                arguments,
+                idempotency_key=tries.idempotency_key(gate.request),
             )
         except ActionFailed as error:
             told = AttemptReport(
@@ -249,12 +290,27 @@ class Authority:
             told = AttemptReport(
                 state="succeeded", fence=fence, result=definition.dump_result(result)
             )
+            self._learn_undo(definition, Executed(arguments, result, "test"))
         self.report(proposal.attempt_id, told)
         return self._read(request_id, proposal.attempt_id, proposal.call)
 
+    def _learn_undo(self, definition: ActionDefinition[Any, Any], done: Executed[Any, Any]) -> None:
+        """A server has a whole registry; a test knows what its flow has named, and what that
+        names in turn.
+        """
+        offer = definition.undo(done) if definition.undo else None
+        if isinstance(offer, Undo):
+            self.named.setdefault(offer.action.name, offer.action)
+
     def _read(self, request_id: str, attempt_id: str, call: int) -> GateReply:
+        """`call` 0: whatever was told before."""
         with self._lock:
-            return _reply(self._gates[request_id], attempt_id, call)
+            gate = self._gates[request_id]
+            rounds = self._rounds[gate.request.gate_id]
+            end = tries.replayed(self._ends(rounds), call, gate.request.answers) if call else None
+            if end is None:
+                return _reply(gate, attempt_id)
+            return _told(self._gates[rounds[end.round - 1]], end)
 
     def _holding(self, attempt_id: str) -> _Gate:
         with self._lock:
@@ -264,27 +320,28 @@ class Authority:
         raise InvalidInput(f"Attempt {attempt_id!r} was not handed out by this test's gates.")
 
 
-def _reply(gate: _Gate, attempt_id: str, call: int) -> GateReply:
+def _reply(gate: _Gate, attempt_id: str) -> GateReply:
     standing = tries.standing(gate.request, gate.outcome, gate.execution, attempt_id)
-    failures = tries.raised_failures([gate.execution] if gate.execution else [])
-    failure = None
-    if call <= len(failures):
-        standing = Standing.FAILED
-        told = failures[call - 1]
-        failure = Failure(error=told.error, error_class=told.error_class)
     held = standing is Standing.CLAIMED and gate.execution is not None
     return GateReply(
         standing=standing,
-        view=RequestView(request=gate.request, outcome=gate.outcome, execution=gate.execution),
+        view=_view(gate),
         version=1,
         grant=tries.grant(gate.request, gate.execution) if held and gate.execution else None,
         result=gate.execution.result if gate.execution else None,
-        failure=failure,
     )
 
 
-def _id(proposal: Proposal, round_: int) -> str:
-    return request_id(proposal.run.root_run_id, proposal.key, round_)
+def _told(gate: _Gate, end: tries.End) -> GateReply:
+    failure = None
+    if end.failure is not None:
+        failure = Failure(error=end.failure.error, error_class=end.failure.error_class)
+    standing = Standing.FAILED if failure else Standing.SENT_BACK
+    return GateReply(standing=standing, view=_view(gate), version=1, failure=failure)
+
+
+def _view(gate: _Gate) -> RequestView:
+    return RequestView(request=gate.request, outcome=gate.outcome, execution=gate.execution)
 
 
 def _now() -> datetime:

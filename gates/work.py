@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import orjson
 from sqlalchemy.exc import IntegrityError
 
 from gates.core import execution as tries
+from gates.core import restored
 from gates.core.canonical import digest
 from gates.core.errors import InvalidGrant, InvalidInput, NotEntitled, UnknownAction
 from gates.core.loops import Allowance, Call, Finding, look
@@ -27,22 +29,34 @@ from gates.core.model import (
     Execution,
     ExecutionState,
     GateReply,
+    Grant,
     Job,
 )
+from gates.drifting import report_drift
+from gates.granting import key_audience
 from gates.service import CARDS, TELL, Gates, KeyHolder
-from gates.store.repository import Aggregate, Unit
+from gates.steady import Steady
+from gates.store.repository import Aggregate, Leasable, Unit
 
 log = logging.getLogger(__name__)
 
+LATE = timedelta(seconds=60)  # queued for so long, work is looked at again before it is handed out
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_RECONCILED = 3  # as often may a system say "not there" before a person is asked
 
 
 @dataclass
 class Work:
-    """`settle`: how long after an attempt's end its last call could still land."""
+    """`settle`: how long after an attempt's end its last call could still land. So long the clock
+    must have run evenly, too, before anybody is taken for dead or a call for over.
+    """
 
     gates: Gates
     settle: timedelta = timedelta(seconds=30)
+    monotonic: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        self._steady = Steady(self.gates.clock, self.monotonic)
 
     def lease(
         self, caller: KeyHolder, attempt_id: str, names: Sequence[str], seconds: int
@@ -56,26 +70,38 @@ class Work:
             held = unit.holder_of(attempt_id)
             if held is not None:
                 return self._held(caller, held, attempt_id)
-            waiting = unit.leasable(names, unit.now - self.settle)
-        for request_id, version in waiting:
+            even = self._steady.since() >= self.settle
+            waiting = unit.leasable(names, unit.now - self.settle if even else LONG_AGO)
+        for work in waiting:
+            if self._stale(work):
+                continue
             try:
-                job = self._lease(caller, request_id, version, attempt_id, seconds)
+                taken = self._lease(caller, work.request_id, work.version, attempt_id, seconds)
             except (IntegrityError, InvalidInput):  # the same message, sent twice, was faster
                 return self.lease(caller, attempt_id, names, seconds)
-            if job is not None:
-                return job
+            if taken is not None:
+                return self._job(caller, taken)
         return None
+
+    def _stale(self, work: Leasable) -> bool:
+        """Whether it waited so long that what made it right no longer holds. How the last attempt
+        ended is asked whatever else has changed.
+        """
+        late = self.gates.clock() - work.queued_at >= LATE
+        if not late or work.state != ExecutionState.QUEUED:
+            return False
+        return self.gates.void_if_stale(work.request_id, work.version)
 
     def _held(self, caller: KeyHolder, current: Aggregate, attempt_id: str) -> Job:
         self._admit(caller, current, attempt_id)
         last = current.execution.last if current.execution else None
         if last is None or last.id != attempt_id or last.ended_at:
             raise InvalidGrant(f"Attempt {attempt_id[:12]} has ended: lease under another id.")
-        return _job(current)
+        return self._job(caller, current)
 
     def _lease(
         self, caller: KeyHolder, request_id: str, version: int, attempt_id: str, seconds: int
-    ) -> Job | None:
+    ) -> Aggregate | None:
         with self.gates.database.write() as session:
             unit = Unit(session, self.gates.clock())
             current = unit.load(request_id, lock=True)
@@ -101,13 +127,15 @@ class Work:
                 attempt=attempt_id,
                 fingerprint=current.request.action.fingerprint,
             )
-            return _job(current)
+            return current
 
-    def renew(self, caller: KeyHolder, attempt_id: str, fence: int, seconds: int) -> Attempt:
-        """The holder is still at work. Raises InvalidGrant where it no longer holds."""
+    def renew(self, caller: KeyHolder, attempt_id: str, fence: int, seconds: int) -> Grant:
+        """The holder is still at work: its grant, made out anew. Raises InvalidGrant where it no
+        longer holds.
+        """
         with self.gates.database.write() as session:
             unit = Unit(session, self.gates.clock())
-            current = unit.load(unit.attempt_request(attempt_id), lock=True)
+            current = unit.load_of_attempt(attempt_id, lock=True)
             self._owned(unit, caller, current)
             self._admit(caller, current, attempt_id)
             if current.execution is None:
@@ -115,7 +143,7 @@ class Work:
             until = unit.now + timedelta(seconds=seconds)
             execution = tries.renew(current.execution, attempt_id, fence, until)
             unit.save(current, execution)
-            return execution.attempts[-1]
+        return self._grant(caller, current)
 
     def report(self, caller: KeyHolder, attempt_id: str, told: AttemptReport) -> GateReply:
         """How an attempt ended. A repeated report gets the same answer; one that comes under
@@ -123,11 +151,13 @@ class Work:
         """
         if told.state == "succeeded":  # puts no question: one transaction is enough
             return self._report_success(caller, attempt_id, told)
+        if told.state == "drifted":
+            return self._report_drift(caller, attempt_id, told)
         rounds = None
         while rounds is None:  # again where another call's failure closed the circle meanwhile
             with self.gates.database.read() as session:
                 unit = Unit(session, self.gates.clock())
-                seen = unit.load(unit.attempt_request(attempt_id))
+                seen = unit.load_of_attempt(attempt_id)
                 self._owned(unit, caller, seen)
                 attempt = self._admit(caller, seen, attempt_id)
                 told = _weighed(attempt, told)
@@ -135,12 +165,12 @@ class Work:
             following = None if attempt.ended_at else self._following(seen, told, finding)
             rounds = self._write_report(caller, seen.request, attempt_id, told, finding, following)
         self.gates.woken(seen.request.gate_id)
-        return self.gates.reply(rounds, attempt_id, 1_000_000)
+        return self.gates.reply(rounds, attempt_id, 0)
 
     def _report_success(self, caller: KeyHolder, attempt_id: str, told: AttemptReport) -> GateReply:
         with self.gates.database.write() as session:
             unit = Unit(session, self.gates.clock())
-            current = unit.load(unit.attempt_request(attempt_id), lock=True)
+            current = unit.load_of_attempt(attempt_id, lock=True)
             self._owned(unit, caller, current)
             told = _weighed(self._admit(caller, current, attempt_id), told)
             refusal = self._try_to_close(unit, caller, current, attempt_id, told, None)
@@ -149,7 +179,15 @@ class Work:
         if refusal is not None:
             raise refusal
         self.gates.woken(current.request.gate_id)
-        return self.gates.reply(rounds, attempt_id, 1_000_000)
+        return self.gates.reply(rounds, attempt_id, 0)
+
+    def _report_drift(self, caller: KeyHolder, attempt_id: str, told: AttemptReport) -> GateReply:
+        with self.gates.database.read() as session:
+            unit = Unit(session, self.gates.clock())
+            seen = unit.load_of_attempt(attempt_id)
+            self._owned(unit, caller, seen)
+            told = _weighed(self._admit(caller, seen, attempt_id), told)
+        return report_drift(self.gates, caller, attempt_id, told)
 
     def _write_report(
         self,
@@ -164,6 +202,8 @@ class Work:
         with self.gates.database.write() as session:
             unit = Unit(session, self.gates.clock())
             current = unit.load(request.id, lock=True)
+            if _weighed(self._admit(caller, current, attempt_id), told).state != told.state:
+                return None  # its grant was redeemed meanwhile
             if told.state == "failed":
                 unit.lock_run(current.row.root_run_id)
                 found = self._finding(unit, request, attempt_id, told)
@@ -208,7 +248,8 @@ class Work:
         before = current.execution
         if before is None:
             raise InvalidGrant("There is nothing to report on: claim the request first.")
-        after = tries.report(before, attempt_id, told.fence, _report(told), unit.now)
+        weighed = restored.weighed(before, _report(told))
+        after = tries.report(before, attempt_id, told.fence, weighed, unit.now)
         if after is before:
             return
         if following is not None:
@@ -217,6 +258,7 @@ class Work:
         if current.request.in_process:
             current.row.collected = True  # who reports knows
         unit.save(current, after)
+        unit.tell_again(current, CARDS, TELL)
         self._log(unit, caller, current, told, after)
         if told.state in ("succeeded", "failed"):
             unit.add_call(current.row.root_run_id, _call(current.request, attempt_id, told, unit))
@@ -269,7 +311,11 @@ class Work:
         )
 
     def lapse(self) -> int:
-        """Close attempts whose lease ran out; how many. The timer's command."""
+        """Close attempts whose lease ran out; how many. The timer's command. After a jump of the
+        clock, or this server's start, holders get the time to renew.
+        """
+        if self._steady.since() < self.settle:
+            return 0
         with self.gates.database.read() as session:
             lapsed = Unit(session, self.gates.clock()).lapsed()
         closed = 0
@@ -316,10 +362,27 @@ class Work:
         reconciled = sum(attempt.reconciling for attempt in execution.attempts)
         return definition.reconcile is None or reconciled >= MAX_RECONCILED
 
+    def _job(self, caller: KeyHolder, current: Aggregate) -> Job:
+        """What the holder of the open attempt has to do."""
+        asks = current.execution and current.execution.last and current.execution.last.reconciling
+        return Job(
+            kind="reconcile" if asks else "execute",
+            action=current.request.action,
+            grant=self._grant(caller, current),
+            idempotency_key=tries.idempotency_key(current.request),
+            precondition=current.request.precondition,
+        )
+
+    def _grant(self, caller: KeyHolder, current: Aggregate) -> Grant:
+        in_process = current.request.in_process
+        audience = "" if in_process else key_audience(caller.key_id)
+        return self.gates.granting.grant(current, audience)
+
     def _owned(self, unit: Unit, caller: KeyHolder, current: Aggregate) -> None:
         if current.request.in_process:
             caller.refuse_unless("flow")
             self.gates.owned(unit, caller, current.row.root_run_id)
+            self.gates.hears(current.row.root_run_id)
 
     @staticmethod
     def _admit(caller: KeyHolder, current: Aggregate, attempt_id: str) -> Attempt:
@@ -351,6 +414,14 @@ class Work:
             result=None if told.result is None else _digest(told.result),
             error_class=told.error_class,
         )
+        if told.error_class == InvalidGrant.__name__ and told.state == "failed":
+            unit.log(
+                caller.requester.agent,
+                "alarm.grant_not_verified",
+                current.request.id,
+                attempt=after.attempts[-1].id,
+                why=told.error,
+            )
         if told.differences:
             unit.log(
                 caller.requester.agent,
@@ -360,19 +431,6 @@ class Work:
             )
 
 
-def _job(current: Aggregate) -> Job:
-    """What the holder of the open attempt has to do."""
-    execution = current.execution
-    if execution is None or execution.last is None:
-        raise InvalidGrant("Nobody holds this grant: lease it first.")
-    return Job(
-        kind="reconcile" if execution.last.reconciling else "execute",
-        action=current.request.action,
-        grant=tries.grant(current.request, execution),
-        idempotency_key=tries.idempotency_key(current.request),
-    )
-
-
 def _weighed(attempt: Attempt, told: AttemptReport) -> AttemptReport:
     """What a report means for the attempt that it is about: only a reconciliation finds that
     nothing happened, and its own failure proves nothing about the call that it asks after.
@@ -380,6 +438,9 @@ def _weighed(attempt: Attempt, told: AttemptReport) -> AttemptReport:
     told = told.model_copy(
         update={"error": _plain(told.error), "error_class": _plain(told.error_class)}
     )
+    if told.state == "failed" and attempt.redeemed_at is not None:
+        words = f"a proxy let its call through at {attempt.redeemed_at:%H:%M:%S} UTC; {told.error}"
+        told = told.model_copy(update={"state": "in_doubt", "error": words})
     if told.state in ("absent", "unclear") and not attempt.reconciling:
         raise InvalidInput(
             f"state = {told.state!r} answers a reconciliation, and attempt {attempt.number} was "

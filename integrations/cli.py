@@ -2,21 +2,32 @@
 
 import json
 import logging
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from gates.client import GatesClient
-from gates.core.errors import GatesError, InvalidInput, NotAuthenticated, NotFound
+from gates.core.errors import InvalidInput
 from gates.core.model import DecisionKind
+from gates.core.quorum import missing
+from gates.core.wording import approvers, asks, ended
 from gates.settings import ClientSettings, ErpSettings, ServerSettings
-from integrations.terminal import print_details, print_requests, title, waits_for
+from integrations.grant_proxy.commands import app as grants
+from integrations.hardened.commands import app as hardened
+from integrations.operating import cli as commands
+from integrations.shell import AsJson, address, as_admin, as_person, err, home, out
+from integrations.terminal import (
+    changed,
+    plain,
+    print_details,
+    print_requests,
+    title,
+    told,
+    waits_for,
+)
 
 app = typer.Typer(
     name="gates",
@@ -31,48 +42,8 @@ demos = typer.Typer(help="The whole house on this machine.", no_args_is_help=Tru
 app.add_typer(keys, name="key")
 app.add_typer(policies, name="policy")
 app.add_typer(demos, name="demo")
-out, err = Console(), Console(stderr=True)
-AsJson = Annotated[bool, typer.Option("--json", help="For scripts: one JSON document.")]
-
-
-def home() -> Path:
-    """The folder with this user's session, and on a server's machine its admin key."""
-    return Path(os.environ.get("GATES_HOME", ".gates"))
-
-
-@contextmanager
-def told() -> Iterator[None]:
-    """Errors made for people end as one sentence and an exit code, never as a traceback."""
-    try:
-        yield
-    except GatesError as error:
-        err.print(f"[red]{error.code}[/]: ", end="")
-        err.print(str(error), markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(3 if isinstance(error, NotFound) else 1) from None
-
-
-def address() -> str:
-    """Where the server is: GATES_URL, else what a server on this machine left in the home."""
-    given, file = os.environ.get("GATES_URL"), home() / "url"
-    if given:
-        return given
-    return file.read_text().strip() if file.exists() else ClientSettings().url
-
-
-def as_person() -> GatesClient:
-    file = home() / "session"
-    if not file.exists():
-        raise NotAuthenticated(
-            "You are not logged in: get a link from an admin, `gates login LINK`."
-        )
-    return GatesClient(address(), session=file.read_text().strip(), patience=5)
-
-
-def as_admin() -> GatesClient:
-    file = home() / "admin.key"
-    if not file.exists():
-        raise NotAuthenticated(f"{file} is not there: this is for the server's own machine.")
-    return GatesClient(address(), key=file.read_text().strip(), patience=5)
+app.add_typer(grants, name="grant")
+app.add_typer(hardened, name="hardened")
 
 
 # -- people ---------------------------------------------------------------------------------
@@ -127,9 +98,17 @@ def show(request: str, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def approve(request: str, reason: str = "", as_json: AsJson = False) -> None:
-    """Approve a request, as the person who is logged in."""
-    decide(request, DecisionKind.APPROVE, reason, as_json=as_json)
+def approve(
+    request: str,
+    reason: str = "",
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Approve with changes: NAME=VALUE, once an argument."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Approve a request, as the person who is logged in; with --set, something else instead."""
+    decide(request, DecisionKind.APPROVE, reason, change or [], as_json=as_json)
 
 
 @app.command()
@@ -142,16 +121,36 @@ def reject(
     decide(request, DecisionKind.REJECT, reason, as_json=as_json)
 
 
-def decide(request: str, kind: DecisionKind, reason: str, *, as_json: bool) -> None:
+@app.command("send-back")
+def send_back(
+    request: str,
+    guidance: Annotated[
+        str, typer.Option(help="What to do instead; the agent reads it.", prompt=True)
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Send a request back to its agent with guidance, as the person who is logged in."""
+    decide(request, DecisionKind.SEND_BACK, guidance, as_json=as_json)
+
+
+def decide(
+    request: str, kind: DecisionKind, reason: str, change: Sequence[str] = (), *, as_json: bool
+) -> None:
     with told(), as_person() as client:
-        view = client.decide(request, kind, reason)
+        changes = None
+        if change:
+            kind = DecisionKind.APPROVE_WITH_CHANGES
+            changes = changed(client.view(request).request.action.arguments, change)
+        view = client.decide(request, kind, reason, changes)
         if as_json:
             sys.stdout.write(view.model_dump_json() + "\n")
         elif view.outcome is None and view.request.requirement is not None:
-            missing = view.request.requirement.quorum - len(view.decisions)
-            out.print(f"Recorded. {missing} more must agree.")
+            which = f" as round {view.request.round}, {view.request.id[:8]}" if changes else ""
+            agreed, needed = approvers(view), view.request.requirement
+            still = f"{missing(needed, agreed)} more must agree: {asks(needed, agreed)}"
+            out.print(plain(f"Recorded{which}. {still}."), markup=False, highlight=False)
         else:
-            out.print(f"{title(view)}: {view.outcome}", markup=False, highlight=False)
+            out.print(plain(f"{title(view)}: {ended(view)}"), markup=False, highlight=False)
 
 
 # -- admins ---------------------------------------------------------------------------------
@@ -182,8 +181,22 @@ def key_list(as_json: AsJson = False) -> None:
         for key in found:
             acts_for = f" for {key['on_behalf_of']}" if key["on_behalf_of"] else ""
             ended = f"  revoked {key['revoked_at']}" if key["revoked_at"] else ""
+            if key["expires_at"] and not ended:
+                ended = f"  replaced, ends {key['expires_at']}"
             words = f"{key['id']}  {key['scope']:8}  {key['agent']}{acts_for}{ended}"
-            out.print(words, markup=False, highlight=False)
+            out.print(words, markup=False, highlight=False, soft_wrap=True)
+
+
+@keys.command("rotate")
+def key_rotate(
+    key_id: str,
+    overlap: Annotated[
+        int, typer.Option(help="Hours for which the old one still works.", min=0, max=720)
+    ] = 24,
+) -> None:
+    """Print another key for the same holder; the old one ends after the overlap."""
+    with told(), as_admin() as client:
+        print(client.rotate_key(key_id, overlap * 3600))  # noqa: T201 - likewise
 
 
 @keys.command("revoke")
@@ -238,6 +251,8 @@ def server() -> None:
                 host=settings.host,
                 port=settings.port,
                 log_level="warning",
+                proxy_headers=False,  # anybody on this machine could choose the address in the log
+                ws="none",
                 timeout_graceful_shutdown=3,
             )
         except SystemExit as error:
@@ -305,6 +320,9 @@ def demo(*, auto: bool) -> None:
 def log_to_stderr() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+commands.register(app)
 
 
 def main() -> None:

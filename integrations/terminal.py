@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
+import typer
+from pydantic import JsonValue
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from gates.core.model import Purpose, RequestView
+from gates.core.errors import GatesError, InvalidInput, NotFound
+from gates.core.model import Json, Purpose, RequestView
+from gates.core.wording import approvers, asks, ended
+from gates.core.wording import changed as changed_by
+from gates.web.words import holds
 
 INDENT = 10
 NOTES = {
@@ -19,6 +26,18 @@ NOTES = {
     Purpose.LOOP: "stopped: it goes in circles",
     Purpose.IN_DOUBT: "nobody knows whether it took effect",
 }
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Errors made for people end as one sentence and an exit code, never as a traceback."""
+    try:
+        yield
+    except GatesError as error:
+        err = Console(stderr=True)
+        err.print(f"[red]{error.code}[/]: ", end="")
+        err.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(3 if isinstance(error, NotFound) else 1) from None
 
 
 def title(view: RequestView) -> str:
@@ -39,7 +58,7 @@ def print_requests(console: Console, views: Iterable[RequestView], *, heading: s
         console.print(Text(heading, style="bold underline"))
     for view in views:
         head = [view.request.id[:8], title(view), str(view.request.amount or ""), stands(view)]
-        console.print(Text("  ".join(part for part in head if part), style="bold"))
+        console.print(Text("  ".join(plain(part) for part in head if part), style="bold"))
         for line in _below(view):
             console.print(Padding(Text(line), (0, 0, 0, INDENT)))
 
@@ -58,25 +77,27 @@ def _below(view: RequestView) -> Iterator[str]:
     request = view.request
     if NOTES[request.purpose]:
         yield NOTES[request.purpose]
+    if request.before:
+        yield plain(request.before[0])
     for reason in request.judgement.reasons:
         yield plain(reason.text)
     if asked := _asks(view):
-        yield f"asks {asked}"
+        yield f"asks {plain(asked)}"
 
 
 def _asks(view: RequestView) -> str:
-    """How many of whom; empty where nobody is asked any more."""
+    """Who still has to agree; empty where nobody is asked any more."""
     required = view.request.requirement
     if required is None or view.outcome is not None:
         return ""
-    agreed = f", {len(view.decisions)} agreed" if view.decisions else ""
-    return f"{required.quorum} of {', '.join(required.people.values())}{agreed}"
+    agreed = approvers(view)
+    return asks(required, agreed) + (f" ({len(agreed)} agreed)" if agreed else "")
 
 
 def stands(view: RequestView) -> str:
     """How it ended, or how long there still is."""
     if view.outcome is not None:
-        return str(view.outcome)
+        return ended(view)
     if view.request.requirement is None:
         return ""
     seconds = (view.request.requirement.deadline_at - datetime.now(UTC)).total_seconds()
@@ -93,6 +114,8 @@ def details(view: RequestView) -> Iterator[tuple[str, str]]:
         yield "note", NOTES[request.purpose]
     if request.amount:
         yield "amount", str(request.amount)
+    for line in request.before:
+        yield f"since round {request.round - 1}", plain(line)
     for key, value in request.action.arguments.items():
         yield plain(key), plain(value)
     acts_for = request.requester.on_behalf_of
@@ -103,14 +126,25 @@ def details(view: RequestView) -> Iterator[tuple[str, str]]:
         yield "fact", f"{plain(key)} = {plain(value)}"
     for key, value in request.claims.items():
         yield "agent says", f"{plain(key)} = {plain(value)}"
-    for decision in view.decisions:
-        yield "decided", plain(f"{decision.name}: {decision.kind.value} {decision.reason}")
-    if asked := _asks(view):
-        yield "asks", asked
+    yield from _happened(view)
     if view.woken:
         yield "note", f"resumed {view.woken} time(s) in Prefect although nobody had decided"
-    yield "stands", stands(view)
+    yield "stands", plain(stands(view))
     yield "page", view.url
+
+
+def _happened(view: RequestView) -> Iterator[tuple[str, str]]:
+    """What people said here, what the run has done at other gates, and who still has to agree."""
+    for decision in view.decisions:
+        said = f": {decision.reason}" if decision.reason else ""
+        yield "decided", plain(f"{decision.name} {decision.kind.told}{said}")
+        for line in changed_by(view, decision):
+            yield "changed", plain(line)
+    for step in view.stands:
+        yield f"{step.state.replace('_', ' ')} so far", plain(step)
+    if (asked := _asks(view)) and view.request.requirement is not None:
+        yield "asks", plain(asked)
+        yield "note", holds(view.request.requirement)
 
 
 def plain(value: object) -> str:
@@ -120,3 +154,28 @@ def plain(value: object) -> str:
     elif isinstance(value, (dict, list)):
         value = json.dumps(value, ensure_ascii=False)
     return "".join(sign if sign.isprintable() else " " for sign in str(value))
+
+
+def changed(arguments: Json, words: Sequence[str]) -> Json:
+    """The arguments with NAME=VALUE put in; a value is JSON, or else a text.
+
+    Raises InvalidInput for a name that is not among them.
+    """
+    given: Json = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals or name not in arguments:
+            known = ", ".join(arguments) or "none"
+            raise InvalidInput(f"--set {word!r}: write NAME=VALUE; the arguments are {known}.")
+        given[name] = text if isinstance(arguments[name], str) else _value(name, text)
+    return arguments | given
+
+
+def _value(name: str, text: str) -> JsonValue:
+    try:
+        found: JsonValue = json.loads(text)
+    except ValueError:
+        raise InvalidInput(
+            f"--set {name}={text!r}: this argument is no text: write its value as JSON."
+        ) from None
+    return found

@@ -8,6 +8,7 @@ import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +23,32 @@ from gates.core.errors import InvalidInput
 from gates.core.people import People, load_people
 from gates.core.policy import Policy, load_policy
 from gates.executor import Executor
+from gates.keyring import KeyRing
 from gates.outbox import Handler, Outbox
+from gates.passes import Passes
 from gates.ports import Notifier, RunWaker
-from gates.service import CARDS, RING, TELL, Gates
-from gates.settings import ClientSettings, ErpSettings, ServerSettings, read_secret
+from gates.service import CARDS, RING, TELL, Gates, utc_now
+from gates.settings import (
+    ClientSettings,
+    ErpSettings,
+    ExecutorSettings,
+    ServerSettings,
+    read_secret,
+)
+from gates.store.bells import Bells
 from gates.store.database import Database
 from gates.timers import Timers
+from gates.trusted_keys import TrustedKeys
+from gates.watching import Watch
 from gates.web.app import create_app, refuse_unsafe
 from gates.web.waiters import Waiters
 from gates.work import Work
 from integrations.erp.actions import ACTIONS, Erp
 from integrations.erp.rpc import TrytonRpc
 from integrations.erp.tryton import TrytonErp
+from integrations.prefect_runs.api import PrefectApi
+from integrations.prefect_runs.keeper import PrefectRunKeeper
+from integrations.prefect_runs.states import PrefectRunStates
 from integrations.prefect_runs.waker import PrefectRuns
 from integrations.slack.app import SlackDesk
 from integrations.slack.notifier import SlackNotifier
@@ -62,13 +77,34 @@ def erp_registry(settings: ErpSettings) -> Registry:
     return Registry.of(ACTIONS, {Erp: lambda: erp})
 
 
-def executor(settings: ClientSettings, erp: ErpSettings) -> Executor:
-    """The process that holds the ERP's writing user."""
+def erp_rights(settings: ErpSettings) -> list[str]:
+    """What `settings.user` may change in the ERP. Raises what a login raises."""
+    read_secret(settings.password_file, "GATES_ERP_PASSWORD_FILE")
+    assert settings.password_file is not None  # noqa: S101 - the line above
+    rpc = TrytonRpc.from_password_file(
+        settings.url, settings.database, settings.user, settings.password_file
+    )
+    try:
+        models = ["account.invoice", "account.payment", "party.party"]
+        rights = rpc.call("model.ir.model.access.get_access", models)
+    finally:
+        rpc.close()
+    return sorted(model for model, may in rights.items() if may["write"] or may["create"])
+
+
+def executor(
+    settings: ClientSettings, erp: ErpSettings, mine: ExecutorSettings | None = None
+) -> Executor:
+    """The process that holds a writing user of the ERP, for the actions that it is to do."""
     registry = erp_registry(erp)
     if not registry.definitions:
         raise InvalidInput("GATES_ERP_URL is not set: an executor needs a system to act on.")
-    client = GatesClient(settings.url, key=settings.key(), patience=settings.patience)
-    return Executor(client, registry, lease=settings.lease)
+    registry = registry.only((mine or ExecutorSettings()).actions)
+    client = GatesClient(
+        settings.url, key=settings.key(), patience=settings.patience, fresh_key=settings.key
+    )
+    keys = TrustedKeys.pinned(settings.grant_keys) if settings.grant_keys else None
+    return Executor(client, registry, lease=settings.lease, keys=keys)
 
 
 @dataclass
@@ -81,7 +117,11 @@ class Server:
     database: Database
 
 
-def server(settings: ServerSettings, registry: Registry | None = None) -> Server:
+def server(
+    settings: ServerSettings,
+    registry: Registry | None = None,
+    clock: Callable[[], datetime] = utc_now,
+) -> Server:
     """Everything that one server process is made of. Raises InvalidInput or InvalidPolicy."""
     refuse_unsafe(settings.host, settings.address)
     policy, people = read_policy(settings)
@@ -89,8 +129,12 @@ def server(settings: ServerSettings, registry: Registry | None = None) -> Server
     database.migrate()
     waiters = Waiters()
     asking = Asking(registry or erp_registry(ErpSettings()), policy, people)
-    gates = Gates(database, asking, settings.address, woken=waiters.ring)
-    work, access, cards = Work(gates), Access(database, people), Cards(database)
+    folder = settings.signing_keys or Path(os.environ.get("GATES_HOME", ".gates")) / "signing-keys"
+    ring = KeyRing(database, settings.address, folder, clock)
+    gates = Gates(database, asking, settings.address, woken=waiters.ring, keys=ring, clock=clock)
+    ring.signer()  # a key that cannot be read or made is found out now, not at the first claim
+    work, access = Work(gates), Access(database, people, clock)
+    cards = Cards(database, clock=clock)
     work.settle = work.settle.__class__(seconds=settings.settle)
     slack = SlackSettings.from_environment(os.environ)
     desk = SlackDesk(slack, gates, cards, people) if slack else None
@@ -105,12 +149,22 @@ def server(settings: ServerSettings, registry: Registry | None = None) -> Server
             )
         )
     runs: RunWaker | None = None
+    prefect: PrefectApi | None = None
     if settings.prefect_api_url:
-        runs = PrefectRuns(settings.prefect_api_url)
-    outbox = Outbox(database, handlers(gates, notifiers, runs))
+        prefect = PrefectApi(settings.prefect_api_url, settings.prefect_auth())
+        runs, gates.runs = PrefectRuns(prefect), PrefectRunStates(prefect)
+    outbox = Outbox(database, handlers(gates, notifiers, runs), clock)
     database.wished = outbox.ring
-    timers = Timers(gates, work)
-    started, stopped = _both([outbox, timers, *([desk] if desk else [])])
+    timers = Timers(gates, work, Passes(gates))
+    parts: list[Any] = [outbox, timers, *([desk] if desk else [])]
+    if prefect is not None:
+        silence = timedelta(seconds=settings.silence)
+        parts.append(Watch(gates, PrefectRunKeeper(prefect), settings.watch, silence))
+    if not database.is_sqlite:  # there may be other servers, and they can be heard
+        bells = Bells(database, waiters.heard, waiters.heard_nothing)
+        waiters.beyond = bells.tell
+        parts.append(bells)
+    started, stopped = _both(parts)
     app = create_app(
         gates,
         work,
@@ -141,7 +195,7 @@ def handlers(gates: Gates, notifiers: list[Notifier], runs: RunWaker | None) -> 
         bell = gates.doorbell(request_id)
         if runs is None or bell is None:
             return True
-        return runs.ring(bell.run, bell.pause_key)
+        return runs.ring(bell.run, bell.pauses)
 
     return {CARDS: cards, TELL: tell, RING: ring}
 

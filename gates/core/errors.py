@@ -27,6 +27,7 @@
         ├── Expired             nobody decided in time
         ├── Cancelled           the request was withdrawn
         ├── Frozen              a person in command has stopped such actions
+        ├── Undecided           the author waits no longer; the question stays open
         └── Forbidden           the policy never allows this
 
 Each has a stable `code`, survives pickling (Prefect moves exceptions between processes) and
@@ -35,7 +36,10 @@ its text is one sentence that names the field, the value and the cure.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from gates.core.model import Step
 
 
 class GatesError(Exception):
@@ -169,6 +173,11 @@ class GateStopped(GatesError):
     http_status = 409
     state_name: ClassVar[str] = "Stopped"
 
+    @property
+    def done(self) -> tuple[Step, ...]:
+        """What the run has done and not taken back when this was raised, oldest first."""
+        return tuple(self.details.get("done", ()))
+
 
 class Rejected(GateStopped):
     code = "rejected"
@@ -176,8 +185,14 @@ class Rejected(GateStopped):
 
 
 class SentBack(GateStopped):
+    """`guidance` is what a person wants the agent to do instead, as they wrote it."""
+
     code = "sent_back"
     state_name = "SentBack"
+
+    @property
+    def guidance(self) -> str:
+        return str(self.details.get("guidance", ""))
 
 
 class Expired(GateStopped):
@@ -193,6 +208,11 @@ class Cancelled(GateStopped):
 class Frozen(GateStopped):
     code = "frozen"
     state_name = "Frozen"
+
+
+class Undecided(GateStopped):
+    code = "undecided"
+    state_name = "Undecided"
 
 
 class Forbidden(GateStopped):

@@ -35,11 +35,13 @@ class Withdrawn(Value):
 
 
 class Drifted(Value):
-    """The world changed between the question and the claim; `differences` in words."""
+    """What people agreed to no longer holds; `differences` in words. `by` found it out."""
 
     kind: Literal["drifted"] = "drifted"
     differences: tuple[str, ...]
     at: datetime
+    by: str = "precondition"
+    because: str = "changed since people were asked"
 
 
 Event = Annotated[Decided | DeadlinePassed | Withdrawn | Drifted, Field(discriminator="kind")]

@@ -9,6 +9,7 @@ Rules, each with what it protects from:
 4. An attempt whose lease lapses is in doubt, never failed (the call may have landed).
 5. Only a failure proven without effect may be tried again; in doubt goes to reconciliation,
    and where that cannot tell, to a person.
+6. A grant is redeemed once, while its attempt is open (one approval, two calls).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from datetime import datetime, timedelta
 from gates.core.canonical import digest
 from gates.core.errors import InvalidGrant
 from gates.core.model import (
+    RUN_ENDED,
     ApprovalRequest,
     Attempt,
     Execution,
@@ -104,6 +106,24 @@ def report(
     return _ended(execution, _held(execution, attempt_id, fence), told, now)
 
 
+def redeem(execution: Execution, attempt_id: str, fence: int, now: datetime) -> Execution:
+    """Use the grant of an open attempt up, for one call through a proxy. Raises InvalidGrant
+    where it was used, or its attempt is over, asks only, or has lost its lease.
+    """
+    attempt = _held(execution, attempt_id, fence)
+    if attempt.reconciling:
+        raise InvalidGrant("This grant is for finding out what happened: it allows no call.")
+    if now >= attempt.lease_until:
+        raise InvalidGrant("The lease of this grant has run out: propose again.")
+    if attempt.redeemed_at is not None:
+        raise InvalidGrant(
+            f"This grant was redeemed at {attempt.redeemed_at:%Y-%m-%d %H:%M:%S} UTC: "
+            "it counts once.",
+            replayed=True,
+        )
+    return _replace(execution, attempt.model_copy(update={"redeemed_at": now}))
+
+
 def lapse(execution: Execution, now: datetime) -> Execution:
     """A lease that ran out without a report: in doubt. Unchanged where it has not."""
     last = execution.last
@@ -139,6 +159,8 @@ def standing(
     if outcome is None:
         return Standing.WAITING
     if outcome.kind is not OutcomeKind.APPROVED:
+        if outcome.by == (RUN_ENDED,):
+            return Standing.CANCELLED  # no round follows by itself
         if request.judgement.verdict is Verdict.FORBID:
             return Standing.FORBIDDEN
         return _ENDS[outcome.kind]
@@ -149,6 +171,7 @@ def standing(
 
 _ENDS = {
     OutcomeKind.REJECTED: Standing.REJECTED,
+    OutcomeKind.SENT_BACK: Standing.SENT_BACK,
     OutcomeKind.EXPIRED: Standing.EXPIRED,
     OutcomeKind.CANCELLED: Standing.CANCELLED,
     OutcomeKind.VOIDED: Standing.WAITING,  # the next round is being opened
@@ -166,18 +189,36 @@ def _at_work(execution: Execution, attempt_id: str | None) -> Standing:
     return Standing.EXECUTING
 
 
-def raised_failures(executions: Sequence[Execution]) -> list[Attempt]:
-    """The failures of a gate that its flow was told, oldest first; those that were put to
-    people instead are not among them. `executions` are in the order of rounds.
+@dataclass(frozen=True)
+class End:
+    """What a gate has told its flow before it went on: that an attempt failed, or guidance where
+    there is no `failure`. `answers` is the fingerprint of the proposal that got it.
     """
-    return [
-        attempt
-        for execution in executions
-        for attempt in execution.attempts
-        if attempt.state is ExecutionState.FAILED
-        and not attempt.opened_round
-        and not attempt.reconciling
-    ]
+
+    round: int
+    answers: str
+    failure: Attempt | None
+
+
+def ends(rounds: Sequence[tuple[ApprovalRequest, Outcome | None, Execution | None]]) -> list[End]:
+    """Oldest first; failures that were put to people instead of being told are not among them."""
+    found = []
+    for request, outcome, execution in rounds:
+        for attempt in execution.attempts if execution else ():
+            failed = attempt.state is ExecutionState.FAILED
+            if failed and not attempt.opened_round and not attempt.reconciling:
+                found.append(End(request.round, request.answers, attempt))
+        if outcome is not None and outcome.kind is OutcomeKind.SENT_BACK:
+            found.append(End(request.round, request.answers, None))
+    return found
+
+
+def replayed(told: Sequence[End], call: int, answers: str) -> End | None:
+    """What the flow's `call` of the gate was told in an earlier pass, if it was. A run that starts
+    from its top is told the same again; a flow that proposes something else at the same call is
+    not, and has used up a number.
+    """
+    return next((end for end in told[max(call, 1) - 1 :] if end.answers == answers), None)
 
 
 def idempotency_key(request: ApprovalRequest) -> str:

@@ -4,30 +4,49 @@ Rules, each with what it protects from:
 1. `outcome` is the only place where an outcome comes about (two ways to the same answer drift
    apart).
 2. The first event that settles wins; a later decision is refused. A drift alone may follow an
-   approval, and only to take it back (an approval holds for the world that was shown).
+   approval, and only to take it back (an approval holds for the world that was shown, and for a
+   run that lives).
 3. Only people named in the requirement decide, each once a round (a quorum of one person).
 4. Nobody decides for an agent that acts for them (self-approval).
-5. One rejection ends the round: people who disagree should talk, not outvote each other.
+5. One rejection ends the round: people who disagree should talk, not outvote each other. So does
+   one that sends it back.
 6. At the deadline the request expires, whoever is late; silence never approves.
+7. Who approves something else than was asked voids the round (votes for what was asked are no
+   votes for what was not). What may have happened already is not changed any more.
+8. An approval holds for a while, and as long as those who gave it could still give it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
 
-from gates.core.errors import AlreadyDecided, NotEntitled, RequestClosed, SelfApproval
+from gates.core.errors import (
+    AlreadyDecided,
+    InvalidInput,
+    NotEntitled,
+    RequestClosed,
+    SelfApproval,
+)
 from gates.core.events import DeadlinePassed, Decided, Drifted, Event, Withdrawn
 from gates.core.model import (
+    RUN_ENDED,
     ApprovalRequest,
     Decision,
     DecisionKind,
     Outcome,
     OutcomeKind,
+    Purpose,
     Verdict,
 )
+from gates.core.quorum import satisfied
 
 RUNS_AT_ONCE = (Verdict.ALLOW, Verdict.REVIEW_LATER)
+ENDS_THE_ROUND = {
+    DecisionKind.REJECT: OutcomeKind.REJECTED,
+    DecisionKind.SEND_BACK: OutcomeKind.SENT_BACK,
+    DecisionKind.APPROVE_WITH_CHANGES: OutcomeKind.VOIDED,  # the next round asks for the changed
+}
 
 
 def outcome(request: ApprovalRequest, events: Sequence[Event]) -> Outcome | None:
@@ -69,19 +88,18 @@ def _settled_by(
 
 
 def _voided(event: Drifted) -> Outcome:
-    words = "changed since people were asked: " + "; ".join(event.differences)
-    return Outcome(kind=OutcomeKind.VOIDED, by=("precondition",), reason=words, at=event.at)
+    words = f"{event.because}: " + "; ".join(event.differences)
+    return Outcome(kind=OutcomeKind.VOIDED, by=(event.by,), reason=words, at=event.at)
 
 
 def _counted(
     request: ApprovalRequest, decision: Decision, approvals: dict[str, Decision]
 ) -> Outcome | None:
-    if decision.kind is DecisionKind.REJECT:
-        return Outcome(
-            kind=OutcomeKind.REJECTED, by=(decision.name,), reason=decision.reason, at=decision.at
-        )
+    if decision.kind is not DecisionKind.APPROVE:
+        kind = ENDS_THE_ROUND[decision.kind]
+        return Outcome(kind=kind, by=(decision.name,), reason=decision.reason, at=decision.at)
     approvals[decision.person] = decision
-    if request.requirement is None or len(approvals) < request.requirement.quorum:
+    if request.requirement is None or not satisfied(request.requirement, approvals.keys()):
         return None
     names = tuple(one.name for one in approvals.values())
     words = "; ".join(one.reason for one in approvals.values() if one.reason)
@@ -91,10 +109,16 @@ def _counted(
 def decide(request: ApprovalRequest, events: Sequence[Event], decision: Decision) -> list[Event]:
     """One person's answer.
 
-    Raises RequestClosed, SelfApproval, NotEntitled or AlreadyDecided; where the deadline has
-    passed unnoticed, the answer is that event, and the decision is not counted.
+    Raises RequestClosed, SelfApproval, NotEntitled, AlreadyDecided, or InvalidInput where the
+    question does not admit such an answer; where the deadline has passed unnoticed, the answer
+    is that event, and the decision is not counted.
     """
     _refuse_closed(request, events)
+    if request.purpose is Purpose.IN_DOUBT and decision.kind in _ALTERS:
+        raise InvalidInput(
+            f"kind = {decision.kind.value!r}: what is asked may have happened already, so it can "
+            "be approved (tried again) or rejected, and not be changed."
+        )
     if decision.person == request.requester.on_behalf_of:
         raise SelfApproval(
             f"{decision.name}, the agent acts for you, so somebody else has to decide this."
@@ -129,14 +153,75 @@ def withdraw(
     return [Withdrawn(by=by, reason=reason, at=now)]
 
 
-def drift(
-    request: ApprovalRequest, events: Sequence[Event], differences: Sequence[str], now: datetime
+def run_ended(
+    request: ApprovalRequest, events: Sequence[Event], reason: str, now: datetime
 ) -> list[Event]:
-    """Void the round because the world is no longer what people were shown."""
+    """The run is over: the question is taken back, or the approval, which the caller knows to be
+    unused. Any other answer stands.
+    """
+    found = outcome(request, events)
+    if found is None:
+        return [Withdrawn(by=RUN_ENDED, reason=reason, at=now)]
+    if request.requirement is None or found.kind is not OutcomeKind.APPROVED:
+        return []
+    because = "nobody used it in time"
+    return [Drifted(differences=(reason,), at=now, by=RUN_ENDED, because=because)]
+
+
+def drift(
+    request: ApprovalRequest,
+    events: Sequence[Event],
+    differences: Sequence[str],
+    now: datetime,
+    *,
+    by: str = "precondition",
+    because: str = "changed since people were asked",
+) -> list[Event]:
+    """Void the round because what people agreed to no longer holds."""
     found = outcome(request, events)
     if found is not None and found.kind is not OutcomeKind.APPROVED:
         return []
-    return [Drifted(differences=tuple(differences), at=now)]
+    return [Drifted(differences=tuple(differences), at=now, by=by, because=because)]
+
+
+def lapsed(request: ApprovalRequest, found: Outcome, now: datetime) -> str:
+    """Why people's approval is too old to be used, or nothing. What the policy allows by itself
+    is judged again instead.
+    """
+    if request.requirement is None or found.kind is not OutcomeKind.APPROVED:
+        return ""
+    valid = timedelta(seconds=request.requirement.valid_seconds)
+    if now < found.at + valid:
+        return ""
+    return f"approved at {found.at:%Y-%m-%d %H:%M} UTC and not used within {valid}"
+
+
+def approvers(events: Sequence[Event]) -> dict[str, str]:
+    """Ids and names of those whose approval stands."""
+    return {
+        event.decision.person: event.decision.name
+        for event in events
+        if isinstance(event, Decided) and event.decision.kind is DecisionKind.APPROVE
+    }
+
+
+def disentitled(
+    request: ApprovalRequest, events: Sequence[Event], entitled: Collection[str]
+) -> list[str]:
+    """What an approval has lost if only `entitled` may still give it: the names of those who left,
+    or nothing where enough of them remain.
+    """
+    if request.requirement is None:
+        return []
+    gave = approvers(events)
+    if satisfied(request.requirement, [one for one in gave if one in entitled]):
+        return []
+    return [
+        f"{name} may no longer approve this" for one, name in gave.items() if one not in entitled
+    ]
+
+
+_ALTERS = (DecisionKind.APPROVE_WITH_CHANGES, DecisionKind.SEND_BACK)
 
 
 def _refuse_closed(request: ApprovalRequest, events: Sequence[Event]) -> None:

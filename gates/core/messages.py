@@ -1,17 +1,19 @@
 """What processes say to the server, shared by both ends."""
 
+from datetime import datetime
 from typing import Literal
 
 from pydantic import Field
 
-from gates.core.model import Json, Name, RunRef, Value
+from gates.core.model import Action, Json, Name, RunRef, Value
 
 
 class Proposal(Value):
     """What a flow sends. `call` counts the calls of this gate in one pass of the flow;
     `attempt_id` is made by the caller once a call, so that a repeated message is recognized.
     `in_process`: the body runs in the flow's own process, and no registry knows it; `question`:
-    there is no body, the answer is all that is wanted.
+    there is no body, the answer is all that is wanted. `begins` False: a body that is not to be
+    begun with this message, because others of the same pass come first.
     """
 
     name: Name
@@ -23,17 +25,43 @@ class Proposal(Value):
     attempt_id: Name
     in_process: bool = False
     question: bool = False
+    begins: bool = True
     title: str = ""
     subject: tuple[str, ...] = ()
     lease_seconds: int = Field(default=30, ge=1, le=3600)
 
 
-class AttemptReport(Value):
-    """`absent`: a reconciliation found that nothing had happened. `unclear`: it cannot tell."""
+class Awaited(Value):
+    """A gate that a flow waits for, and the version at which it was seen last."""
 
-    state: Literal["succeeded", "failed", "in_doubt", "absent", "unclear"]
+    request_id: Name
+    attempt_id: str = ""
+    call: int = Field(default=1, ge=1)
+    after: int = 0
+
+
+class AttemptReport(Value):
+    """`absent`: a reconciliation found that nothing had happened. `unclear`: it cannot tell.
+    `drifted`: nothing was done, since the real system is no longer as it was approved; `error`
+    says how, `precondition` is what was read (None: it could not be read).
+    """
+
+    state: Literal["succeeded", "failed", "in_doubt", "absent", "unclear", "drifted"]
     fence: int
     result: Json | None = None
     error: str = Field(default="", max_length=20_000)
     error_class: str = Field(default="", max_length=200)
     differences: tuple[str, ...] = ()
+    precondition: Json | None = None
+
+
+class Redemption(Value):
+    """What a redeemed grant allows, once: the approved copy, by whom, until when."""
+
+    request_id: str
+    attempt_id: str
+    action: Action
+    fingerprint: str
+    idempotency_key: str
+    by: tuple[str, ...]
+    expires_at: datetime

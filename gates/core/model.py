@@ -13,8 +13,11 @@ from gates.core.canonical import digest
 from gates.core.errors import NotCanonical
 
 Json = dict[str, JsonValue]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+LONGEST_NAME = 200  # characters
+UNDO = "undo-"  # how the keys of gates begin that take something back
+Name = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_NAME)]
 PersonId = str
+RUN_ENDED = "the end of the run"  # who takes back what a run leaves behind
 RequestId = str
 
 
@@ -50,13 +53,33 @@ class Tier(StrEnum):
 
 
 class DecisionKind(StrEnum):
+    """`send_back`: guidance for the agent instead of an answer. `approve_with_changes`: yes, but
+    with other arguments, which the policy judges anew.
+    """
+
     APPROVE = "approve"
+    APPROVE_WITH_CHANGES = "approve_with_changes"
     REJECT = "reject"
+    SEND_BACK = "send_back"
+
+    @property
+    def told(self) -> str:
+        """What somebody has done who decided so."""
+        return _TOLD[self]
+
+
+_TOLD = {
+    DecisionKind.APPROVE: "approved",
+    DecisionKind.APPROVE_WITH_CHANGES: "approved with changes",
+    DecisionKind.REJECT: "rejected",
+    DecisionKind.SEND_BACK: "sent back",
+}
 
 
 class OutcomeKind(StrEnum):
     APPROVED = "approved"
     REJECTED = "rejected"
+    SENT_BACK = "sent_back"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
     VOIDED = "voided"
@@ -131,11 +154,16 @@ class Reason(Value):
 
 
 class Ask(Value):
-    """Whom a policy wants to hear: groups, how many of them, for how long in seconds."""
+    """Whom a policy wants to hear: groups, how many of them, for how long in seconds. An approval
+    that is not used within `valid_seconds` has lapsed. `from_each`: groups each of which must
+    agree, nobody for two of them.
+    """
 
     who: tuple[str, ...]
     quorum: int = Field(default=1, ge=1)
     deadline_seconds: int = Field(default=86_400, ge=1)
+    valid_seconds: int = Field(default=86_400, ge=1)
+    from_each: tuple[str, ...] = ()
 
 
 class Judgement(Value):
@@ -157,11 +185,15 @@ class Person(Value):
 
 
 class Requirement(Value):
-    """Who must agree, resolved when the question was put: `people` maps eligible ids to names."""
+    """Who must agree, resolved when the question was put: `people` maps eligible ids to names.
+    `groups`, where somebody of each must agree: its eligible ids.
+    """
 
     people: dict[PersonId, str]
     quorum: int = Field(ge=1)
     deadline_at: datetime
+    valid_seconds: int = 86_400
+    groups: dict[str, tuple[PersonId, ...]] = Field(default_factory=dict)
 
 
 class ApprovalRequest(Value):
@@ -169,6 +201,8 @@ class ApprovalRequest(Value):
 
     `precondition` is what the server read of the real system at that time and reads again
     before anything runs. `evidence` is what reviewers are shown beside the action itself.
+    `proposed` is the fingerprint of what the flow proposes, where people have changed that.
+    `before` says in words how the round before ended and what is different now.
     """
 
     id: RequestId
@@ -187,6 +221,8 @@ class ApprovalRequest(Value):
     judgement: Judgement
     requirement: Requirement | None = None
     opened_at: datetime
+    proposed: str = ""
+    before: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _asks_whom_it_must(self) -> Self:
@@ -199,9 +235,16 @@ class ApprovalRequest(Value):
     def gate_id(self) -> str:
         return gate_id(self.run.root_run_id, self.gate_key)
 
+    @property
+    def answers(self) -> str:
+        """The fingerprint of the proposal that this round is the answer to."""
+        return self.proposed or self.action.fingerprint
+
 
 class Decision(Value):
-    """One person's answer, with what they saw (`card_revision`) and how they were verified."""
+    """One person's answer, with what they saw (`card_revision`) and how they were verified.
+    `changes`: the arguments, whole, as the person approves them.
+    """
 
     person: PersonId
     name: str
@@ -212,6 +255,7 @@ class Decision(Value):
     assurance: str
     card_revision: int | None = None
     verified_by: Json = Field(default_factory=dict)
+    changes: Json | None = None
 
 
 class Outcome(Value):
@@ -224,7 +268,8 @@ class Outcome(Value):
 
     def __str__(self) -> str:
         who = f" by {', '.join(self.by)}" if self.by else ""
-        return f"{self.kind.value}{who}" + (f": {self.reason}" if self.reason else "")
+        kind = self.kind.value.replace("_", " ")
+        return f"{kind}{who}" + (f": {self.reason}" if self.reason else "")
 
 
 class ExecutionState(StrEnum):
@@ -252,6 +297,7 @@ class Attempt(Value):
     error_class: str = ""
     reconciling: bool = False
     opened_round: bool = False  # this failure was put to people instead of being raised
+    redeemed_at: datetime | None = None  # when a proxy used the grant up
 
 
 class Execution(Value):
@@ -269,7 +315,9 @@ class Execution(Value):
 
 
 class Grant(Value):
-    """The right to run exactly one fingerprint, once, until the lease ends."""
+    """The right to run exactly one fingerprint, once, until the lease ends. `token` is the same,
+    signed; it is made when the grant is handed out and stored nowhere.
+    """
 
     request_id: RequestId
     fingerprint: str
@@ -277,6 +325,7 @@ class Grant(Value):
     attempt_id: str
     fence: int
     lease_until: datetime
+    token: str = Field(default="", repr=False)
 
 
 class Standing(StrEnum):
@@ -289,9 +338,42 @@ class Standing(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     REJECTED = "rejected"
+    SENT_BACK = "sent_back"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
     FORBIDDEN = "forbidden"
+
+
+class UndoOffer(Value):
+    """The action that would take a step back; proposing it is up to the flow's author."""
+
+    name: Name
+    title: str
+    arguments: Json
+
+
+class Step(Value):
+    """One thing that a run has done. `half_done`: nobody knows, or it is still going on; `note`
+    says more; `cannot_undo` why there is no `undo`.
+    """
+
+    request_id: RequestId
+    gate_key: Name
+    title: str
+    summary: str
+    state: Literal["done", "half_done", "undone"]
+    note: str = ""
+    differences: tuple[str, ...] = ()
+    undo: UndoOffer | None = None
+    cannot_undo: str = ""
+
+    @property
+    def undoable(self) -> bool:
+        return self.undo is not None and self.state != "undone"
+
+    def __str__(self) -> str:
+        half = "half done: " if self.state == "half_done" else ""
+        return f"{half}{self.summary}" + (f" ({self.note})" if self.note else "")
 
 
 class RequestView(Value):
@@ -305,6 +387,7 @@ class RequestView(Value):
     url: str = ""
     suspended: bool = False
     woken: int = 0  # times the run was resumed although nobody had decided
+    stands: tuple[Step, ...] = ()  # what the run has done so far; read for people alone
 
 
 class Failure(Value):
@@ -318,19 +401,27 @@ class GateReply(Value):
     standing: Standing
     view: RequestView
     version: int
-    suspension: int = 0  # how often the run has suspended for this request
     grant: Grant | None = None
     result: Json | None = None
     failure: Failure | None = None
 
 
+class Suspension(Value):
+    """Leave for a run to suspend, under this key. Empty: an outcome was faster."""
+
+    pause_key: str = ""
+
+
 class Job(Value):
-    """Work for an executor: run the grant's action, or find out how an attempt ended."""
+    """Work for an executor: run the grant's action, or find out how an attempt ended.
+    `precondition`: the state of the real system that was approved.
+    """
 
     kind: Literal["execute", "reconcile"]
     action: Action
     grant: Grant
     idempotency_key: str
+    precondition: Json = Field(default_factory=dict)
 
 
 def gate_id(root_run_id: str, gate_key: str) -> str:
@@ -343,6 +434,14 @@ def request_id(root_run_id: str, gate_key: str, round_: int) -> RequestId:
     return hashlib.sha256(f"{root_run_id}\n{gate_key}\n{round_}".encode()).hexdigest()[:32]
 
 
-def pause_key(request_id: str, suspension: int) -> str:
-    """One for each suspension: Prefect answers a key that has fired before with going on."""
-    return f"{request_id}-{suspension}"
+def pause_key(root_run_id: str, suspension: int | None = None) -> str:
+    """One for each suspension of a run: Prefect answers a key that has fired before with going
+    on. Without a number: how all keys of this run begin.
+    """
+    return f"{root_run_id}-{'' if suspension is None else suspension}"
+
+
+def undo_key(gate_key: str) -> str:
+    """The key of the gate that takes back what another gate of the run has done."""
+    key = f"{UNDO}{gate_key}"
+    return key if len(key) <= LONGEST_NAME else f"{key[: LONGEST_NAME - 13]}-{digest(key)[:12]}"

@@ -142,6 +142,15 @@ class Fields:
             return int(node.value)
         return None
 
+    def truth(self, key: str) -> bool | None:
+        node = self.values.get(key)
+        if node is None:
+            return None
+        if isinstance(node, yaml.ScalarNode) and node.value in ("true", "false"):
+            return bool(node.value == "true")
+        self.file.note(node, f"{key} {shown(node)} is neither true nor false: write one of them")
+        return None
+
     def items(self, key: str) -> Iterator[yaml.Node]:
         """The entries of a list that must have some."""
         node = self.values.get(key)

@@ -13,25 +13,28 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
 from gates.actions import ActionDefinition
 from gates.core.canonical import canonical_json, digest
-from gates.core.errors import ActionFailed, MisusedGate
-from gates.core.messages import AttemptReport
-from gates.core.model import GateReply, Grant, Json, Outcome, Standing
+from gates.core.errors import InvalidInput, MisusedGate
+from gates.core.model import GateReply, Json, Outcome, Standing, Step, undo_key
 from gates.flow import awaiting, endings, orphans
+from gates.flow.asks import Ask
+from gates.flow.bodies import Run, perform, perform_async
 from gates.flow.functions import Body, shown
 from gates.flow.gate import Gate
 from gates.flow.places import here
 from gates.flow.session import current
+from gates.flow.together import together
 
-__all__ = ["gated", "require_approval"]
+__all__ = ["Ask", "gated", "require_approval", "together", "undo"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 Subject = Callable[..., str | Sequence[str]] | Sequence[str] | None
 Key = Callable[..., str] | str | None
 
@@ -57,10 +60,17 @@ class Registered(Generic[R]):
     options: Options
 
     def __call__(self, arguments: object, *, claims: Json | None = None) -> R:
-        """`arguments`: the action's model, or a dict of it. In async code: await the call.
+        """`arguments`: the action's model, or a dict of it. In async code: await `ask(...)`.
 
         Raises InvalidArguments, Rejected, Expired, Cancelled, Forbidden, ActionFailed.
         """
+        return cast("R", self._call(arguments, claims).go())
+
+    def ask(self, arguments: object, *, claims: Json | None = None) -> Ask[R]:
+        """The same call, for `together`, or to be awaited. Raises InvalidArguments."""
+        return self._call(arguments, claims).ask()
+
+    def _call(self, arguments: object, claims: Json | None) -> _Call[R]:
         definition = self.definition
         current().definitions[definition.name] = definition
         parsed = definition.parse(arguments)
@@ -71,7 +81,55 @@ class Registered(Generic[R]):
             self.options,
             key=_text(self.options.key, parsed),
         )
-        return cast("R", _go(gate, None, lambda reply: definition.load_result(reply.result or {})))
+        return _Call(gate, None, lambda reply: definition.load_result(reply.result or {}))
+
+
+class Gated(Generic[P, R]):
+    """A function of the flow's own file behind a gate: call it as before.
+
+    A caller may add `claims=`, what the agent says of itself.
+    """
+
+    def __init__(self, name: str, function: Callable[P, Any], options: Options) -> None:
+        functools.update_wrapper(self, function)
+        self._name, self._function, self._options = name, function, options
+        self._body = Body(name, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Raises what stops the flow: Rejected, Expired, Cancelled, Forbidden, ActionFailed."""
+        return cast("R", self._call(args, kwargs).go())
+
+    @overload
+    def ask(
+        self: Gated[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+    ) -> Ask[T]: ...
+    @overload
+    def ask(self, *args: P.args, **kwargs: P.kwargs) -> Ask[R]: ...
+
+    def ask(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """The same call, for `together`, or to be awaited."""
+        return self._call(args, kwargs).ask()
+
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call[Any]:
+        claims = kwargs.pop("claims", None)
+        body, function, options = self._body, self._function, self._options
+        bound = body.bind(args, kwargs)
+
+        def start(approved: Json) -> Any:
+            loaded = body.load(approved)
+            return function(*loaded.args, **loaded.kwargs)
+
+        gate = _gate(
+            self._name,
+            body.dump(bound),
+            claims,
+            options,
+            key=_text(options.key, *bound.args, **bound.kwargs),
+            subject=_subject(options.subject, bound),
+            in_process=True,
+        )
+        run = Run(start, body.dump_result, inspect.iscoroutinefunction(function))
+        return _Call(gate, run, lambda reply: body.load_result(reply.result or {}))
 
 
 @overload
@@ -87,9 +145,9 @@ def gated(
     title: str = "",
     subject: Subject = None,
     linger: float | None = None,
-) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+) -> Callable[[Callable[P, R]], Gated[P, R]]: ...
 @overload
-def gated(action: Callable[P, R], /) -> Callable[P, R]: ...
+def gated(action: Callable[P, R], /) -> Gated[P, R]: ...
 
 
 def gated(
@@ -117,66 +175,65 @@ def gated(
             )
         return Registered(action, options)
     if isinstance(action, str):
-        return lambda function: _wrapped(action, function, options)
-    return _wrapped(action.__name__, action, options)
+        return lambda function: Gated(action, function, options)
+    return Gated(action.__name__, action, options)
 
 
-def require_approval(
-    question: str, *, key: str | None = None, claims: Json | None = None, **arguments: Any
-) -> Outcome:
-    """Ask people, with nothing behind it; `arguments` are shown to them. In async code: await it.
+class Question:
+    """`require_approval`: ask people, with nothing behind it."""
 
-    Returns who agreed; raises Rejected, Expired, Cancelled, Forbidden.
+    def __call__(
+        self, question: str, *, key: str | None = None, claims: Json | None = None, **arguments: Any
+    ) -> Outcome:
+        """`arguments` are shown to people. In async code: await it.
+
+        Returns who agreed; raises Rejected, Expired, Cancelled, Forbidden.
+        """
+        return cast("Outcome", _question(question, key, claims, arguments).go())
+
+    def ask(
+        self, question: str, *, key: str | None = None, claims: Json | None = None, **arguments: Any
+    ) -> Ask[Outcome]:
+        """The same question, for `together`, or to be awaited."""
+        return _question(question, key, claims, arguments).ask()
+
+
+require_approval = Question()
+
+
+def undo(step: Step, *, claims: Json | None = None) -> Json:
+    """Take back what a run has done: the action that `step.undo` names goes through a gate of its
+    own, `undo-` and the step's key. `step` is one of `GateStopped.done`. In async code: await it.
+
+    Returns what that action answered, as JSON. Raises InvalidInput where there is no way back,
+    and what `gated` raises.
     """
-    canonical_json(arguments)
-    options = Options(title=question)
+    if step.undo is None:
+        raise InvalidInput(f"{step.summary} cannot be taken back. {step.cannot_undo}".strip())
     gate = _gate(
-        question[:200], arguments, claims, options, key=key, in_process=True, question=True
+        step.undo.name,
+        dict(step.undo.arguments),
+        claims,
+        Options(),
+        key=undo_key(step.gate_key),
     )
-    nothing = _Run(lambda _approved: None, lambda _value: {}, is_async=False, shown=False)
-    return cast("Outcome", _go(gate, nothing, lambda reply: reply.view.outcome))
+    call: _Call[Json] = _Call(gate, None, lambda reply: reply.result or {})
+    return cast("Json", call.go())
 
 
 # -- from a call to its gate ------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Run:
-    """An in-process body: `start` takes the approved arguments; `shown` as a Prefect task."""
-
-    start: Callable[[Json], Any]
-    dump: Callable[[Any], Json]
-    is_async: bool
-    shown: bool = True
-
-
-def _wrapped(name: str, function: Callable[..., Any], options: Options) -> Callable[..., Any]:
-    body = Body(name, function)
-    is_async = inspect.iscoroutinefunction(function)
-
-    def start(approved: Json) -> Any:
-        bound = body.load(approved)
-        return function(*bound.args, **bound.kwargs)
-
-    @functools.wraps(function)
-    def call(*args: Any, claims: Json | None = None, **kwargs: Any) -> Any:
-        bound = body.bind(args, kwargs)
-        gate = _gate(
-            name,
-            body.dump(bound),
-            claims,
-            options,
-            key=_text(options.key, *bound.args, **bound.kwargs),
-            subject=_subject(options.subject, bound),
-            in_process=True,
-        )
-        return _go(
-            gate,
-            _Run(start, body.dump_result, is_async),
-            lambda reply: body.load_result(reply.result or {}),
-        )
-
-    return call
+def _question(
+    question: str, key: str | None, claims: Json | None, arguments: Json
+) -> _Call[Outcome]:
+    canonical_json(arguments)
+    options = Options(title=question)
+    gate = _gate(
+        question[:200], arguments, claims, options, key=key, in_process=True, question=True
+    )
+    nothing = Run(lambda _approved: None, lambda _value: {}, is_async=False, shown=False)
+    return _Call(gate, nothing, lambda reply: cast("Outcome", reply.view.outcome))
 
 
 def _gate(
@@ -209,92 +266,47 @@ def _gate(
     )
 
 
-def _go(gate: Gate, run: _Run | None, result: Callable[[GateReply], Any]) -> Any:
-    if awaiting.in_loop() or (run is not None and run.is_async):
-        words = shown(gate.name, gate.arguments)
-        return awaiting.Call(lambda: _asynchronously(gate, run, result), words)
-    return _synchronously(gate, run, result)
+@dataclass(frozen=True)
+class _Call(Generic[R]):
+    """A gate, the body behind it, and what its reply is for the author."""
 
+    gate: Gate
+    run: Run | None
+    result: Callable[[GateReply], R]
 
-def _synchronously(gate: Gate, run: _Run | None, result: Callable[[GateReply], Any]) -> Any:
-    reply = gate.begin()
-    while reply.standing is Standing.CLAIMED:
-        grant, started = _started(gate, run, reply)
+    def go(self) -> Any:
+        """At once; in async code what is to be awaited."""
+        if awaiting.in_loop() or (self.run is not None and self.run.is_async):
+            return self.later()
+        return self._synchronously()
+
+    def later(self) -> awaiting.Call:
+        words = shown(self.gate.name, self.gate.arguments)
+        return awaiting.Call(self._asynchronously, words)
+
+    def ask(self) -> Ask[R]:
+        words = shown(self.gate.name, self.gate.arguments)
+        return Ask(self.gate, self.run, self.result, self.later, words)
+
+    def _synchronously(self) -> R:
+        reply = self.gate.begin()
+        while reply.standing is Standing.CLAIMED and reply.grant is not None:
+            told = perform(self.gate, self.run, reply)
+            reply = self.gate.report(told, reply.grant.attempt_id)
+        return self.result(reply)
+
+    async def _asynchronously(self) -> R:
+        gate = self.gate
         try:
-            with gate.holding(grant):
-                told = _succeeded(run, grant, started())
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is reported
-            told = _troubled(gate, grant, error)
+            reply = await awaiting.in_thread(gate.begin)
+            while reply.standing is Standing.CLAIMED and reply.grant is not None:
+                told = await perform_async(gate, self.run, reply)
+                attempt = reply.grant.attempt_id
+                reply = await awaiting.in_thread(functools.partial(gate.report, told, attempt))
         except BaseException:
-            gate.leave()
+            gate.abandoned.set()
             raise
-        reply = gate.report(told, grant.attempt_id)
-    return result(reply)
-
-
-async def _asynchronously(gate: Gate, run: _Run | None, result: Callable[[GateReply], Any]) -> Any:
-    try:
-        reply = await awaiting.in_thread(gate.begin)
-        while reply.standing is Standing.CLAIMED:
-            grant, started = _started(gate, run, reply)
-            try:
-                with gate.holding(grant):
-                    if run is not None and run.is_async:
-                        value = await started()
-                    else:
-                        value = await awaiting.in_thread(started)
-                    told = _succeeded(run, grant, value)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is reported
-                told = _troubled(gate, grant, error)
-            except BaseException:
-                gate.leave()
-                raise
-            reply = await awaiting.in_thread(functools.partial(gate.report, told, grant.attempt_id))
-    except BaseException:
-        gate.abandoned.set()
-        raise
-    return result(reply)
-
-
-def _started(gate: Gate, run: _Run | None, reply: GateReply) -> tuple[Grant, Callable[[], Any]]:
-    """What is to be run: with the approved copy of the arguments, not with the flow's own."""
-    assert run is not None  # noqa: S101 - the server hands grants to bodies alone
-    assert reply.grant is not None  # noqa: S101 - CLAIMED comes with its grant
-    approved = reply.view.request.action.arguments
-    if run.is_async:
-
-        async def body() -> Any:
-            return await run.start(approved)
-
-        return reply.grant, gate.place.as_task(gate.name, body)
-
-    def plain() -> Any:
-        return run.start(approved)
-
-    return reply.grant, gate.place.as_task(gate.name, plain) if run.shown else plain
-
-
-def _succeeded(run: _Run | None, grant: Grant, value: Any) -> AttemptReport:
-    assert run is not None  # noqa: S101 - it has just run
-    return AttemptReport(state="succeeded", fence=grant.fence, result=run.dump(value))
-
-
-def _troubled(gate: Gate, grant: Grant, error: Exception) -> AttemptReport:
-    """Only ActionFailed says that nothing was left behind."""
-    if isinstance(error, ActionFailed):
-        return AttemptReport(
-            state="failed",
-            fence=grant.fence,
-            error=str(error)[:20_000],
-            error_class=error.error_class[:200],
-        )
-    gate.place.log().exception("%s: nobody knows whether it took effect", gate.name)
-    return AttemptReport(
-        state="in_doubt",
-        fence=grant.fence,
-        error=f"{type(error).__name__}: {error}"[:20_000],
-        error_class=type(error).__name__[:200],
-    )
+        return self.result(reply)
 
 
 def _text(key: Key, *args: Any, **kwargs: Any) -> str | None:

@@ -15,6 +15,7 @@ import atexit
 import contextvars
 import ctypes
 import functools
+import itertools
 import sys
 import threading
 import weakref
@@ -44,12 +45,15 @@ class ForgottenAwait(MisusedGate):
 
 @dataclass(frozen=True)
 class Unasked:
-    reference: weakref.ref[Call]
+    """`owner`: thread and asyncio task; None for an ask, which may be held for a while."""
+
+    reference: weakref.ref[Any]
     words: str
-    owner: tuple[int, int]
+    owner: tuple[int, int] | None
 
 
 _unasked: dict[int, Unasked] = {}
+_marks = itertools.count(-1, -1)  # of asks; those of calls are their ids, which are positive
 atexit.register(_unasked.clear)
 
 
@@ -62,13 +66,13 @@ class Call(Coroutine[Any, Any, Any]):
         self._make = make
         self._running: Coroutine[Any, Any, Any] | None = None
         callback = functools.partial(_raise_in, threading.get_ident(), ForgottenAwait)
-        _unasked[id(self)] = Unasked(weakref.ref(self, callback), words, _owner())
+        _unasked[id(self)] = Unasked(weakref.ref(self, callback), _words(words), _owner())
 
     def __await__(self) -> Generator[Any, Any, Any]:
         return self._start().__await__()
 
     def __bool__(self) -> NoReturn:
-        raise ForgottenAwait(_words(_unasked.pop(id(self)).words))
+        raise ForgottenAwait(_unasked.pop(id(self)).words)
 
     def send(self, value: Any) -> Any:
         return (self._running or self._start()).send(value)
@@ -89,6 +93,19 @@ class Call(Coroutine[Any, Any, Any]):
         return self._running
 
 
+def expect(ask: object, words: str) -> int:
+    """Somebody has to see to this one; `words` are said where it is dropped instead. The mark is
+    for `met`.
+    """
+    mark = next(_marks)
+    _unasked[mark] = Unasked(weakref.ref(ask), words, None)
+    return mark
+
+
+def met(mark: int) -> None:
+    _unasked.pop(mark, None)
+
+
 def guard(anchor: Any) -> None:
     """Look for held, un-awaited calls wherever Prefect looks for a suspension of this run."""
     original = getattr(anchor, "raise_if_requested", None)
@@ -100,13 +117,16 @@ def guard(anchor: Any) -> None:
         owner = _owner()
         started = _given_to_tasks()
         mine = [
-            key for key, one in list(_unasked.items()) if one.owner == owner and key not in started
+            key
+            for key, one in list(_unasked.items())
+            if (one.owner == owner and key not in started)
+            or (one.owner is None and one.reference() is None)
         ]
         found = [_unasked.pop(key) for key in mine]
         # With an exception under way the flow ends anyway; another one here would leave the
         # run without a final state.
         if found and sys.exc_info()[1] is None:
-            raise ForgottenAwait(_words(found[0].words))
+            raise ForgottenAwait(found[0].words)
 
     anchor.raise_if_requested = raise_if_requested
 
@@ -171,7 +191,7 @@ def _owner() -> tuple[int, int]:
 def _words_of_dropped() -> str:
     dropped = [key for key, one in list(_unasked.items()) if one.reference() is None]
     words = [_unasked.pop(key).words for key in dropped]
-    return _words(words[0] if words else "a gate")
+    return words[0] if words else _words("a gate")
 
 
 def _words(words: str) -> str:

@@ -12,13 +12,17 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from prefect import flow_engine
 from prefect.client.schemas.objects import State, StateType
 
 from gates.core.errors import GatesError, GateStopped
+from gates.core.model import Step
+from gates.flow import awaiting, words
 from gates.flow.places import STATE_NAME
+from gates.flow.session import current
 
 LOGGERS = ("prefect.flow_runs", "prefect.task_runs", "prefect.engine")
 FINISHED = "Finished in state "
@@ -68,7 +72,18 @@ def install() -> None:
         state: State[Any] = await original(exc, *args, **kwargs)
         if not isinstance(exc, GateStopped):
             return state
-        named = {"type": StateType.CANCELLED, "name": exc.state_name, "message": str(exc)}
+        message = await awaiting.in_thread(functools.partial(_last_word, exc))
+        named = {"type": StateType.CANCELLED, "name": exc.state_name, "message": message}
         return state.model_copy(update=named)
 
     setattr(flow_engine, HOOK, ended)
+
+
+def _last_word(stopped: GateStopped) -> str:
+    """Asked again, since a flow may have taken things back after it was stopped."""
+    steps: Sequence[Step] = stopped.done
+    try:
+        steps = current().transport.trail(str(stopped.details["request_id"]))
+    except (GatesError, KeyError) as error:
+        log.warning("What the run has done could not be read again: %s", error)
+    return words.ended(str(stopped), steps)

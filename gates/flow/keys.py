@@ -8,7 +8,8 @@ arguments, and only equal calls, which are interchangeable, are counted. What co
    silently not run. Refused, naming both.
 2. A call after the same key's call failed is the next try, not a repeat: it gets the next
    number. With other arguments it is another gate (`key~2`), or a replay of the earlier try
-   would look like a change of mind.
+   would look like a change of mind. What was sent back is the same gate's next round, whatever
+   the agent proposes then: people are to see what has changed.
 3. A task that Prefect runs again repeats its calls: the same keys once more, the same gates.
 """
 
@@ -27,13 +28,14 @@ LONGEST = 200  # characters of a key, as the server takes them
 class Scope(NamedTuple):
     """Where in a run a call is made. `flow`: the sub-flow, empty in the flow itself; `task` the
     task's run, `attempt` Prefect's own tries of it; `ordered`: calls come in the same order on
-    every pass.
+    every pass; `side`: the one of several gates side by side that the author looks at.
     """
 
     flow: str = ""
     task: str = ""
     attempt: int = 0
     ordered: bool = True
+    side: str = ""
 
 
 @dataclass
@@ -41,7 +43,8 @@ class Ticket:
     """The place of one call: gate `key`, try number `call`. The holder says how it ended.
 
     `failed`: raised ActionFailed, the next call is the next try. `void`: nothing came of it
-    (the server was away), the next call takes its place.
+    (the server was away), the next call takes its place. `sent_back`: the next call is the next
+    round.
     """
 
     key: str
@@ -50,7 +53,7 @@ class Ticket:
     digest: str
     scope: Scope
     variant: int = 1
-    state: Literal["open", "ended", "failed", "void"] = "open"
+    state: Literal["open", "ended", "failed", "sent_back", "void"] = "open"
 
 
 @dataclass
@@ -62,6 +65,7 @@ class Keys:
         default_factory=lambda: defaultdict(list)
     )
     _made: Counter[tuple[Scope, str]] = field(default_factory=Counter)
+    _line: dict[tuple[str, str, str], str] = field(default_factory=dict)  # the last default key
     _last: dict[str, Ticket] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -82,13 +86,17 @@ class Keys:
 
     def _default(self, name: str, digest: str, scope: Scope) -> str:
         if scope.ordered:
-            return self._count(name, scope.flow)
+            place = (name, scope.flow, scope.side)
+            last = self._line.get(place)
+            if last is None or self._last[last].state != "sent_back":
+                last = self._line[place] = self._count(*place)
+            return last
         # A task that Prefect tries again takes its earlier tries' keys, in the same order.
-        owned = self._owned[scope.flow, scope.task, digest]
+        owned = self._owned[scope.flow + scope.side, scope.task, digest]
         index = self._made[scope, digest]
         self._made[scope, digest] += 1
         if index == len(owned):
-            owned.append(self._count(name, digest[:12], scope.flow))
+            owned.append(self._count(name, digest[:12], scope.flow, scope.side))
         return owned[index]
 
     def _count(self, name: str, *within: str) -> str:
@@ -102,6 +110,8 @@ class Keys:
             return Ticket(base, 1, words, digest, scope)
         repeated = scope.task != "" and last.scope.task == scope.task
         repeated = repeated and last.scope.attempt != scope.attempt
+        if last.state == "sent_back":
+            return Ticket(last.key, last.call + 1, words, digest, scope, last.variant)
         if last.state == "failed":
             if last.digest == digest:
                 return Ticket(last.key, last.call + 1, words, digest, scope, last.variant)

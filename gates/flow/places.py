@@ -24,6 +24,7 @@ from prefect.utilities.urls import url_for
 
 from gates.core.errors import MisusedGate
 from gates.core.model import RunRef
+from gates.flow import sides
 from gates.flow.keys import Scope
 from gates.flow.session import Pass, Session
 
@@ -190,8 +191,9 @@ def _scope(run: FlowRun, of_task: TaskRunContext | None) -> Scope:
     """
     flow = run.parent_task_run_id.hex[-12:] if run.parent_task_run_id else ""
     if of_task is not None:
-        return Scope(flow, str(of_task.task_run.id), of_task.task_run.run_count, ordered=False)
-    return Scope(flow, ordered=_in_line())
+        of_run = of_task.task_run
+        return Scope(flow, str(of_run.id), of_run.run_count, ordered=False, side=sides.current())
+    return Scope(flow, ordered=_in_line(), side=sides.current())
 
 
 def _in_line() -> bool:

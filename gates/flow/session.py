@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import uuid4
 from weakref import WeakKeyDictionary
 
 from gates.actions import ActionDefinition
 from gates.client import GatesClient
-from gates.core.messages import AttemptReport, Proposal
-from gates.core.model import Attempt, GateReply
+from gates.core.messages import AttemptReport, Awaited, Proposal
+from gates.core.model import GateReply, Grant, Step, Suspension
 from gates.flow.keys import Keys
 from gates.settings import PREFIX, ClientSettings
 
@@ -30,10 +32,28 @@ class Transport(Protocol):
     def wait(
         self, request_id: str, *, attempt_id: str, call: int, after: int, seconds: float
     ) -> GateReply: ...
-    def suspending(self, request_id: str) -> GateReply: ...
-    def staying(self, request_id: str) -> GateReply: ...
-    def renew(self, attempt_id: str, fence: int, lease_seconds: int) -> Attempt: ...
+    def trail(self, request_id: str) -> list[Step]: ...
+    def news(self, awaited: Sequence[Awaited], seconds: float) -> list[GateReply]: ...
+    def suspending(
+        self, request_ids: Sequence[str], wake_at: datetime | None = None
+    ) -> Suspension: ...
+    def staying(self, request_ids: Sequence[str]) -> None: ...
+    def leaving(self, request_ids: Sequence[str], *, withdraw: bool, reason: str) -> None: ...
+    def renew(self, attempt_id: str, fence: int, lease_seconds: int) -> Grant: ...
     def report(self, attempt_id: str, report: AttemptReport) -> GateReply: ...
+
+
+class Resting(NamedTuple):
+    """What a call rests for: an open request, shown as `words`; or an executor's work, which is
+    nothing to suspend for. It lingers until then (monotonic seconds), and its author waits no
+    longer than `until`.
+    """
+
+    request_id: str
+    words: str
+    lingers: float = 0.0
+    of_people: bool = True
+    until: datetime | None = None
 
 
 @dataclass
@@ -41,13 +61,15 @@ class Pass:
     """One pass of one run in this process: its keys, and whether it may be suspended now.
 
     A run must not be suspended while one of its calls holds a grant: the process would end in
-    the middle of the action. So calls `enter` before they can get a grant and `rest` while
-    nothing can happen, and a suspension waits until all rest.
+    the middle of the action. So calls `enter` before they can get a grant and rest while
+    nothing can happen. A suspension waits until all rest, none of them for an executor, and none
+    lingers any more; it is for all that they rest for.
     """
 
     keys: Keys = field(default_factory=Keys)
     roots: dict[str, str] = field(default_factory=dict)
     _busy: int = 0
+    _resting: dict[int, Sequence[Resting]] = field(default_factory=dict)
     _suspending: bool = False
     _ended: BaseException | None = None
     _changed: threading.Condition = field(default_factory=threading.Condition)
@@ -60,20 +82,39 @@ class Pass:
             if self._ended is not None:
                 raise self._ended
 
-    def rest(self) -> None:
+    def leave(self) -> None:
         with self._changed:
             self._busy -= 1
 
     @contextmanager
-    def suspending(self) -> Iterator[bool]:
-        """False where another call is busy. What leaves this block by raising ends the pass."""
+    def resting(self, *what: Resting) -> Iterator[None]:
+        """Between `enter` and `leave`: in this block nothing can happen."""
+        mark = object()
+        with self._changed:
+            self._busy -= 1
+            self._resting[id(mark)] = what
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._resting.pop(id(mark), None)
+            self.enter()
+
+    @contextmanager
+    def suspending(self) -> Iterator[Sequence[Resting]]:
+        """All that the run would suspend for; nothing where a call is busy, lingers, or rests
+        for an executor. What leaves this block by raising ends the pass.
+        """
         with self._changed:
             self._changed.wait_for(lambda: not self._suspending)
             if self._ended is not None:
                 raise self._ended
-            free = self._suspending = self._busy == 0
+            what = [one for some in self._resting.values() for one in some]
+            now = time.monotonic()
+            free = self._busy == 0 and all(w.of_people and w.lingers <= now for w in what)
+            self._suspending = free
         try:
-            yield free
+            yield what if free else ()
         except BaseException as ended:
             self._ended = ended if not isinstance(ended, Exception) else None
             raise
@@ -148,7 +189,7 @@ def _from_environment(
         patience=patience,
         lease=lease,
     )
-    client = GatesClient(url, key=settings.key(), patience=patience)
+    client = GatesClient(url, key=settings.key(), patience=patience, fresh_key=settings.key)
     return Session(client, linger, lease)
 
 

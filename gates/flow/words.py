@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from gates.core.errors import Cancelled, Expired, Forbidden, GateStopped, Rejected
-from gates.core.model import GateReply, Purpose, RequestView, Standing
+from gates.core.errors import Cancelled, Expired, Forbidden, GateStopped, Rejected, SentBack
+from gates.core.model import GateReply, Purpose, RequestView, Standing, Step
+from gates.core.wording import approvers, asks
 
 STOPS: dict[Standing, type[GateStopped]] = {
     Standing.REJECTED: Rejected,
+    Standing.SENT_BACK: SentBack,
     Standing.EXPIRED: Expired,
     Standing.CANCELLED: Cancelled,
     Standing.FORBIDDEN: Forbidden,
 }
+STANDS = "what was decided stands for this run; start a new run to ask anew"
+MOST_TOLD = 5  # of the requests that a run waits for at once
 ASKED = {
     Purpose.ACTION: "asks",
     Purpose.LOOP: "goes in circles, asks",
@@ -28,18 +33,38 @@ def what(view: RequestView) -> str:
 
 def waits_for(view: RequestView) -> str:
     """`Pay a supplier 47,600.00 EUR: asks 2 of Dana Okafor, Mika Lindqvist until 14:05 UTC`,
-    with the address where to decide.
+    with the address where to decide; `asks one of each: ...` where each group must agree.
     """
     needed, where = view.request.requirement, f" · {view.url}" if view.url else ""
     if needed is None:
         return f"{what(view)}: waits{where}"
-    given = {decision.person for decision in view.decisions}
-    names = [name for person, name in needed.people.items() if person not in given]
-    left = max(needed.quorum - len(given), 1)
-    whom = ", ".join(names)
-    count = "" if len(names) == left else f"{left} of "
+    whom = asks(needed, approvers(view))
     until = clock(needed.deadline_at)
-    return f"{what(view)}: {ASKED[view.request.purpose]} {count}{whom} until {until}{where}"
+    return f"{what(view)}: {ASKED[view.request.purpose]} {whom} until {until}{where}"
+
+
+def since(view: RequestView) -> str:
+    """What came before this round, on one line; empty for a first one."""
+    return "; ".join(view.request.before)
+
+
+def left_unused(one: object) -> str:
+    """About a question under another key of this run."""
+    found = one if isinstance(one, dict) else {}
+    was = "asked" if found.get("outcome") == "None" else str(found.get("outcome"))
+    return (
+        f"The same was {was} under the key {found.get('key')!r}, and nobody has used that. Has "
+        "this flow's code changed while it was suspended? It is asked anew, not taken over."
+    )
+
+
+def all_waits(told: Sequence[str]) -> str:
+    """One line for all that a run waits for."""
+    if len(told) == 1:
+        return told[0]
+    shown = "; ".join(told[:MOST_TOLD])
+    more = f"; and {len(told) - MOST_TOLD} more" if len(told) > MOST_TOLD else ""
+    return f"{len(told)} decisions: {shown}{more}"
 
 
 def clock(at: datetime) -> str:
@@ -49,8 +74,10 @@ def clock(at: datetime) -> str:
     return f"{at:%H:%M} UTC" if soon else f"{at:%Y-%m-%d %H:%M} UTC"
 
 
-def stopped(reply: GateReply) -> GateStopped:
-    """How this gate ends a flow, as a sentence that names the person and the reason."""
+def stopped(reply: GateReply, steps: Sequence[Step]) -> GateStopped:
+    """How this gate ends a flow, as a sentence that names the person and the reason. `steps`:
+    all that the run has done.
+    """
     view = reply.view
     kind = STOPS.get(reply.standing, GateStopped)
     told = str(view.outcome) if view.outcome else reply.standing.value
@@ -58,7 +85,20 @@ def stopped(reply: GateReply) -> GateStopped:
         told = f"forbidden by the policy: {view.outcome.reason}"
     return kind(
         told[:1].upper() + told[1:],
+        guidance=view.outcome.reason if view.outcome and kind is SentBack else "",
         action=view.request.action.name,
         request_id=view.request.id,
         url=view.url,
+        done=[step for step in steps if step.state != "undone"],
     )
+
+
+def ended(sentence: str, steps: Sequence[Step]) -> str:
+    """The run's last word: how it ended, and what stands done and half done."""
+    left = [str(step) for step in steps if step.state != "undone"]
+    back = [step.summary for step in steps if step.state == "undone"]
+    parts = [f"What stands: {'; '.join(left)}."] if left else []
+    parts += [f"Taken back: {'; '.join(back)}."] if back else []
+    if not parts:
+        return sentence
+    return " ".join([sentence if sentence.endswith(".") else f"{sentence}.", *parts])

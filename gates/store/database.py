@@ -7,21 +7,32 @@ lock the rows that they change.
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DisconnectionError
 from sqlmodel import Session
 
 from gates.core.errors import InvalidInput
 
 BUSY_SECONDS = 30
+MIGRATIONS = str(Path(__file__).parent / "migrations")
+RESTED_SECONDS = 1.0  # a connection that was idle for longer is asked whether it still lives
+MOST_OWNERS = 10_000
+OWNERS = "owners"  # in a session's info: whose the runs are, as once read; that never changes
+UNITS = "units"  # in a session's info: what has rows of its own to write before the commit
 WISHED = "wished"  # in a session's info: the kinds of outbox rows that its transaction wishes for
 
 
@@ -48,32 +59,97 @@ class Database:
         if not self.is_sqlite:  # under READ COMMITTED a transaction gives a reader nothing
             self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._turn = threading.Lock() if self.is_sqlite else nullcontext()
+        self._owners: dict[str, str] = {}
         self.wished = lambda _kinds: None
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        with Session(self._reading) as session:
+        with (
+            self._reading.connect() as connection,
+            Session(connection, info={OWNERS: self._known_owners()}) as session,
+        ):
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
         """One transaction: commits at the end, rolls back on any error."""
-        with self._turn, Session(self._writing, expire_on_commit=False) as session:
+        with (
+            self._turn,
+            self._writing.begin() as connection,
+            Session(
+                connection, expire_on_commit=False, info={OWNERS: self._known_owners()}
+            ) as session,
+        ):
             yield session
-            session.commit()
+            session.flush()
+            units = session.info.get(UNITS, ())
+            for unit in units:
+                unit.flush(commit=unit is units[-1])
         if kinds := session.info.get(WISHED):
             self.wished(kinds)
 
+    def _known_owners(self) -> dict[str, str]:
+        if len(self._owners) > MOST_OWNERS:
+            self._owners = {}
+        return self._owners
+
     def migrate(self, revision: str = "head") -> None:
-        """Bring the schema to `revision`; safe to call by several servers at once."""
+        """Bring the schema to `revision`; safe to call by several servers at once.
+
+        Raises InvalidInput where the store was written by a newer release.
+        """
         config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-        with self._writing.begin() as connection:
+        config.set_main_option("script_location", MIGRATIONS)
+        with (
+            self._writing.connect() as connection,
+            self.rebuildable(connection),
+            connection.begin(),
+        ):
             config.attributes["connection"] = connection
+            config.attributes["known"] = revisions()
+            before = _revision(connection)
             command.upgrade(config, revision)
+            if self.is_sqlite and _revision(connection) != before:
+                _refuse_loose_ends(connection)
+
+    def revision(self) -> str | None:
+        """Of the schema as it is; None where there is none yet."""
+        with self._reading.connect() as connection:
+            return _revision(connection)
+
+    @contextmanager
+    def rebuildable(self, connection: Connection) -> Iterator[None]:
+        """Around the transaction that migrates. SQLite changes a table by writing it anew and
+        dropping the old one; while references are enforced that would count as their loss.
+        """
+        if not self.is_sqlite:
+            yield
+            return
+        driver = connection.connection.driver_connection
+        assert driver is not None  # noqa: S101 - connected
+        driver.execute("PRAGMA foreign_keys=OFF")
+        try:
+            yield
+        finally:
+            driver.execute("PRAGMA foreign_keys=ON")
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def revisions() -> list[str]:
+    """All that this release knows, the oldest first."""
+    return [one.revision for one in ScriptDirectory(MIGRATIONS).walk_revisions()][::-1]
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _refuse_loose_ends(connection: Connection) -> None:
+    loose = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+    if loose is not None:
+        raise InvalidInput(f"The store's table {loose[0]} refers to rows that are not there.")
 
 
 def _sqlite(url: Any) -> Engine:
@@ -102,4 +178,26 @@ def _sqlite(url: Any) -> Engine:
 
 
 def _postgresql(url: Any) -> Engine:
-    return create_engine(url, pool_size=20, max_overflow=20, pool_pre_ping=True)
+    engine = create_engine(url, pool_size=20, max_overflow=20)
+
+    @event.listens_for(engine, "checkin")
+    def _checkin(_connection: Any, record: Any) -> None:
+        record.info["rested_since"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def _checkout(connection: Any, record: Any, _proxy: Any) -> None:
+        """A ping for each checkout would be a round trip for each command."""
+        rested = time.monotonic() - record.info.get("rested_since", math.inf)
+        if rested > RESTED_SECONDS and not _alive(connection):
+            raise DisconnectionError("the server has closed this connection")
+
+    return engine
+
+
+def _alive(connection: Any) -> bool:
+    try:
+        connection.execute("")
+        connection.rollback()
+    except psycopg.OperationalError:
+        return False
+    return True

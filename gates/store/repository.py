@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
+from typing import NamedTuple, NoReturn
 
 import orjson
 from pydantic import TypeAdapter
+from sqlalchemy import update
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
@@ -21,6 +24,7 @@ from gates.core.execution import standing as standing_of
 from gates.core.lifecycle import outcome as fold
 from gates.core.loops import Call
 from gates.core.model import (
+    UNDO,
     ApprovalRequest,
     Attempt,
     Decision,
@@ -31,21 +35,22 @@ from gates.core.model import (
     RequestView,
     Standing,
 )
-from gates.store.database import WISHED
+from gates.store import queries
+from gates.store.database import OWNERS, UNITS, WISHED
+from gates.store.rows import Kinds, Rows, new
 from gates.store.tables import (
     AttemptRow,
     EventRow,
     ExecutionRow,
-    LogRow,
     LoopCallRow,
-    OutboxRow,
     RequestRow,
-    Row,
     RunRow,
 )
 
 EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+MOST_TOLD = 20  # ended questions of one run that are drawn again when something is taken back
 ROUND_SPAN = 1_000_000  # versions of one round stay below this, so a gate's version only grows
+MOST_READ = 256  # requests whose stored form need not be read again: it never changes
 
 
 @dataclass
@@ -59,7 +64,7 @@ class Aggregate:
 
     @property
     def outcome(self) -> Outcome | None:
-        return Outcome.model_validate_json(self.row.outcome_body) if self.row.outcome_body else None
+        return _outcome(self.row.outcome_body) if self.row.outcome_body else None
 
     @property
     def decisions(self) -> tuple[Decision, ...]:
@@ -85,32 +90,74 @@ class Aggregate:
         )
 
 
+class Leasable(NamedTuple):
+    """Work that nobody holds, as it was when it was looked for."""
+
+    request_id: str
+    version: int
+    state: str
+    queued_at: datetime
+
+
 class Unit:
+    """What it writes is sent before its next reading and before the commit, all at once."""
+
     def __init__(self, session: Session, now: datetime) -> None:
         self.session = session
         self.now = now
-        self._seen: list[Row] = []  # the session itself forgets rows that nobody holds
+        self.rows = Rows(session.bind)  # type: ignore[arg-type] # Database binds connections
+        session.info.setdefault(UNITS, []).append(self)
+
+    def flush(self, *, commit: bool = False) -> None:
+        self.rows.flush(commit=commit)
 
     # -- requests ---------------------------------------------------------------------------
 
     def load(self, request_id: str, *, lock: bool = False) -> Aggregate:
         """Raises NotFound. With `lock` nobody else changes it before this transaction ends."""
-        return self._aggregate(self.row(request_id, lock=lock))
+        found = self._read(queries.BY_ID, lock=lock, id=request_id)
+        return found[0] if found else _missing(request_id)
+
+    def load_of_attempt(self, attempt_id: str, *, lock: bool = False) -> Aggregate:
+        """The request that an attempt belongs to. Raises NotFound."""
+        found = self._read(queries.BY_ATTEMPT, lock=lock, attempt_id=attempt_id)
+        if not found:
+            raise NotFound(f"There is no attempt {attempt_id[:64]!r}: claim the request first.")
+        return found[0]
 
     def row(self, request_id: str, *, lock: bool = False) -> RequestRow:
         """A request without what happened to it. Raises NotFound."""
-        query = select(RequestRow).where(RequestRow.id == request_id)
-        row = self.session.exec(query.with_for_update() if lock else query).one_or_none()
-        if row is None:
-            raise NotFound(f"There is no request {request_id[:64]!r}: see `gates list`.")
-        return row
+        by = queries.BY_ID.locked if lock else queries.BY_ID.requests
+        found: list[tuple[RequestRow]] = self.rows.read([RequestRow], by, id=request_id)
+        return found[0][0] if found else _missing(request_id)
 
     def gate(self, gate_id: str, *, lock: bool = False) -> list[Aggregate]:
         """All rounds of a gate, oldest first."""
-        query = select(RequestRow).where(RequestRow.gate_id == gate_id)
-        query = query.with_for_update() if lock else query
-        rows = self.session.exec(query.order_by(col(RequestRow.round))).all()
-        return [self._aggregate(row) for row in rows]
+        return self._read(queries.BY_GATE, lock=lock, gate_id=gate_id)
+
+    def _read(self, by: queries.Whole, *, lock: bool = False, **values: object) -> list[Aggregate]:
+        """Only what is read under its lock is sure to be of one moment."""
+        kinds: Kinds = [ExecutionRow, AttemptRow]
+        if lock:
+            rows, done = self.rows.read_all(
+                ([RequestRow], by.locked), (kinds, by.executions), **values
+            )
+        else:
+            rows = self.rows.read([RequestRow], by.requests, **values)
+            done = self.rows.read(kinds, by.executions, **values) if rows else []
+        told: dict[str, list[Event]] = {}
+        if any(row.asks_people for (row,) in rows):
+            for (event,) in self.rows.read([EventRow], by.events, **values):
+                told.setdefault(event.request_id, []).append(EVENT.validate_json(event.body))
+        executions = _executions(done)
+        return [
+            Aggregate(row, _request(row.body), tuple(told.get(row.id, ())), executions.get(row.id))
+            for (row,) in rows
+        ]
+
+    def of_run(self, root_run_id: str, limit: int = 300) -> list[Aggregate]:
+        """All rounds of all gates of a run, oldest first; of a very long run the last ones."""
+        return self._read(queries.OF_RUN, root_run_id=root_run_id, limit=limit)[::-1]
 
     def matching(self, prefix: str) -> list[str]:
         """Ids that begin with `prefix`, at most two: enough to know whether it is unique."""
@@ -119,14 +166,8 @@ class Unit:
 
     def asked(self, *, waiting: bool, limit: int) -> list[Aggregate]:
         """What people were asked: open questions by deadline, or settled ones, newest first."""
-        query = select(RequestRow).where(RequestRow.asks_people)
-        if waiting:
-            query = query.where(col(RequestRow.outcome).is_(None))
-            query = query.order_by(col(RequestRow.deadline_at))
-        else:
-            query = query.where(col(RequestRow.outcome).is_not(None))
-            query = query.order_by(col(RequestRow.settled_at).desc())
-        return [self._aggregate(row) for row in self.session.exec(query.limit(limit)).all()]
+        by = queries.WAITING if waiting else queries.SETTLED
+        return self._read(by, limit=limit)
 
     def overdue(self, limit: int = 100) -> list[str]:
         query = select(RequestRow.id).where(
@@ -137,7 +178,8 @@ class Unit:
     def open(self, request: ApprovalRequest) -> Aggregate:
         """Insert a new round; the policy's own outcome, if it has one, comes with it."""
         requirement = request.requirement
-        row = RequestRow(
+        row = new(
+            RequestRow,
             id=request.id,
             gate_id=request.gate_id,
             round=request.round,
@@ -152,22 +194,22 @@ class Unit:
         )
         aggregate = Aggregate(row, request, (), None)
         self._settle(aggregate)
-        self.session.add(row)
+        self.rows.add(RequestRow, row)
         return aggregate
 
     def append(self, aggregate: Aggregate, events: Iterable[Event]) -> bool:
         """Write what happened and fold the outcome anew. True if the outcome changed."""
         for event in events:
-            self.session.add(
-                EventRow(
-                    request_id=aggregate.request.id,
-                    seq=len(aggregate.events) + 1,
-                    kind=event.kind,
-                    person=event.decision.person if isinstance(event, Decided) else None,
-                    at=event.at,
-                    body=event.model_dump_json(),
-                )
+            row = new(
+                EventRow,
+                request_id=aggregate.request.id,
+                seq=len(aggregate.events) + 1,
+                kind=event.kind,
+                person=event.decision.person if isinstance(event, Decided) else None,
+                at=event.at,
+                body=event.model_dump_json(),
             )
+            self.rows.add(EventRow, row)
             aggregate.events = (*aggregate.events, event)
         aggregate.row.revision += 1
         changed = self._settle(aggregate)
@@ -176,7 +218,6 @@ class Unit:
 
     def touch(self, aggregate: Aggregate) -> None:
         aggregate.row.version += 1
-        self.session.add(aggregate.row)
 
     def _settle(self, aggregate: Aggregate) -> bool:
         found = fold(aggregate.request, aggregate.events)
@@ -187,54 +228,22 @@ class Unit:
         aggregate.row.settled_at = self.now
         return True
 
-    def _aggregate(self, row: RequestRow) -> Aggregate:
-        events: tuple[Event, ...] = ()
-        if row.asks_people:
-            query = select(EventRow).where(EventRow.request_id == row.id)
-            stored = self.session.exec(query.order_by(col(EventRow.seq))).all()
-            events = tuple(EVENT.validate_json(one.body) for one in stored)
-        request = ApprovalRequest.model_validate_json(row.body)
-        return Aggregate(row, request, events, self.execution(row.id))
-
     # -- executions -------------------------------------------------------------------------
-
-    def execution(self, request_id: str) -> Execution | None:
-        row = self.session.get(ExecutionRow, request_id)
-        if row is None:
-            return None
-        query = select(AttemptRow).where(AttemptRow.request_id == request_id)
-        attempts = self.session.exec(query.order_by(col(AttemptRow.number))).all()
-        self._seen += [row, *attempts]
-        return Execution(
-            request_id=request_id,
-            state=ExecutionState(row.state),
-            attempts=tuple(Attempt(**_without(one, "request_id")) for one in attempts),
-            result=orjson.loads(row.result) if row.result else None,
-            differences=tuple(orjson.loads(row.differences)),
-        )
-
-    def attempt_request(self, attempt_id: str) -> str:
-        """The request that an attempt belongs to. Raises NotFound."""
-        # The id alone: a row read before its request is locked could be an old one.
-        query = select(AttemptRow.request_id).where(AttemptRow.id == attempt_id)
-        found = self.session.exec(query).one_or_none()
-        if found is None:
-            raise NotFound(f"There is no attempt {attempt_id[:64]!r}: claim the request first.")
-        return found
 
     def save(self, aggregate: Aggregate, execution: Execution) -> None:
         """Write an execution; its last attempt is the only one that can have changed."""
-        row = None
-        if aggregate.execution is not None:
-            row = self.session.get(ExecutionRow, execution.request_id)
+        row = self.rows.known(ExecutionRow, execution.request_id)
         if row is None:
-            row = ExecutionRow(
-                request_id=execution.request_id, state=execution.state.value, queued_at=self.now
+            row = new(
+                ExecutionRow,
+                request_id=execution.request_id,
+                state=execution.state.value,
+                queued_at=self.now,
             )
+            self.rows.add(ExecutionRow, row)
         row.state = execution.state.value
         row.result = None if execution.result is None else _dumps(execution.result)
         row.differences = _dumps(list(execution.differences))
-        self.session.add(row)
         last = execution.last
         if last is not None:
             self._save(execution.request_id, last)
@@ -242,28 +251,28 @@ class Unit:
         self.touch(aggregate)
 
     def _save(self, request_id: str, attempt: Attempt) -> None:
-        """Raises InvalidInput where the attempt's id is that of another request's."""
-        with self.session.no_autoflush:  # one flush, at the end, writes it all
-            row = self.session.get(AttemptRow, attempt.id)
-        if row is not None and row.request_id != request_id:
-            raise InvalidInput(
-                f"attempt_id = {attempt.id[:12]!r} belongs to another request: "
-                "make a new one for each call."
-            )
+        """Where the attempt's id is that of another request's InvalidInput is raised, if only
+        when it is written.
+        """
+        words = f"attempt_id = {attempt.id[:12]!r} belongs to another request: "
+        taken = InvalidInput(words + "make a new one for each call.")
+        row = self.rows.known(AttemptRow, attempt.id)
         if row is None:
-            row = AttemptRow(request_id=request_id, **attempt.model_dump())
-        for name, value in attempt.model_dump(exclude={"id"}).items():
+            row = new(AttemptRow, request_id=request_id, **attempt.model_dump())
+            self.rows.add(AttemptRow, row, taken=taken)
+        elif row.request_id != request_id:
+            raise taken
+        for name, value in attempt:
             setattr(row, name, value)
-        self.session.add(row)
 
     def holder_of(self, attempt_id: str) -> Aggregate | None:
         """The request that an attempt belongs to, if there is such an attempt."""
-        row = self.session.get(AttemptRow, attempt_id)
-        return None if row is None else self.load(row.request_id)
+        found = self._read(queries.BY_ATTEMPT, attempt_id=attempt_id)
+        return found[0] if found else None
 
-    def leasable(self, names: Sequence[str], settled_before: datetime) -> list[tuple[str, int]]:
-        """Requests that an executor may take, with their version: queued ones, and those in
-        doubt whose last attempt ended before `settled_before`, when its call can no longer land.
+    def leasable(self, names: Sequence[str], settled_before: datetime) -> list[Leasable]:
+        """Requests that an executor may take: queued ones, and those in doubt whose last attempt
+        ended before `settled_before`, when its call can no longer land.
         """
         fresh = select(AttemptRow.id).where(
             AttemptRow.request_id == ExecutionRow.request_id,
@@ -271,7 +280,12 @@ class Unit:
         )
         later = aliased(RequestRow)
         query = (
-            select(ExecutionRow.request_id, RequestRow.version)
+            select(
+                ExecutionRow.request_id,
+                RequestRow.version,
+                ExecutionRow.state,
+                ExecutionRow.queued_at,
+            )
             .join(RequestRow, col(RequestRow.id) == ExecutionRow.request_id)
             .where(col(RequestRow.action).in_(names), RequestRow.outcome == "approved")
             .where(
@@ -285,13 +299,14 @@ class Unit:
             )
             .order_by(col(ExecutionRow.queued_at))
         )
-        return list(self.session.exec(query.limit(5)).all())
+        return [Leasable(*row) for row in self.session.exec(query.limit(5)).all()]
 
     def lock_run(self, root_run_id: str) -> None:
         """Nobody else counts this run's failures before this transaction ends. Taken after the
         request's own lock, and never before one.
         """
         query = select(RunRow).where(RunRow.root_run_id == root_run_id)
+        self.flush()
         self.session.exec(query.with_for_update(key_share=True)).one()
 
     def lapsed(self, limit: int = 100) -> list[str]:
@@ -303,60 +318,109 @@ class Unit:
     # -- loops ------------------------------------------------------------------------------
 
     def calls(self, root_run_id: str, action: str) -> list[Call]:
-        query = select(LoopCallRow).where(
-            LoopCallRow.root_run_id == root_run_id, LoopCallRow.action == action
+        stored = self.rows.read(
+            [LoopCallRow], queries.CALLS, root_run_id=root_run_id, action=action
         )
-        rows = self.session.exec(query.order_by(col(LoopCallRow.seq).desc()).limit(100)).all()
-        return [
-            Call(
-                **_without(row, "seq", "root_run_id", "arguments"),
-                arguments=orjson.loads(row.arguments),
-            )
-            for row in reversed(rows)
-        ]
+        return [_call(row) for (row,) in reversed(stored)]
 
     def add_call(self, root_run_id: str, call: Call) -> None:
-        values = call.model_dump(exclude={"arguments"})
-        self.session.add(
-            LoopCallRow(**values, root_run_id=root_run_id, arguments=_dumps(call.arguments))
-        )
+        values = dict(call) | {"root_run_id": root_run_id, "arguments": _dumps(call.arguments)}
+        self.rows.note(queries.ADD_CALL, values)
 
     def loop_rounds(self, root_run_id: str, action: str) -> list[Aggregate]:
         """Approved loop requests of a run: each allowed some more attempts."""
-        query = select(RequestRow).where(
-            RequestRow.root_run_id == root_run_id,
-            RequestRow.action == action,
-            RequestRow.purpose == "loop",
-            RequestRow.outcome == "approved",
-        )
-        return [self._aggregate(row) for row in self.session.exec(query).all()]
+        return self._read(queries.LOOP_ROUNDS, root_run_id=root_run_id, action=action)
+
+    # -- runs -------------------------------------------------------------------------------
+
+    def owner(self, root_run_id: str) -> str | None:
+        """The id of the key that first proposed in a run; None for an unknown one."""
+        mine = self.rows.known(RunRow, root_run_id)
+        if mine is not None:  # not committed yet: nobody else may learn of it
+            return mine.key_id
+        owners: dict[str, str] = self.session.info[OWNERS]
+        if root_run_id not in owners:
+            found = self.rows.read([RunRow], queries.RUN, root_run_id=root_run_id)
+            if not found:
+                return None
+            owners[root_run_id] = found[0][0].key_id
+        return owners[root_run_id]
+
+    def own(self, root_run_id: str, key_id: str) -> None:
+        """The run is this key's from now on."""
+        row = new(RunRow, root_run_id=root_run_id, key_id=key_id, opened_at=self.now)
+        self.rows.add(RunRow, row)
 
     # -- log and outbox ---------------------------------------------------------------------
 
     def log(self, actor: str, kind: str, subject: str, **body: object) -> None:
-        self.session.add(
-            LogRow(at=self.now, actor=actor, kind=kind, subject=subject, body=_dumps(body))
+        values = {"at": self.now, "actor": actor, "kind": kind, "subject": subject}
+        self.rows.note(queries.LOG, values | {"body": _dumps(body)})
+
+    def tell_again(self, aggregate: Aggregate, *kinds: str) -> None:
+        """Where a gate takes something back, what its run's ended questions show has changed."""
+        if not aggregate.request.gate_key.startswith(UNDO):
+            return
+        query = select(RequestRow.id).where(
+            RequestRow.root_run_id == aggregate.row.root_run_id,
+            RequestRow.asks_people,
+            col(RequestRow.outcome).is_not(None),
+            RequestRow.id != aggregate.request.id,
         )
+        for request_id in self.session.exec(query.limit(MOST_TOLD)).all():
+            raised = update(RequestRow).where(col(RequestRow.id) == request_id)
+            self.session.exec(raised.values(revision=col(RequestRow.revision) + 1))
+            self.wish(request_id, *kinds)
 
     def wish(self, request_id: str, *kinds: str) -> None:
         """Ask the outbox to bring `kinds` up to date for a request, now."""
-        query = select(OutboxRow).where(
-            col(OutboxRow.kind).in_(kinds), OutboxRow.request_id == request_id
-        )
-        found = {row.kind: row for row in self.session.exec(query.with_for_update()).all()}
-        for kind in kinds:
-            row = found.get(kind)
-            if row is None:
-                row = OutboxRow(kind=kind, request_id=request_id, wanted=0, due_at=self.now)
-            row.wanted += 1
-            row.state, row.tries, row.due_at, row.last_error = "pending", 0, self.now, ""
-            self.session.add(row)
+        for kind in sorted(kinds):  # all lock these rows in the same order
+            values = {"kind": kind, "request_id": request_id, "due_at": self.now}
+            self.rows.note(queries.WISH, values)
         self.session.info.setdefault(WISHED, set()).update(kinds)
 
 
-def _without(row: object, *names: str) -> dict[str, object]:
-    values = row.model_dump()  # type: ignore[attr-defined] # every row is a SQLModel
-    return {name: value for name, value in values.items() if name not in names}
+@lru_cache(maxsize=MOST_READ)
+def _request(body: str) -> ApprovalRequest:
+    return ApprovalRequest.model_validate_json(body)
+
+
+@lru_cache(maxsize=MOST_READ)
+def _outcome(body: str) -> Outcome:
+    return Outcome.model_validate_json(body)
+
+
+def _missing(request_id: str) -> NoReturn:
+    raise NotFound(f"There is no request {request_id[:64]!r}: see `gates list`.")
+
+
+def _executions(pairs: Iterable[tuple[ExecutionRow, AttemptRow | None]]) -> dict[str, Execution]:
+    """By request; a row for each attempt, in their order."""
+    rows: dict[str, ExecutionRow] = {}
+    attempts: dict[str, list[Attempt]] = {}
+    for row, attempt in pairs:
+        rows[row.request_id] = row
+        if attempt is not None:
+            attempts.setdefault(row.request_id, []).append(_attempt(attempt))
+    return {
+        request_id: Execution(
+            request_id=request_id,
+            state=ExecutionState(row.state),
+            attempts=tuple(attempts.get(request_id, ())),
+            result=orjson.loads(row.result) if row.result else None,
+            differences=tuple(orjson.loads(row.differences)),
+        )
+        for request_id, row in rows.items()
+    }
+
+
+def _attempt(row: AttemptRow) -> Attempt:
+    return Attempt(**{name: getattr(row, name) for name in Attempt.model_fields})
+
+
+def _call(row: LoopCallRow) -> Call:
+    values = {name: getattr(row, name) for name in Call.model_fields}
+    return Call(**values | {"arguments": orjson.loads(row.arguments)})
 
 
 def _dumps(value: Json | list[str] | dict[str, object]) -> str:

@@ -66,12 +66,34 @@ class Row(SQLModel):
 
 
 class RunRow(Row, table=True):
-    """A root run belongs to the key that first proposed in it."""
+    """A root run belongs to the key that first proposed in it. `rung`: the suspension at
+    which we rang last; `wake_at`: when its author waits no longer; `seen_at`: when its flow was
+    last heard of; `ended_at`: when it was seen to have ended, until it is heard of again.
+    """
 
     __tablename__ = "run"
+    __table_args__: Any = (
+        Index(
+            "ix_run_wake_at",
+            "wake_at",
+            postgresql_where=text("wake_at IS NOT NULL"),
+            sqlite_where=text("wake_at IS NOT NULL"),
+        ),
+        Index(
+            "ix_run_followed",
+            "root_run_id",
+            postgresql_where=text("ended_at IS NULL"),
+            sqlite_where=text("ended_at IS NULL"),
+        ),
+    )
     root_run_id: str = Field(primary_key=True)
     key_id: str
     opened_at: datetime = Field(sa_type=UtcDateTime)
+    suspensions: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    rung: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    wake_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    seen_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
 class RequestRow(Row, table=True):
@@ -79,7 +101,8 @@ class RequestRow(Row, table=True):
     __table_args__: Any = (
         UniqueConstraint("gate_id", "round"),
         CheckConstraint(
-            "outcome IN ('approved','rejected','expired','cancelled','voided')", name="outcome"
+            "outcome IN ('approved','rejected','sent_back','expired','cancelled','voided')",
+            name="outcome",
         ),
         CheckConstraint("(outcome IS NULL) = (settled_at IS NULL)", name="settled"),
         Index(
@@ -107,10 +130,11 @@ class RequestRow(Row, table=True):
     settled_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     revision: int = 1  # of what people are shown
     version: int = 1  # of anything at all
-    suspensions: int = 0
+    suspensions: int = 0  # the number of the run's suspension that it last took part in
     asleep: bool = False
     woken: int = 0
     collected: bool = False
+    restored: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
 
 
 class EventRow(Row, table=True):
@@ -182,6 +206,7 @@ class AttemptRow(Row, table=True):
     error_class: str = ""
     reconciling: bool = False
     opened_round: bool = False
+    redeemed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
 class LoopCallRow(Row, table=True):
@@ -290,6 +315,22 @@ class KeyRow(Row, table=True):
     on_behalf_of: str | None = None
     created_at: datetime = Field(sa_type=UtcDateTime)
     revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class SigningKeyRow(Row, table=True):
+    """The public half of a key with which some server signs grants, from `signs_from` on until
+    another of its keys takes over (`superseded_at`), or never again (`retired_at`).
+    """
+
+    __tablename__ = "signing_key"
+    kid: str = Field(primary_key=True)
+    jwk: str = Field(sa_type=Text)
+    server: str
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    signs_from: datetime = Field(sa_type=UtcDateTime)
+    superseded_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    retired_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
 class LoginLinkRow(Row, table=True):

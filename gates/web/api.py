@@ -5,7 +5,7 @@ session (`Authorization: Session ...`). Every command is safe to repeat.
 """
 
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Response
@@ -15,8 +15,20 @@ from starlette.concurrency import run_in_threadpool
 from gates.access import Access, Session
 from gates.core.errors import NotAuthenticated
 from gates.core.messages import AttemptReport, Proposal
-from gates.core.model import Attempt, DecisionKind, GateReply, Job, RequestView, Standing
+from gates.core.model import (
+    DecisionKind,
+    GateReply,
+    Grant,
+    Job,
+    Json,
+    RequestView,
+    Standing,
+    Step,
+)
+from gates.passes import Passes
 from gates.service import Gates, KeyHolder
+from gates.web.direct import Direct
+from gates.web.passes import passes_router
 from gates.web.waiters import WORK, Waiters, rung
 from gates.work import Work
 
@@ -29,11 +41,12 @@ class DecisionIn(BaseModel):
     kind: DecisionKind
     reason: str = Field(default="", max_length=5_000)
     revision: int | None = None
+    changes: Json | None = None
 
 
 class LeaseIn(BaseModel):
     attempt_id: str = Field(min_length=8, max_length=200)
-    actions: list[str]
+    actions: list[str] = Field(max_length=500)
     lease_seconds: int = Field(default=60, ge=1, le=3600)
     wait_seconds: float = Field(default=0, ge=0, le=LONGEST_WAIT)
 
@@ -57,6 +70,10 @@ class KeyIn(BaseModel):
     on_behalf_of: str | None = None
 
 
+class RotateIn(BaseModel):
+    overlap_seconds: int = Field(default=86_400, ge=0, le=30 * 86_400)
+
+
 class SessionOut(BaseModel):
     token: str
     person: str
@@ -78,11 +95,18 @@ class KnownKey(BaseModel):
     on_behalf_of: str | None
     created_at: datetime
     revoked_at: datetime | None
+    expires_at: datetime | None
 
 
 def router(  # noqa: C901, PLR0915 - a table of routes
-    gates: Gates, work: Work, access: Access, waiters: Waiters, reread: float = REREAD
+    gates: Gates,
+    work: Work,
+    access: Access,
+    waiters: Waiters,
+    reread: float = REREAD,
+    direct: Direct | None = None,
 ) -> APIRouter:
+    """`direct` is told which of these it may answer by itself."""
     api = APIRouter(prefix="/v1")
 
     async def key_holder(authorization: Annotated[str, Header()] = "") -> KeyHolder:
@@ -157,29 +181,31 @@ def router(  # noqa: C901, PLR0915 - a table of routes
                 news = reply.version > after and reply.standing not in STILL
                 if news or left <= 0:
                     return as_json(reply)
-                await rung(bell, min(left, reread))
+                await rung(bell, min(left, waiters.pause(reread)))
 
-    @api.post("/requests/{request_id}/suspending", response_model=GateReply, tags=["flows"])
-    def suspending(caller: Caller, request_id: str) -> Response:
-        """Say that the run is about to suspend; refused by `view.suspended` = false."""
-        return as_json(gates.suspending(caller, request_id))
+    @api.get("/requests/{request_id}/trail", tags=["flows"])
+    def trail(caller: Caller, request_id: str) -> list[Step]:
+        """What the request's run has done so far, and how each step is taken back."""
+        return list(gates.trail(caller, request_id))
 
-    @api.post("/requests/{request_id}/staying", response_model=GateReply, tags=["flows"])
-    def staying(caller: Caller, request_id: str) -> Response:
-        """Say that Prefect would not suspend the run."""
-        return as_json(gates.staying(caller, request_id))
-
-    @api.post("/attempts/{attempt_id}/renew", tags=["flows", "executors"])
-    def renew(caller: Caller, attempt_id: str, body: RenewIn) -> Attempt:
-        return work.renew(caller, attempt_id, body.fence, body.lease_seconds)
+    @api.post("/attempts/{attempt_id}/renew", response_model=Grant, tags=["flows", "executors"])
+    def renew(caller: Caller, attempt_id: str, body: RenewIn) -> Response:
+        return as_json(work.renew(caller, attempt_id, body.fence, body.lease_seconds))
 
     @api.post("/attempts/{attempt_id}/report", response_model=GateReply, tags=["flows"])
     def report(caller: Caller, attempt_id: str, body: AttemptReport) -> Response:
         """How an attempt ended."""
         reply = work.report(caller, attempt_id, body)
-        if body.state in ("absent", "in_doubt"):
+        if body.state in ("absent", "in_doubt", "drifted"):
             waiters.ring(WORK)
         return as_json(reply)
+
+    if direct is not None:
+        direct.caller = key_holder
+        direct.add("/v1/actions", propose, Proposal)
+        direct.add("/v1/requests/{request_id}/claim", claim, Proposal)
+        direct.add("/v1/attempts/{attempt_id}/renew", renew, RenewIn)
+        direct.add("/v1/attempts/{attempt_id}/report", report, AttemptReport)
 
     # -- executors --------------------------------------------------------------------------
 
@@ -197,7 +223,7 @@ def router(  # noqa: C901, PLR0915 - a table of routes
                 left = until - time.monotonic()
                 if job is not None or left <= 0:
                     return as_json(job) if job else Response("null", media_type="application/json")
-                await rung(bell, min(left, reread))
+                await rung(bell, min(left, waiters.pause(reread)))
 
     # -- people -----------------------------------------------------------------------------
 
@@ -225,6 +251,7 @@ def router(  # noqa: C901, PLR0915 - a table of routes
             assurance="session",
             card_revision=body.revision,
             verified_by={"how": "session"},
+            changes=body.changes,
         )
 
     @api.post("/sessions", tags=["people"])
@@ -255,6 +282,11 @@ def router(  # noqa: C901, PLR0915 - a table of routes
         known = access.keys()
         return [KnownKey(**key._asdict()) for key in known]
 
+    @api.post("/admin/keys/{key_id}/rotate", tags=["admins"], dependencies=[Depends(admin)])
+    def rotate_key(key_id: str, body: RotateIn) -> KeyOut:
+        """A new key for the same holder; the old one ends after the overlap."""
+        return KeyOut(key=access.rotate_key(key_id, timedelta(seconds=body.overlap_seconds)))
+
     @api.delete("/admin/keys/{key_id}", tags=["admins"], status_code=204)
     def revoke_key(_admin: Annotated[KeyHolder, Depends(admin)], key_id: str) -> None:
         access.revoke_key(key_id)
@@ -266,6 +298,7 @@ def router(  # noqa: C901, PLR0915 - a table of routes
         found = gates.view(request_id).request.id
         return gates.withdraw(found, caller.requester.agent, reason)
 
+    api.include_router(passes_router(Passes(gates), waiters, key_holder, reread))
     return api
 
 

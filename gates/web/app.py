@@ -1,27 +1,23 @@
 """The FastAPI application: the API, the inbox, health; errors as one sentence with a code."""
 
+import asyncio
 import ipaddress
-import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from sqlalchemy.exc import DataError, OperationalError
-from starlette.exceptions import HTTPException
+from fastapi import APIRouter, FastAPI
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from gates.access import Access
-from gates.core.errors import GatesError, InvalidInput, NotFound, Unavailable
+from gates.core.errors import InvalidInput
 from gates.service import Gates
-from gates.web import api, pages
+from gates.web import api, errors, grant_api, health_api, pages
+from gates.web.direct import Direct
+from gates.web.limits import LimitsBodies
+from gates.web.refusals import NotesRefusals, Refusals, into
 from gates.web.waiters import Waiters
 from gates.work import Work
-
-log = logging.getLogger(__name__)
 
 LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
@@ -54,19 +50,32 @@ def create_app(
     """`started` and `stopped` run around the serving: outbox, timers, Slack. `reread`: seconds
     after which those who wait look for what another server has changed.
     """
+    refusals = Refusals(into(gates))
 
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
         started()
+        flushing = asyncio.create_task(refusals.keep_flushing())
         try:
             yield
         finally:
+            flushing.cancel()
+            await refusals.flush()
             stopped()
 
-    app = FastAPI(title="prefect-gates", lifespan=life, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="prefect-gates", lifespan=life, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
     hosts = {urlsplit(gates.base_url).hostname or "localhost", *LOCAL_NAMES}
+    direct = Direct()
+    app.include_router(api.router(gates, work, access, waiters, reread, direct))
+    app.add_middleware(direct.before)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=sorted(hosts))  # DNS rebinding
-    app.include_router(api.router(gates, work, access, waiters, reread))
+    app.add_middleware(LimitsBodies)
+    cookie = pages.cookie_name(gates.base_url)
+    app.add_middleware(NotesRefusals, refusals=refusals, access=access, cookie=cookie)
+    app.include_router(grant_api.router(gates, access))
+    app.include_router(health_api.router(gates, access))
     app.include_router(pages.router(gates, access, base_url=gates.base_url))
     for one in routers:
         app.include_router(one)
@@ -77,50 +86,5 @@ def create_app(
         gates.waiting(limit=1)
         return {"status": "ok"}
 
-    @app.exception_handler(GatesError)
-    async def told(_request: Request, error: GatesError) -> Response:
-        body = {"code": error.code, "message": error.message, "details": error.details}
-        return JSONResponse({"error": body}, status_code=error.http_status)
-
-    @app.exception_handler(OperationalError)
-    async def away(_request: Request, error: OperationalError) -> Response:
-        log.warning("the store does not answer: %s", error)
-        words = "The store does not answer just now: try again in a moment."
-        body = {"code": Unavailable.code, "message": words, "details": {}}
-        return JSONResponse({"error": body}, status_code=503)
-
-    @app.exception_handler(DataError)
-    async def unstorable(_request: Request, error: DataError) -> Response:
-        log.warning("the store cannot hold a value: %s", error.orig)
-        words = "A value cannot be stored: send plain text without control characters."
-        body = {"code": InvalidInput.code, "message": words, "details": {}}
-        return JSONResponse({"error": body}, status_code=422)
-
-    @app.exception_handler(HTTPException)
-    async def astray(request: Request, error: HTTPException) -> Response:
-        words = f"{request.method} {request.url.path[:200]!r}: {error.detail}; see /openapi.json."
-        code = NotFound.code if error.status_code == NotFound.http_status else InvalidInput.code
-        body = {"code": code, "message": words, "details": {}}
-        return JSONResponse({"error": body}, error.status_code, error.headers)
-
-    @app.exception_handler(Exception)
-    async def broken(_request: Request, _error: Exception) -> Response:
-        words = "The server made a mistake: its log says more; the call is safe to repeat."
-        body = {"code": GatesError.code, "message": words, "details": {}}
-        return JSONResponse({"error": body}, status_code=500)
-
-    @app.exception_handler(RequestValidationError)
-    async def unfit(_request: Request, error: RequestValidationError) -> Response:
-        body = {"code": InvalidInput.code, "message": _sentence(error.errors()), "details": {}}
-        return JSONResponse({"error": body}, status_code=422)
-
+    errors.install(app)
     return app
-
-
-def _sentence(errors: Sequence[Any]) -> str:
-    parts = [
-        f"{'.'.join(str(step) for step in one['loc'][1:]) or 'body'}"
-        f" = {str(one.get('input'))[:80]!r}: {one['msg']}"
-        for one in errors
-    ]
-    return "; ".join(parts) + "."

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from gates.core.model import PersonId, RequestView
+from gates.core.wording import approvers, asks
 from gates.web.values import text, visible
 from gates.web.words import (
     PURPOSE_WORDS,
@@ -15,6 +16,7 @@ from gates.web.words import (
     Status,
     amount,
     approvals,
+    ended_by,
     execution_status,
     is_mine,
     moment,
@@ -83,12 +85,10 @@ def row(view: RequestView, person: PersonId, now: datetime) -> Row:
         status=status(view),
         execution=execution_status(view),
         deadline=moment(requirement.deadline_at, now) if requirement else None,
-        asked=_names(
-            [visible(name) for name in requirement.people.values()] if requirement else []
-        ),
+        asked=_asked(view),
         progress=_progress(view),
         ended=moment(view.outcome.at, now) if view.outcome else None,
-        ended_by=_names([visible(name) for name in view.outcome.by]) if view.outcome else "",
+        ended_by=_names(ended_by(view)),
         round=request.round,
         mine=is_mine(view, person),
     )
@@ -117,6 +117,15 @@ def _names(names: Sequence[str]) -> str:
     if len(names) > NAMES:
         return f"{', '.join(names[: NAMES - 1])} and {len(names) - NAMES + 1} more"
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1]))) if names else ""
+
+
+def _asked(view: RequestView) -> str:
+    requirement = view.request.requirement
+    if requirement is None:
+        return ""
+    if requirement.groups:
+        return visible(asks(requirement, approvers(view)))
+    return _names([visible(name) for name in requirement.people.values()])
 
 
 def _progress(view: RequestView) -> str:
@@ -163,7 +172,7 @@ def _belongs(one: Row, key: str) -> bool:
     if key == "mine":
         return one.mine
     if key == "ended":
-        return state in ("expired", "cancelled", "voided")
+        return state in ("sent_back", "expired", "cancelled", "voided")
     return key in ("all", state)
 
 

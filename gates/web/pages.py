@@ -11,13 +11,13 @@ Rules:
 import hashlib
 import hmac
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Form, Request, Response
+from fastapi import APIRouter, Depends, Form, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
@@ -27,6 +27,7 @@ from sqlalchemy.exc import OperationalError
 
 from gates.core.errors import (
     GatesError,
+    InvalidArguments,
     InvalidInput,
     NotAuthenticated,
     NotFound,
@@ -34,16 +35,19 @@ from gates.core.errors import (
     Unavailable,
 )
 from gates.core.model import DecisionKind, Json, RequestView
+from gates.web import changing
+from gates.web.errors import HEADER
 from gates.web.listing import inbox
 from gates.web.rendering import request_page
 from gates.web.values import visible
-from gates.web.words import moment, said
+from gates.web.words import choice, moment, said
 
 log = logging.getLogger(__name__)
 
 HERE = Path(__file__).parent
 LONGEST_REASON = 2_000  # characters; the field of the form and the server agree on it
 RECENT = 40
+BY_BUTTON = (DecisionKind.APPROVE, DecisionKind.REJECT, DecisionKind.SEND_BACK)
 STATIC = {"style.css": "text/css", "icon.svg": "image/svg+xml"}
 HOW_TO_LOG_IN = (
     "A link works once and for a short time. Whoever runs this server makes a new one for you: "
@@ -106,6 +110,7 @@ class Requests(Protocol):
         assurance: str,
         card_revision: int | None = ...,
         verified_by: Json | None = ...,
+        changes: Json | None = ...,
     ) -> RequestView: ...
 
 
@@ -146,7 +151,9 @@ def refusal(error: GatesError, **context: Any) -> HTMLResponse:
     heading = HEADINGS.get(error.code, "That did not work")
     words = {"heading": heading, "message": visible(error.message), "cure": cure, "typed": ""}
     words["home"] = "" if cure else "/"
-    return page("message.html", error.http_status, **(words | context))
+    answer = page("message.html", error.http_status, **(words | context))
+    answer.headers[HEADER] = error.code
+    return answer
 
 
 class PageRoute(APIRoute):
@@ -170,6 +177,11 @@ class PageRoute(APIRoute):
         return shown
 
 
+async def _sent(request: Request) -> dict[str, str]:
+    """The fields of a form whose names depend on the request."""
+    return {name: text for name, text in (await request.form()).items() if isinstance(text, str)}
+
+
 class Pages:
     """The endpoints; plain functions, so that FastAPI runs them in its thread pool."""
 
@@ -177,7 +189,7 @@ class Pages:
         self.service = service
         self.access = access
         self.secure = urlsplit(base_url).scheme == "https"
-        self.cookie = "__Host-gates-session" if self.secure else "gates-session"
+        self.cookie = cookie_name(base_url)
 
     # -- logging in and out -----------------------------------------------------------------
 
@@ -238,6 +250,59 @@ class Pages:
             return RedirectResponse(f"/requests/{view.request.id}", 303, HEADERS)
         return self._request_page(session, view, flash=bool(said))
 
+    def change_page(self, request: Request, request_id: str) -> Response:
+        """The arguments as a form. Whoever may not change them is led to where it says why."""
+        if self._comes_from_elsewhere(request):
+            return page("hop.html", target=f"/requests/{_only_id(request_id)}/change")
+        session = self._session(request)
+        view = self.service.view(_only_id(request_id))
+        if not choice(view, session.person_id).may_change:
+            return RedirectResponse(f"/requests/{view.request.id}", 303, HEADERS)
+        return self._change_page(session, view, changing.form(view.request.action.arguments))
+
+    def change(
+        self, request: Request, request_id: str, sent: Annotated[dict[str, str], Depends(_sent)]
+    ) -> Response:
+        """Approve with changes; the answer is the round that asks for the changed action."""
+        session = self._session(request)
+        view = self.service.view(_only_id(request_id))
+        arguments = view.request.action.arguments
+        fields = changing.form(arguments)
+        try:
+            fields = changing.typed(fields, sent)
+            _check(session, sent.get("csrf", ""))
+            changes, fields = changing.values(arguments, fields)
+            if any(field.error for field in fields):
+                raise InvalidInput("Some of it cannot be read: look at what is marked below.")
+            fresh = self._decided(request, session, view.request.id, sent, changes)
+        except GatesError as error:
+            if isinstance(error, InvalidArguments):
+                fields = changing.with_errors(fields, error.details.get("fields", {}))
+            view = self.service.view(_only_id(request_id))
+            reason = sent.get("reason", "")
+            return self._change_page(session, view, fields, error=error, reason=reason)
+        return RedirectResponse(f"/requests/{fresh.request.id}?said=1", 303, HEADERS)
+
+    def _decided(
+        self,
+        request: Request,
+        session: Session,
+        request_id: str,
+        sent: Mapping[str, str],
+        changes: Json,
+    ) -> RequestView:
+        return self.service.decide(
+            request_id,
+            person_id=session.person_id,
+            kind=DecisionKind.APPROVE_WITH_CHANGES,
+            reason=_reason(sent.get("reason", "")),
+            channel="inbox",
+            assurance="session",
+            card_revision=_revision(sent.get("revision", "")),
+            verified_by={"session": _trace(request.cookies[self.cookie])},
+            changes=changes,
+        )
+
     def decide(
         self, request: Request, request_id: str, form: Annotated[DecisionForm, Form()]
     ) -> Response:
@@ -279,9 +344,30 @@ class Pages:
             session=session,
             page=request_page(view, rounds, session.person_id, self.service.clock()),
             refusal=visible(error.message) if error else "",
-            said=said(view, session.person_id) if flash else "",
+            said=said(view, session.person_id, _before(view, rounds)) if flash else "",
             typed=form.reason if form else "",
-            typed_for="approve" if form and form.decision == "approve" else "reject",
+            typed_for=form.decision if form and form.decision in BY_BUTTON else "reject",
+            longest=LONGEST_REASON,
+        )
+
+    def _change_page(
+        self,
+        session: Session,
+        view: RequestView,
+        fields: tuple[changing.ArgumentField, ...],
+        *,
+        error: GatesError | None = None,
+        reason: str = "",
+    ) -> Response:
+        rounds = self.service.rounds(view.request.id)
+        return page(
+            "change.html",
+            error.http_status if error else 200,
+            session=session,
+            page=request_page(view, rounds, session.person_id, self.service.clock()),
+            fields=fields,
+            refusal=visible(error.message) if error else "",
+            typed=reason,
             longest=LONGEST_REASON,
         )
 
@@ -297,12 +383,22 @@ class Pages:
         return foreign and self.cookie not in request.cookies
 
 
+def cookie_name(base_url: str) -> str:
+    """The name that begins with __Host- is one that only an https site can set."""
+    return "__Host-gates-session" if urlsplit(base_url).scheme == "https" else "gates-session"
+
+
 async def _typed(request: Request) -> str:
     """What the person wrote into the form that was refused; it is parsed already."""
-    if request.method != "POST" or not request.url.path.endswith("/decision"):
+    if request.method != "POST" or not request.url.path.endswith(("/decision", "/change")):
         return ""
-    reason = (await request.form()).get("reason")
-    return reason if isinstance(reason, str) else ""
+    sent = await _sent(request)
+    written = [f"{name}: {text}" for name, text in sent.items() if name.startswith(changing.PREFIX)]
+    return "\n".join(filter(None, [sent.get("reason", ""), *written]))
+
+
+def _before(view: RequestView, rounds: Sequence[RequestView]) -> RequestView | None:
+    return next((one for one in rounds if one.request.round == view.request.round - 1), None)
 
 
 def _check(session: Session, csrf: str) -> None:
@@ -311,11 +407,10 @@ def _check(session: Session, csrf: str) -> None:
 
 
 def _kind(decision: str) -> DecisionKind:
-    try:
-        return DecisionKind(decision)
-    except ValueError:
-        known = " or ".join(kind.value for kind in DecisionKind)
-        raise InvalidInput(f"decision = {decision[:40]!r} is not {known}: use a button.") from None
+    if decision not in BY_BUTTON:
+        known = " or ".join(kind.value for kind in BY_BUTTON)
+        raise InvalidInput(f"decision = {decision[:40]!r} is not {known}: use a button.")
+    return DecisionKind(decision)
 
 
 def _reason(reason: str) -> str:
@@ -363,5 +458,7 @@ def router(service: Requests, access: Sessions, *, base_url: str) -> APIRouter:
     made.get("/people/me")(pages.me)
     made.get("/requests/{request_id}")(pages.detail)
     made.post("/requests/{request_id}/decision")(pages.decide)
+    made.get("/requests/{request_id}/change")(pages.change_page)
+    made.post("/requests/{request_id}/change")(pages.change)
     made.get("/static/{name}")(_static)
     return made

@@ -22,10 +22,13 @@ from gates.core.model import (
     PersonId,
     Purpose,
     RequestView,
+    Step,
 )
+from gates.core.wording import approvers, asks, places
 from gates.web.listing import Row, row
 from gates.web.values import (
     Comparison,
+    Difference,
     Fields,
     Node,
     Text,
@@ -48,12 +51,19 @@ from gates.web.words import (
     approvals,
     choice,
     execution_status,
+    holds,
     moment,
     safe_link,
     short,
     status,
 )
 
+VOICE_TONES: dict[DecisionKind, Tone] = {
+    DecisionKind.APPROVE: "good",
+    DecisionKind.APPROVE_WITH_CHANGES: "good",
+    DecisionKind.REJECT: "bad",
+    DecisionKind.SEND_BACK: "warn",
+}
 ATTEMPTS = 5  # attempts side by side; earlier ones are counted
 
 
@@ -68,6 +78,17 @@ class Voice:
     at: Moment | None = None
     channel: str = ""
     reason: str = ""
+    changes: tuple[Difference, ...] = ()
+
+
+@dataclass(frozen=True)
+class PlaceShown:
+    """A group that must agree. `people`: names, and whether each has agreed."""
+
+    group: str
+    words: str
+    tone: Tone
+    people: tuple[tuple[str, bool], ...]
 
 
 @dataclass(frozen=True)
@@ -102,6 +123,18 @@ class RoundShown:
 
 
 @dataclass(frozen=True)
+class StepShown:
+    """What the run has done at another gate."""
+
+    id: str
+    words: str
+    note: str
+    status: Status
+    differs: bool
+    undo: str
+
+
+@dataclass(frozen=True)
 class ReasonShown:
     rule: str
     words: str
@@ -131,6 +164,7 @@ class RequestPage:
     attempts_left_out: int
     changed: Comparison | None
     changed_since: int
+    before: tuple[str, ...]
     in_process: bool
     agent: str
     on_behalf_of: str
@@ -140,10 +174,14 @@ class RequestPage:
     suspended: bool
     woken: int
     voices: tuple[Voice, ...]
+    places: tuple[PlaceShown, ...]
+    wanted: str
+    holds: str
     quorum: int
     approvals: int
     choice: Choice
     execution: ExecutionShown | None
+    stands: tuple[StepShown, ...]
     earlier: tuple[RoundShown, ...]
     newer: RoundShown | None
 
@@ -182,7 +220,8 @@ def request_page(
         attempts=attempts,
         attempts_left_out=left_out,
         changed=changed[0] if changed else None,
-        changed_since=changed[1] if changed else 0,
+        changed_since=changed[1] if changed else request.round - 1,
+        before=tuple(visible(one) for one in request.before),
         in_process=request.in_process,
         agent=visible(request.requester.agent),
         on_behalf_of=_on_behalf_of(view),
@@ -192,10 +231,14 @@ def request_page(
         suspended=view.suspended,
         woken=view.woken,
         voices=_voices(view, person, now),
+        places=_places(view),
+        wanted=_wanted(view),
+        holds=holds(requirement) if requirement else "",
         quorum=requirement.quorum if requirement else 0,
         approvals=approvals(view),
         choice=choice(view, person),
         execution=_execution(view, now),
+        stands=tuple(_step(one) for one in view.stands),
         earlier=_rounds(view, rounds, now, newer=False),
         newer=next(iter(_rounds(view, rounds, now, newer=True)), None),
     )
@@ -288,7 +331,8 @@ def _comparable(view: RequestView) -> dict[str, JsonValue]:
 
 def _voices(view: RequestView, person: PersonId, now: datetime) -> tuple[Voice, ...]:
     """First those who have decided, in order; then those who are still asked."""
-    said = [_voice(one, person, now) for one in view.decisions]
+    asked = view.request.action.arguments
+    said = [_voice(one, person, now, asked) for one in view.decisions]
     requirement = view.request.requirement
     decided = {one.person for one in view.decisions}
     words, tone = ASKED if view.outcome is None else WAS_ASKED
@@ -300,17 +344,51 @@ def _voices(view: RequestView, person: PersonId, now: datetime) -> tuple[Voice, 
     return (*said, *silent)
 
 
-def _voice(decision: Decision, person: PersonId, now: datetime) -> Voice:
-    approved = decision.kind is DecisionKind.APPROVE
+def _voice(decision: Decision, person: PersonId, now: datetime, asked: Json) -> Voice:
     return Voice(
         name=visible(decision.name),
         you=decision.person == person,
-        words="approved" if approved else "rejected",
-        tone="good" if approved else "bad",
+        words=decision.kind.told,
+        tone=VOICE_TONES[decision.kind],
         at=moment(decision.at, now),
         channel=visible(decision.channel),
         reason=visible(decision.reason),
+        changes=compare(("asked", "approved"), (asked, decision.changes)).differing
+        if decision.changes is not None
+        else (),
     )
+
+
+def _places(view: RequestView) -> tuple[PlaceShown, ...]:
+    """Where somebody of each group must agree: who could, and which group is still missing."""
+    requirement = view.request.requirement
+    found = places(requirement, approvers(view)) if requirement else ()
+    return tuple(
+        PlaceShown(
+            group=visible(one.group),
+            words=_place_words(view, missing=one.open),
+            tone="wait" if one.open and view.outcome is None else "quiet" if one.open else "good",
+            people=(
+                *((visible(name), True) for name in one.stood),
+                *((visible(name), False) for name in one.could),
+            ),
+        )
+        for one in found
+    )
+
+
+def _place_words(view: RequestView, *, missing: bool) -> str:
+    if not missing:
+        return "agreed"
+    return "still missing" if view.outcome is None else "was missing"
+
+
+def _wanted(view: RequestView) -> str:
+    """Who still has to agree, in one sentence's words; empty where it is plain or decided."""
+    requirement = view.request.requirement
+    if requirement is None or view.outcome is not None or not requirement.groups:
+        return ""
+    return visible(asks(requirement, approvers(view)))
 
 
 def _execution(view: RequestView, now: datetime) -> ExecutionShown | None:
@@ -337,6 +415,25 @@ def _attempt(attempt: Attempt, now: datetime) -> AttemptShown:
         error=text(attempt.error) if attempt.error else None,
         error_class=visible(attempt.error_class),
         reconciling=attempt.reconciling,
+    )
+
+
+STEP_WORDS: dict[str, Status] = {
+    "done": Status("open", "done", "good"),
+    "half_done": Status("open", "half done", "warn"),
+    "undone": Status("open", "taken back", "quiet"),
+}
+
+
+def _step(step: Step) -> StepShown:
+    undo = f"{step.undo.title} ({step.undo.name})" if step.undo else step.cannot_undo
+    return StepShown(
+        id=step.request_id,
+        words=visible(step.summary),
+        note=visible(step.note) if step.state != "undone" else "",
+        status=STEP_WORDS[step.state],
+        differs=bool(step.differences),
+        undo=visible(undo) if step.state != "undone" else "",
     )
 
 

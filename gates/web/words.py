@@ -18,14 +18,16 @@ from gates.core.model import (
     PersonId,
     Purpose,
     RequestView,
+    Requirement,
     Verdict,
 )
+from gates.core.wording import VOIDED_BY, changer
 from gates.web.values import visible
 
 SHORT_DIGEST = 12
 SOON = timedelta(hours=1)
 
-State = Literal["open", "approved", "rejected", "expired", "cancelled", "voided"]
+State = Literal["open", "approved", "rejected", "sent_back", "expired", "cancelled", "voided"]
 Tone = Literal["wait", "good", "bad", "warn", "quiet"]
 
 PURPOSE_WORDS = {
@@ -41,9 +43,10 @@ QUESTIONS = {
 OUTCOME_WORDS: dict[OutcomeKind, tuple[str, Tone]] = {
     OutcomeKind.APPROVED: ("Approved", "good"),
     OutcomeKind.REJECTED: ("Rejected", "bad"),
+    OutcomeKind.SENT_BACK: ("Sent back", "warn"),
     OutcomeKind.EXPIRED: ("Expired", "quiet"),
     OutcomeKind.CANCELLED: ("Withdrawn", "quiet"),
-    OutcomeKind.VOIDED: ("Voided: the world changed", "warn"),
+    OutcomeKind.VOIDED: ("Voided", "warn"),
 }
 EXECUTION_WORDS: dict[ExecutionState, tuple[str, Tone]] = {
     ExecutionState.QUEUED: ("Waiting for an executor", "wait"),
@@ -53,6 +56,7 @@ EXECUTION_WORDS: dict[ExecutionState, tuple[str, Tone]] = {
     ExecutionState.IN_DOUBT: ("In doubt: nobody knows how it ended", "warn"),
 }
 ASKED: tuple[str, Tone] = ("asked", "wait")
+SEND_BACK = "Send back"
 WAS_ASKED: tuple[str, Tone] = ("was asked", "quiet")
 VERDICT_WORDS = {
     Verdict.ALLOW: "may run",
@@ -91,13 +95,17 @@ class Amount:
 
 @dataclass(frozen=True)
 class Choice:
-    """What this reader may do. `why_not` says why there are no buttons."""
+    """What this reader may do. `why_not` says why there are no buttons; `send_back` is empty
+    where the question admits only yes and no.
+    """
 
     may_decide: bool
     why_not: str
     approve: str
     reject: str
     hint: str
+    send_back: str
+    may_change: bool
 
 
 def moment(at: datetime, now: datetime) -> Moment:
@@ -154,7 +162,9 @@ def status(view: RequestView) -> Status:
         return Status("open", "Waiting", "wait")
     words, tone = OUTCOME_WORDS[outcome.kind]
     purpose = view.request.purpose
-    if outcome.by == ("policy",):
+    if outcome.kind is OutcomeKind.VOIDED:
+        words = _voided(view) or words
+    elif outcome.by == ("policy",):
         words = "Allowed by policy" if outcome.kind is OutcomeKind.APPROVED else "Forbidden"
     elif outcome.kind is OutcomeKind.APPROVED and purpose is Purpose.LOOP:
         words = "More attempts allowed"
@@ -165,6 +175,26 @@ def status(view: RequestView) -> Status:
     elif outcome.kind is OutcomeKind.REJECTED and purpose is Purpose.IN_DOUBT:
         words = "Not run again"
     return Status(outcome.kind.value, words, tone)
+
+
+def _voided(view: RequestView) -> str:
+    decision = changer(view)
+    if decision is not None:
+        return f"Changed by {visible(decision.name)}"
+    found = VOIDED_BY.get(view.outcome.by[0], "") if view.outcome and view.outcome.by else ""
+    return f"Voided: {found}" if found else ""
+
+
+def ended_by(view: RequestView) -> tuple[str, ...]:
+    """Whose word it was, where the status does not name them already."""
+    if view.outcome is None or (view.outcome.kind is OutcomeKind.VOIDED and _voided(view)):
+        return ()
+    return tuple(visible(name) for name in view.outcome.by)
+
+
+def holds(requirement: Requirement) -> str:
+    span = duration(timedelta(seconds=requirement.valid_seconds))
+    return f"An approval holds for {span}; if it is not used by then, people are asked again."
 
 
 def decision_of(view: RequestView, person: PersonId) -> Decision | None:
@@ -188,7 +218,10 @@ def execution_status(view: RequestView) -> Status | None:
 def choice(view: RequestView, person: PersonId) -> Choice:
     approve, reject, hint = _buttons(view)
     why_not = _why_not(view, person)
-    return Choice(not why_not, why_not, approve, reject, hint)
+    alters = view.request.purpose is not Purpose.IN_DOUBT  # that may have happened already
+    may_change = alters and not why_not and bool(view.request.action.arguments)
+    send_back = SEND_BACK if alters else ""
+    return Choice(not why_not, why_not, approve, reject, hint, send_back, may_change)
 
 
 def _why_not(view: RequestView, person: PersonId) -> str:
@@ -220,11 +253,19 @@ def _buttons(view: RequestView) -> tuple[str, str, str]:
     return "Approve", "Reject", "Exactly what is shown here will run, once."
 
 
-def said(view: RequestView, person: PersonId) -> str:
-    """What this person's decision has led to; empty where there is none of theirs."""
+def said(view: RequestView, person: PersonId, before: RequestView | None = None) -> str:
+    """What this person's decision has led to; empty where there is none of theirs. `before`: the
+    round before, which they may have changed into this one.
+    """
     mine = decision_of(view, person)
+    change = changer(before) if before else None
+    if change is not None and change.person == person and view.outcome is None:
+        counts = "Your approval counts for it" if mine else "Your approval does not count for it"
+        return f"Your changes are asked as this new round. {counts}; others are still asked."
     if mine is None:
         return ""
+    if mine.kind is DecisionKind.SEND_BACK:
+        return "Your guidance is recorded. The run is told, and the agent may propose again."
     if mine.kind is DecisionKind.REJECT:
         return "Your answer is recorded. The run is told, with your reason."
     if view.outcome is None:

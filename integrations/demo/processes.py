@@ -57,7 +57,15 @@ class Processes:
     def logs(self) -> Path:
         return self.folder / "logs"
 
-    def start(self, name: str, command: Sequence[str], env: Mapping[str, str]) -> Started:
+    def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        *,
+        cwd: Path | None = None,
+        umask: int = -1,
+    ) -> Started:
         """Start in a session of its own, with its output in a log. Raises NotStarted."""
         self.logs.mkdir(parents=True, exist_ok=True)
         with self.log(name).open("ab") as log:
@@ -69,6 +77,8 @@ class Processes:
                     stdout=log,
                     stderr=log,
                     start_new_session=True,
+                    cwd=cwd,
+                    umask=umask,
                 )
             except FileNotFoundError as error:
                 raise NotStarted(

@@ -34,8 +34,8 @@ class Run:
 
 
 class Runs:
-    def __init__(self, api: str) -> None:
-        self._http = httpx.Client(base_url=api, timeout=30, trust_env=False)
+    def __init__(self, api: str, auth: tuple[str, str] | None = None) -> None:
+        self._http = httpx.Client(base_url=api, auth=auth, timeout=30, trust_env=False)
 
     def close(self) -> None:
         self._http.close()

@@ -1,5 +1,6 @@
-"""The demo's processes: ERP, Prefect server, gates server, executor, worker; all on loopback,
-on SQLite, each with no more in its environment than it needs.
+"""The demo's processes: ERP, Prefect server, gates server, two executors (who pays, and who changes
+bank accounts), worker; all on loopback, on SQLite, each with no more in its environment than it
+needs.
 """
 
 from __future__ import annotations
@@ -106,9 +107,9 @@ def up(home: Path, progress: Progress, changes: Changes = lambda _stack: {}) -> 
         plant_trouble(stack.company, stack.erp_url)
         progress("the Prefect server and the gates server")
         start(stack, ("prefect", "gates"), changes)
-        progress("the executor and the worker")
+        progress("the executors and the worker")
         _prepare_work(stack)
-        start(stack, ("executor", "worker"), changes)
+        start(stack, ("executor", "banker", "worker"), changes)
     except BaseException:
         started.stop()
         raise
@@ -184,7 +185,18 @@ def _parts(stack: Stack) -> dict[str, _Part]:
         ),
         "executor": _Part(
             _command("gates", "executor"),
-            shared | _erp_user(stack, "executor") | _key(stack, "executor"),
+            shared
+            | _erp_user(stack, "executor")
+            | _key(stack, "executor")
+            | {"GATES_EXECUTOR_ACTIONS": "erp.bill.*, erp.payment.*"},
+        ),
+        # Who redirects money and who pays it are two processes with two ERP users.
+        "banker": _Part(
+            _command("gates", "executor"),
+            shared
+            | _erp_user(stack, "banker")
+            | _key(stack, "banker")
+            | {"GATES_EXECUTOR_ACTIONS": "erp.supplier.*"},
         ),
         "worker": _Part(worker, shared | _key(stack, "flow") | flow),
     }
@@ -195,6 +207,7 @@ def _prepare_work(stack: Stack) -> None:
     with stack.admin() as admin:
         _secret(stack.home / "flow.key", admin.create_key("flow", AGENT, ACTS_FOR))
         _secret(stack.home / "executor.key", admin.create_key("executor", "executor-1"))
+        _secret(stack.home / "banker.key", admin.create_key("executor", "banker-1"))
     environment = _environment(stack)
     _run(_command("prefect", "work-pool", "create", POOL, "--type", "process"), environment)
     _run(_command("prefect", "--no-prompt", "deploy", "--all"), environment)

@@ -7,9 +7,11 @@ counted under. Amounts are decimals with two places, as strings in JSON.
 
 from datetime import date
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from stdnum import iban as iban_rules
+from stdnum.exceptions import ValidationError as NotAnIban
 
 CENT = Decimal("0.01")
 
@@ -27,10 +29,19 @@ def _compact(iban: str) -> str:
     return "".join(iban.split()).upper()
 
 
+def _valid(iban: str) -> str:
+    """Length and form by country, and the check digits (ISO 13616, mod 97-10)."""
+    try:
+        return str(iban_rules.validate(iban))
+    except NotAnIban as error:
+        raise ValueError(f"is no IBAN ({error}): compare it with the document") from error
+
+
 Money = Annotated[Decimal, Field(max_digits=14, decimal_places=2), AfterValidator(_two_places)]
 Number = Annotated[Decimal, Field(max_digits=14, decimal_places=4), AfterValidator(_plain)]
 Currency = Annotated[str, Field(pattern="^[A-Z]{3}$")]
 Iban = Annotated[str, Field(min_length=5, max_length=42), AfterValidator(_compact)]
+ValidIban = Annotated[Iban, AfterValidator(_valid)]
 Text = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -93,6 +104,47 @@ class Payment(OfSupplier):
     payee_iban: Iban | None = None
 
 
+class DiscardBill(OfSupplier):
+    """Take back a draft."""
+
+    bill_id: int
+
+
+class CancelBill(OfSupplier):
+    """Take back a posted bill: the ERP books the opposite entry."""
+
+    bill_id: int
+    currency: Currency
+    total: Annotated[Money, Field(gt=0)]
+
+
+class WithdrawPayment(OfSupplier):
+    """Take back a payment that has not left. `reference`: what it carries in the ERP."""
+
+    bill_id: int
+    currency: Currency
+    amount: Annotated[Money, Field(gt=0)]
+    reference: Text
+
+
+class ChangeBankAccount(Arguments):
+    """`document`: what asks for the change, as people can find it again."""
+
+    supplier: Text
+    old_iban: Iban
+    new_iban: ValidIban
+    document: Text
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> Self:
+        if self.old_iban == self.new_iban:
+            raise ValueError("new_iban is the old one: there is nothing to change")
+        return self
+
+    def subject(self) -> list[str]:
+        return [f"supplier:{self.supplier}", f"iban:{self.new_iban}"]
+
+
 class BillReceipt(BaseModel):
     """`booked_as`: the ERP's own number, empty on a draft; `to_pay`: what is still open."""
 
@@ -123,3 +175,28 @@ class PaymentReceipt(BaseModel):
     bill_state: str
     currency: str
     amount: Money
+
+
+class BillTakenBack(BaseModel):
+    """`state`: as the ERP has it now; `absent` where the draft was deleted."""
+
+    model_config = ConfigDict(frozen=True)
+    bill_id: int
+    number: str
+    state: str
+
+
+class PaymentTakenBack(BaseModel):
+    """`found`: how the payment stood before; `absent` where there was none."""
+
+    model_config = ConfigDict(frozen=True)
+    reference: str
+    found: str
+
+
+class AccountReceipt(BaseModel):
+    """`ibans`: those that payments go to from now on."""
+
+    model_config = ConfigDict(frozen=True)
+    supplier: str
+    ibans: tuple[str, ...]

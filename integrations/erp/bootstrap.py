@@ -1,13 +1,15 @@
 """Northwind Tools GmbH, the demo company, set up over the ERP's own protocol.
 
 Everything here is what an accountant would click once: company, chart of accounts, fiscal
-years, taxes, journals, suppliers with bank accounts, and three ERP users. `reader` may look
+years, taxes, journals, suppliers with bank accounts, and four ERP users. `reader` may look
 at the books and change nothing, by the ERP's own access rules; `executor` may book and pay
-bills, and touch neither suppliers nor bank accounts; `admin` set it all up.
+bills, and touch neither suppliers nor bank accounts; `banker` may change the numbers of bank
+accounts that there are, and nothing else; `admin` set it all up.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -17,6 +19,7 @@ from integrations.erp.errors import ErpError
 from integrations.erp.rpc import TrytonRpc
 
 COMPANY = "Northwind Tools GmbH"
+BANKER_CHANGES = {"bank.account": ("write",), "bank.account.number": ("write", "create")}
 READABLE = ("account.", "bank", "company.", "currency.", "party.", "product.")
 MASTER_DATA = ("bank", "company.", "party.")
 EXECUTOR_GROUPS = ("Accounting", "Payment", "Payment Approval")
@@ -76,8 +79,8 @@ SUPPLIERS = (
 def bootstrap(admin: TrytonRpc, passwords: dict[str, str], today: date) -> None:
     """Set up the whole company in an empty database.
 
-    `passwords`: for `reader` and `executor`. Fiscal years: from that of the sample invoices, or
-    the one before `today`, to the one after `today`.
+    `passwords`: for `reader`, `executor` and `banker`. Fiscal years: from that of the sample
+    invoices, or the one before `today`, to the one after `today`.
     """
     euro = _create(admin, "currency.currency", name="Euro", code="EUR", symbol="€", digits=2,
                    rounding=Decimal("0.01"), numeric_code="978")  # fmt: skip
@@ -91,6 +94,7 @@ def bootstrap(admin: TrytonRpc, passwords: dict[str, str], today: date) -> None:
         _supplier(admin, supplier, euro)
     _executor(admin, company, passwords["executor"])
     _reader(admin, company, passwords["reader"])
+    _banker(admin, company, passwords["banker"])
 
 
 def _create(erp: TrytonRpc, model: str, **values: Any) -> int:
@@ -228,16 +232,26 @@ def _executor(erp: TrytonRpc, company: int, password: str) -> None:
     bank account, as no rule speaks about them: one of ours does.
     """
     models = [name for name in _models(erp) if name.startswith(MASTER_DATA)]
-    _read_only_group(erp, "Book and pay", models, readable=MASTER_DATA)
+    _restricted_group(erp, "Book and pay", models, readable=MASTER_DATA)
     user = _create(erp, "res.user", name="Gates executor", login="executor", password=password)
     _work_for(erp, user, company, (*EXECUTOR_GROUPS, "Book and pay"))
 
 
 def _reader(erp: TrytonRpc, company: int, password: str) -> None:
     """A user whose one group grants reading alone, with a rule for every model there is."""
-    _read_only_group(erp, "Read the books", _models(erp), readable=READABLE)
+    _restricted_group(erp, "Read the books", _models(erp), readable=READABLE)
     user = _create(erp, "res.user", name="Gates reader", login="reader", password=password)
     _work_for(erp, user, company, ("Read the books",))
+
+
+def _banker(erp: TrytonRpc, company: int, password: str) -> None:
+    """A user for the one thing that the executor must not do: who redirects money does not pay."""
+    name = "Change bank accounts"
+    group = _restricted_group(erp, name, _models(erp), readable=READABLE, changes=BANKER_CHANGES)
+    owners = {"model": "bank.account", "field": "owners", "perm_read": True, "perm_write": False}
+    erp.call("model.ir.model.field.access.create", [owners | {"group": group}])
+    user = _create(erp, "res.user", name="Gates banker", login="banker", password=password)
+    _work_for(erp, user, company, (name,))
 
 
 def _models(erp: TrytonRpc) -> list[str]:
@@ -245,18 +259,18 @@ def _models(erp: TrytonRpc) -> list[str]:
     return [row["name"] for row in rows]
 
 
-def _read_only_group(
-    erp: TrytonRpc, name: str, models: list[str], readable: tuple[str, ...]
-) -> None:
+def _restricted_group(
+    erp: TrytonRpc,
+    name: str,
+    models: list[str],
+    readable: tuple[str, ...],
+    changes: Mapping[str, tuple[str, ...]] | None = None,
+) -> int:
     """The ERP allows everything where no rule speaks, so there is a rule for each model."""
+    allowed = changes or {}
     rules = [
-        {
-            "model": model,
-            "perm_read": model.startswith(readable),
-            "perm_write": False,
-            "perm_create": False,
-            "perm_delete": False,
-        }
+        {"model": model, "perm_read": model.startswith(readable)}
+        | {f"perm_{what}": what in allowed.get(model, ()) for what in ("write", "create", "delete")}
         for model in models
     ]
-    _create(erp, "res.group", name=name, model_access=[["create", rules]])
+    return _create(erp, "res.group", name=name, model_access=[["create", rules]])

@@ -35,7 +35,7 @@ from integrations.erp.errors import ErpError
 from integrations.erp.rpc import TrytonRpc
 
 DATABASE = "northwind"
-USERS = ("admin", "reader", "executor")
+USERS = ("admin", "reader", "executor", "banker")
 MODULES = ("account_invoice", "account_payment_clearing", "bank")
 START_SECONDS = 60.0
 CONFIG = """[database]

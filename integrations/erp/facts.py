@@ -12,12 +12,21 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from integrations.erp.port import OPEN_PAYMENT, Bill, Erp, Supplier, SupplierPayment
+from integrations.erp.soundness import disagreements
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from gates.actions import Json
-    from integrations.erp.arguments import CreateBill, OfSupplier, Payment, PostBill
+    from integrations.erp.arguments import (
+        CancelBill,
+        CreateBill,
+        DiscardBill,
+        OfSupplier,
+        Payment,
+        PostBill,
+        WithdrawPayment,
+    )
 
 
 def create_facts(erp: Erp, arguments: CreateBill) -> Json:
@@ -83,6 +92,42 @@ def payment_state(erp: Erp, arguments: Payment) -> Json:
     return {"bill": _bill_state(erp, bill), "supplier": _supplier_state(supplier)}
 
 
+def discard_facts(erp: Erp, arguments: DiscardBill) -> Json:
+    return _named_facts(erp, arguments, arguments.bill_id)
+
+
+def discard_state(erp: Erp, arguments: DiscardBill) -> Json:
+    return {"bill": _bill_state(erp, erp.bill(arguments.bill_id))}
+
+
+def cancel_facts(erp: Erp, arguments: CancelBill) -> Json:
+    bill = erp.bill(arguments.bill_id)
+    payments = erp.payments(line_ids=bill.payable_lines) if bill and bill.payable_lines else []
+    return {
+        **_named_facts(erp, arguments, arguments.bill_id),
+        "amount_matches": bill is not None and bill.total == arguments.total,
+        "disagreements": _disagreements(erp, bill),
+        "payments": [_payment_brief(payment) for payment in payments],
+    }
+
+
+def cancel_state(erp: Erp, arguments: CancelBill) -> Json:
+    return {"bill": _bill_state(erp, erp.bill(arguments.bill_id))}
+
+
+def withdraw_facts(erp: Erp, arguments: WithdrawPayment) -> Json:
+    found = erp.payments(key=arguments.reference)
+    return {
+        **_named_facts(erp, arguments, arguments.bill_id),
+        "payments": [_payment_brief(payment) for payment in found],
+        "has_left": any(payment.state not in OPEN_PAYMENT for payment in found),
+    }
+
+
+def withdraw_state(erp: Erp, arguments: WithdrawPayment) -> Json:
+    return {"bill": _bill_state(erp, erp.bill(arguments.bill_id))}
+
+
 def minor(amount: Decimal) -> int:
     """Cents. The currencies of the reference company all have two places."""
     return int((amount * 100).to_integral_value())
@@ -140,19 +185,36 @@ def _duplicate_facts(duplicates: list[Bill]) -> Json:
 
 def _bill_facts(erp: Erp, bill: Bill | None, arguments: OfSupplier, amount: Decimal) -> Json:
     if bill is None:
-        return {"bill_known": False}
+        return {"bill_known": False, "disagreements": []}
+    return {
+        **_naming(erp, bill, arguments),
+        "bill_total_minor": minor(bill.total),
+        "amount_matches": amount == bill.total,
+        "disagreements": _disagreements(erp, bill),
+    }
+
+
+def _named_facts(erp: Erp, arguments: OfSupplier, bill_id: int) -> Json:
+    bill = erp.bill(bill_id)
+    return _naming(erp, bill, arguments) if bill else {"bill_known": False}
+
+
+def _naming(erp: Erp, bill: Bill, arguments: OfSupplier) -> Json:
     named = erp.find_supplier(arguments.supplier)
     return {
         "bill_known": True,
         "bill_state": bill.state,
         "booked_as": bill.booked_as,
-        "bill_total_minor": minor(bill.total),
-        "amount_matches": amount == bill.total,
+        "supplier_name": bill.supplier,
         # An agent that names one supplier's number and another one's bill is caught here.
         "bill_is_named": bill.number == arguments.number
         and named is not None
         and named.id == bill.supplier_id,
     }
+
+
+def _disagreements(erp: Erp, bill: Bill | None) -> list[JsonValue]:
+    return list(disagreements(erp, bill)) if bill else []
 
 
 def _bill_state(erp: Erp, bill: Bill | None) -> JsonValue:
@@ -165,11 +227,20 @@ def _bill_state(erp: Erp, bill: Bill | None) -> JsonValue:
         "number": bill.number,
         "date": bill.invoice_date.isoformat() if bill.invoice_date else None,
         "currency": bill.currency,
+        "entry": _entry_state(erp, bill),
         "lines": [
             [line.description, *(_text(n) for n in (line.quantity, line.unit_price, line.tax_rate))]
             for line in erp.bill_lines(bill.id)
         ],
     }
+
+
+def _entry_state(erp: Erp, bill: Bill) -> JsonValue:
+    """The journal entry behind the state: which one, and its two sides."""
+    if bill.move_id is None:
+        return None
+    entry = erp.booked(bill)
+    return {"id": bill.move_id, "debit": _text(entry.debit), "credit": _text(entry.credit)}
 
 
 def _supplier_state(supplier: Supplier | None) -> JsonValue:

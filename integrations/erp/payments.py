@@ -11,10 +11,10 @@ on nothing is undone: a trouble there is in doubt until somebody has looked.
 
 from typing import NoReturn
 
-from gates.actions import Json, Reconciled, action
+from gates.actions import Executed, Json, Reconciled, Undo, action
 from gates.core.errors import ActionFailed
-from integrations.erp.arguments import Payment, PaymentReceipt
-from integrations.erp.bills import differences, error_class, failed
+from integrations.erp.answers import differences, error_class, failed
+from integrations.erp.arguments import Payment, PaymentReceipt, WithdrawPayment
 from integrations.erp.errors import ErpError, ErpRefused
 from integrations.erp.facts import payment_facts, payment_state
 from integrations.erp.port import (
@@ -25,6 +25,8 @@ from integrations.erp.port import (
     PaymentStep,
     SupplierPayment,
 )
+from integrations.erp.soundness import AGREED, disagreements
+from integrations.erp.taking_back import withdraw_payment
 
 NEXT_STEP: dict[str, PaymentStep] = {
     "draft": "submit",
@@ -41,6 +43,8 @@ def _reconcile(erp: Erp, arguments: Payment, *, idempotency_key: str) -> Reconci
     if own is None:
         return Reconciled(state="absent")
     stands = f"Payment {own.number} over {own.amount} stands {own.state} in the ERP"
+    if own.state in AGREED and not own.approved:
+        return Reconciled(state="unclear", note=f"{stands}, and nobody approved it there.")
     if own.state in OPEN_PAYMENT:
         return Reconciled(state="absent", note=f"{stands}; a repeat goes on from there.")
     bill = erp.bill(arguments.bill_id)
@@ -71,6 +75,23 @@ def _verify(erp: Erp, arguments: Payment, result: Json) -> list[str]:
     return differences(checks)
 
 
+def _undo(done: Executed[Payment, PaymentReceipt]) -> Undo | str:
+    if done.result is not None:
+        return "Money that has left does not come back by itself: ask the supplier for it."
+    payment = done.arguments
+    return Undo(
+        withdraw_payment,
+        WithdrawPayment(
+            supplier=payment.supplier,
+            number=payment.number,
+            bill_id=payment.bill_id,
+            currency=payment.currency,
+            amount=payment.amount,
+            reference=done.idempotency_key,
+        ),
+    )
+
+
 @action(
     "erp.payment.submit",
     title="Pay a supplier",
@@ -80,6 +101,10 @@ def _verify(erp: Erp, arguments: Payment, result: Json) -> list[str]:
     precondition=payment_state,
     reconcile=_reconcile,
     verify=_verify,
+    undo=_undo,
+    summary=lambda payment, done: (
+        f"Bill {payment.number} paid, {done.amount} {done.currency}, payment {done.payment_number}"
+    ),
 )
 def submit_payment(erp: Erp, payment: Payment, *, idempotency_key: str) -> PaymentReceipt:
     """Exactly one payment that succeeded, however often and wherever this was broken off."""
@@ -87,8 +112,10 @@ def submit_payment(erp: Erp, payment: Payment, *, idempotency_key: str) -> Payme
     if own is None:
         bill = _must_be_payable(erp, payment)
         own = _start(erp, bill, payment, idempotency_key)
+    _must_be_genuine(own, payment)
     while own.state in NEXT_STEP:
         own = _advance(erp, own, payment, idempotency_key)
+        _must_be_genuine(own, payment)
     if own.state != "succeeded":
         raise ErpError(
             f"Payment {own.number} of bill {payment.number} stands {own.state} in the ERP: "
@@ -124,6 +151,11 @@ def _must_be_payable(erp: Erp, payment: Payment) -> Bill:
             f"Bill {bill.number} is {bill.state} in the ERP: only a posted bill can be paid.",
             error_class="bill_state",
         )
+    if wrong := disagreements(erp, bill):
+        raise ActionFailed(
+            f"Bill {bill.number} was not paid: {'; '.join(wrong)}. Settle that in the ERP first.",
+            error_class="books_disagree",
+        )
     if bill.currency != payment.currency or len(bill.payable_lines) != 1:
         raise ActionFailed(
             f"Bill {bill.number} is due in {len(bill.payable_lines)} part(s) in {bill.currency}: "
@@ -131,6 +163,15 @@ def _must_be_payable(erp: Erp, payment: Payment) -> Bill:
             error_class="bill_in_parts",
         )
     return bill
+
+
+def _must_be_genuine(own: SupplierPayment, payment: Payment) -> None:
+    """A state that was written past the ERP's buttons is nothing to build on."""
+    if own.state in AGREED and not own.approved:
+        raise ErpError(
+            f"Payment {own.number} of bill {payment.number} stands {own.state} in the ERP, and "
+            "nobody approved it there: find out who wrote that."
+        )
 
 
 def _start(erp: Erp, bill: Bill, payment: Payment, key: str) -> SupplierPayment:

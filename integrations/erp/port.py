@@ -31,6 +31,15 @@ class Supplier(Record):
     bank_account_since: datetime | None
 
 
+class BankAccount(Record):
+    """One IBAN of a supplier. `version`: the ERP's own stamp of its last change."""
+
+    account_id: int
+    number_id: int
+    iban: str
+    version: str
+
+
 class BillLine(Record):
     """`tax_rate` in percent; `unit_price` before tax."""
 
@@ -71,6 +80,14 @@ class Bill(Record):
     move_id: int | None
 
 
+class Entry(Record):
+    """A bill's journal entry. `payable`: what it owes the supplier."""
+
+    debit: Decimal
+    credit: Decimal
+    payable: Decimal
+
+
 class NewPayment(Record):
     supplier_id: int
     line_id: int
@@ -79,7 +96,9 @@ class NewPayment(Record):
 
 
 class SupplierPayment(Record):
-    """`key` is ours, kept in the payment's reference."""
+    """`key` is ours, kept in the payment's reference. `approved`: somebody pressed the ERP's
+    own button; its state alone can be written by hand.
+    """
 
     id: int
     number: str
@@ -88,10 +107,11 @@ class SupplierPayment(Record):
     amount: Decimal
     state: PaymentState
     line_id: int | None
+    approved: bool = False
 
 
 class Erp(Protocol):
-    """Bills and payments of one company. Raises ErpError and its kinds."""
+    """Bills, payments and bank accounts of one company. Raises ErpError and its kinds."""
 
     def find_supplier(self, key: str) -> Supplier | None:
         """By tax id; by exact name only those without one. None unless exactly one fits."""
@@ -110,13 +130,19 @@ class Erp(Protocol):
 
     def bill_lines(self, bill_id: int) -> list[BillLine]: ...
 
-    def booked(self, bill: Bill) -> tuple[Decimal, Decimal]:
-        """Debit and credit of the bill's journal entry."""
+    def booked(self, bill: Bill) -> Entry:
+        """The bill's journal entry as it stands; all zero where there is none."""
 
     def payments(
         self, *, line_ids: tuple[int, ...] | None = None, key: str | None = None
     ) -> list[SupplierPayment]:
         """All that fit, oldest first."""
+
+    def bank_accounts(self, supplier_id: int) -> list[BankAccount]:
+        """Those in use, oldest first."""
+
+    def owners(self, iban: str) -> list[str]:
+        """Names of all suppliers whom a payment to this IBAN would reach."""
 
     def create_bill(self, bill: NewBill) -> int: ...
 
@@ -125,6 +151,12 @@ class Erp(Protocol):
 
     def post_bill(self, bill_id: int, *, similar_is_known: bool) -> None:
         """`similar_is_known`: people have seen that the supplier's number is in the books."""
+
+    def cancel_bill(self, bill_id: int) -> None:
+        """A posted one: the opposite entry is booked."""
+
+    def replace_iban(self, account: BankAccount, iban: str) -> None:
+        """The old number is kept, out of use. Raises ErpRefused where `account` is not as read."""
 
     def create_payment(self, payment: NewPayment) -> int: ...
 

@@ -53,7 +53,7 @@ class TrytonRpc:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.user = user
-        self._password = password
+        self._read_password: Callable[[], str] = lambda: password
         self._path = f"/{database}/rpc/"
         self._where = f"{url}/{database}"
         # The ERP's server closes each connection; a pooled one would only fail in doubt.
@@ -72,14 +72,21 @@ class TrytonRpc:
     def from_password_file(
         cls, url: str, database: str, user: str, password_file: Path, **options: Any
     ) -> TrytonRpc:
-        """Raises TrytonLoginFailed where the file cannot be read."""
-        try:
-            password = password_file.read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise TrytonLoginFailed(
-                f"The password file of ERP user {user!r} cannot be read: {error}."
-            ) from error
-        return cls(url, database, user, password, **options)
+        """Reads the file at each login, so that a changed password needs no restart.
+        Raises TrytonLoginFailed where the file cannot be read.
+        """
+
+        def password() -> str:
+            try:
+                return password_file.read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise TrytonLoginFailed(
+                    f"The password file of ERP user {user!r} cannot be read: {error}."
+                ) from error
+
+        made = cls(url, database, user, password(), **options)
+        made._read_password = password
+        return made
 
     def close(self) -> None:
         self._http.close()
@@ -125,7 +132,7 @@ class TrytonRpc:
             if self._session != stale:  # another thread was faster
                 return self._session
             response = self._send(
-                "common.db.login", (self.user, {"password": self._password}, "en"), ""
+                "common.db.login", (self.user, {"password": self._read_password()}, "en"), ""
             )
             if response.status_code == httpx.codes.UNAUTHORIZED:
                 raise TrytonLoginFailed(

@@ -9,8 +9,10 @@ from typing import Any
 
 from integrations.erp.errors import ErpError, TrytonUserError, TrytonWarning
 from integrations.erp.port import (
+    BankAccount,
     Bill,
     BillLine,
+    Entry,
     NewBill,
     NewPayment,
     PaymentStep,
@@ -18,13 +20,14 @@ from integrations.erp.port import (
     SupplierPayment,
 )
 from integrations.erp.rpc import TrytonRpc
+from integrations.erp.tryton_accounts import accounts_of, owners_of, replace
 
 BILL_FIELDS = [
     "party", "party.rec_name", "reference", "number", "description", "state", "invoice_date",
     "currency.code", "untaxed_amount", "tax_amount", "total_amount", "amount_to_pay",
     "lines_to_pay", "move",
 ]  # fmt: skip
-PAYMENT_FIELDS = ["number", "reference", "party", "amount", "state", "line"]
+PAYMENT_FIELDS = ["number", "reference", "party", "amount", "state", "line", "approved_by"]
 PAYMENT_BUTTONS = {"submit": "submit", "approve": "approve", "succeed": "succeed",
                    "back_to_draft": "draft"}  # fmt: skip
 SIMILAR = ".invoice_similar"  # how the ERP ends the key of its warning about a number seen before
@@ -97,13 +100,17 @@ class TrytonErp:
             for row in self._search("account.invoice.line", domain, fields)
         ]
 
-    def booked(self, bill: Bill) -> tuple[Decimal, Decimal]:
-        if bill.move_id is None:
-            return Decimal(), Decimal()
-        domain = [["move", "=", bill.move_id]]
-        rows = self._search("account.move.line", domain, ["debit", "credit"])
-        debit = sum((row["debit"] for row in rows), Decimal())
-        return debit, sum((row["credit"] for row in rows), Decimal())
+    def booked(self, bill: Bill) -> Entry:
+        rows: list[dict[str, Any]] = []
+        if bill.move_id is not None:
+            domain = [["move", "=", bill.move_id]]
+            rows = self._search("account.move.line", domain, ["debit", "credit"])
+        owed = [row["credit"] - row["debit"] for row in rows if row["id"] in bill.payable_lines]
+        return Entry(
+            debit=sum((row["debit"] for row in rows), Decimal()),
+            credit=sum((row["credit"] for row in rows), Decimal()),
+            payable=sum(owed, Decimal()),
+        )
 
     def payments(
         self, *, line_ids: tuple[int, ...] | None = None, key: str | None = None
@@ -122,9 +129,16 @@ class TrytonErp:
                 amount=row["amount"],
                 state=row["state"],
                 line_id=row["line"],
+                approved=row["approved_by"] is not None,
             )
             for row in self._search("account.payment", domain, PAYMENT_FIELDS)
         ]
+
+    def bank_accounts(self, supplier_id: int) -> list[BankAccount]:
+        return accounts_of(self._rpc, supplier_id)
+
+    def owners(self, iban: str) -> list[str]:
+        return owners_of(self._rpc, iban)
 
     # What changes the books: one call, one transaction
 
@@ -159,6 +173,12 @@ class TrytonErp:
             never_again = False
             self._rpc.call("model.res.user.warning.skip", warning.key, never_again)
             self._rpc.call("model.account.invoice.post", [bill_id])
+
+    def cancel_bill(self, bill_id: int) -> None:
+        self._rpc.call("model.account.invoice.cancel", [bill_id])
+
+    def replace_iban(self, account: BankAccount, iban: str) -> None:
+        replace(self._rpc, account, iban)
 
     def create_payment(self, payment: NewPayment) -> int:
         values = {

@@ -12,8 +12,10 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from gates.core.model import Json, Purpose, RequestView
+from gates.core.wording import approvers, asks, changed, ended
 
 LONGEST = 300  # characters of one value in the artifact; the page shows it whole
+MOST_STEPS = 8  # of those that the run has done before
 HARMLESS = str.maketrans({"|": "/", "`": "'", "<": "(", ">": ")", "[": "(", "]": ")"})
 PURPOSES = {
     Purpose.ACTION: "May this run?",
@@ -36,15 +38,13 @@ def headline(view: RequestView) -> str:
 def standing(view: RequestView) -> str:
     """One sentence: what it waits for, or how it ended."""
     if view.outcome is not None:
-        words = str(view.outcome)
+        words = ended(view)
         return f"{words[0].upper()}{words[1:]}."
     requirement = view.request.requirement
     if requirement is None:
         return "Decided by policy."
-    missing = requirement.quorum - len(view.decisions)
-    names = ", ".join(requirement.people.values())
     until = requirement.deadline_at.strftime("%Y-%m-%d %H:%M UTC")
-    return f"Waits for {missing} of {names} until {until}."
+    return f"Waits for {asks(requirement, approvers(view))} until {until}."
 
 
 def markdown(view: RequestView) -> str:
@@ -66,15 +66,21 @@ def _rows(view: RequestView) -> Iterator[str]:
     yield _row("Request", request.id)
     acts_for = request.requester.on_behalf_of
     yield _row("Asked by", request.requester.agent + (f" for {acts_for}" if acts_for else ""))
+    for line in request.before:
+        yield _row(f"Since round {request.round - 1}", line)
     for reason in request.judgement.reasons:
         yield _row(f"Why ({request.judgement.tier.value})", reason.text)
     for key, value in request.action.arguments.items():
         yield _row(key, value)
     for decision in view.decisions:
-        said = f"{decision.kind.value} {decision.reason}".strip()
+        said = decision.kind.told + (f": {decision.reason}" if decision.reason else "")
         yield _row(f"{decision.name}, {decision.at:%H:%M UTC}", said)
+        for line in changed(view, decision):
+            yield _row("changed", line)
     if view.execution is not None:
         yield _row("Execution", view.execution.state.value)
+    for step in view.stands[-MOST_STEPS:]:
+        yield _row(f"Of this run, {step.state.replace('_', ' ')}", str(step))
 
 
 def _row(name: str, value: object) -> str:
@@ -83,7 +89,7 @@ def _row(name: str, value: object) -> str:
 
 def _plain(value: object) -> str:
     """On one line, without what Markdown or a table could take for its own."""
-    text = " ".join(str(value).split())
+    text = " ".join(str(value).split()).replace("->", "→")
     text = text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
     return text.translate(HARMLESS)
 

@@ -4,6 +4,10 @@
 cuts connections as soon as it is busy, so that `ring` reads, acts and reads again until the
 flow has come for its answer. A crashed run with an answer that nobody collected is scheduled
 again: its gates make the second pass safe.
+
+Only roots are rung: a sub-flow lives and dies with its root. What a flow says of its run is not
+believed: whether the run exists, how it is and whether a deployment can start it again is read
+from Prefect, and a pause is ended only where its key is one of ours for this very root.
 """
 
 from __future__ import annotations
@@ -12,95 +16,91 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import httpx
-
-from gates.core.errors import Unavailable
+from gates.core.errors import RetryLater, Unavailable
 from gates.core.model import RequestView, RunRef
+from integrations.prefect_runs.api import PrefectApi
+from integrations.prefect_runs.states import SCRIPT
 from integrations.prefect_runs.telling import artifact_key, events, markdown, standing
 
-SCRIPT = "script-"  # runs outside Prefect: they wait in their process and need no bell
 ENDED = ("COMPLETED", "FAILED", "CANCELLED", "CANCELLING")
-CALM = 2.0  # seconds between looks at a run that has been rung
+CALM = 2.0  # seconds until the first look at a run that has been rung; each later one waits twice
+CALMEST = 8.0  # as long, for every look is work for a server that has just been given some
 CRASH_SETTLES = timedelta(seconds=1)  # a worker reports a crash twice; the second comes late
 MOST_REMEMBERED = 10_000
 
 
 class PrefectRuns:
-    """Implements the port RunWaker. `api_url` ends in /api."""
+    """Implements the port RunWaker."""
 
-    def __init__(self, api_url: str) -> None:
-        self._http = httpx.Client(base_url=api_url, timeout=10, trust_env=False)
-        self._rung: dict[tuple[str, str], float] = {}
+    def __init__(self, api: PrefectApi) -> None:
+        self._api = api
+        self._rung: dict[str, tuple[float, float]] = {}  # when to look again; how long that was
 
-    def close(self) -> None:
-        self._http.close()
-
-    def ring(self, run: RunRef, pause_key: str) -> bool:
-        """True once the run has ended or is unknown to Prefect; False: ring again."""
-        if run.run_id.startswith(SCRIPT):
+    def ring(self, run: RunRef, pauses: tuple[str, ...]) -> bool:
+        """True once the run has ended or is unknown to Prefect; False: ring again. Raises
+        RetryLater while a run that has been rung is given its time.
+        """
+        root = run.root_run_id
+        if root.startswith(SCRIPT):
             return True
-        bell = (run.run_id, pause_key)
-        if time.monotonic() < self._rung.get(bell, 0.0):
-            return False
+        left = self._rung.get(root, (0.0, 0.0))[0] - time.monotonic()
+        if left > 0:
+            raise RetryLater("Rung; its run has not come for the answer yet.", seconds=left)
         try:
-            return self._ring(run, bell)
-        except httpx.TransportError:
+            return self._ring(root, pauses)
+        except Unavailable:
             return False
 
-    def _ring(self, run: RunRef, bell: tuple[str, str]) -> bool:
-        answer = self._http.get(f"/flow_runs/{run.run_id}")
-        if answer.status_code == httpx.codes.NOT_FOUND:
+    def _ring(self, root: str, pauses: tuple[str, ...]) -> bool:
+        found = self._api.run(root)
+        if found is None:
             return True
-        if not answer.is_success:
-            return False
-        state = answer.json().get("state") or {}
-        kind = state.get("type")
+        state = found.get("state") or {}
+        kind, deployed = state.get("type"), found.get("deployment_id") is not None
         if kind in ENDED:
-            self._rung.pop(bell, None)
+            self._rung.pop(root, None)
             return True
-        if kind == "PAUSED" and (state.get("state_details") or {}).get("pause_key") == bell[1]:
-            self._post(run, "resume", {}, bell)
-        elif kind == "CRASHED" and run.deployed and _old_enough(state):
+        if kind == "PAUSED":
+            key = (state.get("state_details") or {}).get("pause_key") or ""
+            if key.startswith(pauses):
+                self._calm(root, rung=self._api.resume(root))
+        elif kind == "CRASHED" and deployed and _old_enough(state):
             words = "A decision waits here for a run that crashed: it starts again from its top."
-            again = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": words}
-            self._post(run, "set_state", {"state": again, "force": False}, bell)
-        return kind == "CRASHED" and not run.deployed
+            self._calm(root, rung=self._api.set_state(root, again(words)))
+        elif root in self._rung:
+            calm = min(self._rung[root][1] * 2, CALMEST)
+            self._rung[root] = (time.monotonic() + calm, calm)
+        return kind == "CRASHED" and not deployed
 
-    def _post(self, run: RunRef, verb: str, body: dict[str, Any], bell: tuple[str, str]) -> None:
-        answer = self._http.post(f"/flow_runs/{run.run_id}/{verb}", json=body)
-        if answer.is_success and answer.json().get("status") == "ACCEPT":
+    def _calm(self, root: str, *, rung: bool) -> None:
+        if rung:
             if len(self._rung) > MOST_REMEMBERED:
                 self._rung.clear()
-            self._rung[bell] = time.monotonic() + CALM
+            self._rung[root] = (time.monotonic() + CALM, CALM)
 
     def tell(self, view: RequestView) -> None:
         """Bring the run's artifact and events up to date. Raises Unavailable."""
-        run = view.request.run
-        if run.run_id.startswith(SCRIPT):
+        if view.request.run.run_id.startswith(SCRIPT):
             return
-        try:
-            self._artifact(view)
-            self._sent("POST", "/events", events(view, datetime.now(UTC)))
-        except httpx.TransportError as error:
-            raise Unavailable(f"Prefect does not answer: {error}.") from error
+        self._artifact(view)
+        self._api.sent("POST", "/events", events(view, datetime.now(UTC)))
 
     def _artifact(self, view: RequestView) -> None:
         key, run_id = artifact_key(view), view.request.run.run_id
         wanted = {"flow_runs": {"id": {"any_": [run_id]}}, "artifacts": {"key": {"any_": [key]}}}
-        found = self._sent("POST", "/artifacts/filter", wanted).json()
+        found = self._api.sent("POST", "/artifacts/filter", wanted).json()
         text = {"data": markdown(view), "description": standing(view)}
         if found:
             newest = max(found, key=lambda one: str(one["created"]))
-            self._sent("PATCH", f"/artifacts/{newest['id']}", text)
+            self._api.sent("PATCH", f"/artifacts/{newest['id']}", text)
         else:
             new = text | {"key": key, "type": "markdown", "flow_run_id": run_id}
-            self._sent("POST", "/artifacts/", new)
+            self._api.sent("POST", "/artifacts/", new)
 
-    def _sent(self, method: str, path: str, body: object) -> httpx.Response:
-        answer = self._http.request(method, path, json=body)
-        if not answer.is_success:
-            raise Unavailable(f"Prefect answers {answer.status_code} to {path}.")
-        return answer
+
+def again(words: str) -> dict[str, Any]:
+    """The state by which a run is started again from its top."""
+    return {"type": "SCHEDULED", "name": "AwaitingRetry", "message": words}
 
 
 def _old_enough(state: dict[str, Any]) -> bool:

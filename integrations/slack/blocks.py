@@ -18,15 +18,18 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from gates.core.model import Decision, DecisionKind, Purpose, RequestView
-from gates.web.words import QUESTIONS, choice, execution_status, status
+from gates.core.model import DecisionKind, Purpose, RequestView
+from gates.core.wording import approvers, asks, changed
+from gates.web.words import QUESTIONS, choice, ended_by, execution_status, holds, status
 from integrations.slack.text import clean, cut, escape, label, link, spoken, when
 
 Block = dict[str, Any]
 
 APPROVE = "gates_approve"
 REJECT = "gates_reject"
+SEND_BACK = "gates_send_back"
 REASON_VIEW = "gates_reason"
+GUIDANCE_VIEW = "gates_guidance"
 REASON_BLOCK = "gates_reason_block"
 REASON_INPUT = "gates_reason_text"
 
@@ -36,10 +39,13 @@ ROWS = 10
 ROWS_A_SECTION = 5  # Slack allows ten fields: a name and a value each
 SAID = 2_000  # of everything that an agent says
 BUTTON = 75
-NAMES = 12
+ASKED = 1_500  # of those who are asked, by name and group
+BEFORE = 6
+CHANGES = 5  # of one decision
 DECISIONS = 8
 REASONS = 6
 ATTEMPTS = 6
+STEPS = 5
 INTERNAL = {"id", "fence", "lease_until", "reconciling", "opened_round"}  # of an attempt
 REASON = 1_500  # characters that a person may write
 
@@ -66,13 +72,16 @@ def body(view: RequestView, *, prefect_ui_url: str = "") -> list[Block]:
     return [
         {"type": "header", "text": _plain(_title(view), HEADER)},
         *_standing(view),
+        *_before(view),
         *_table("What would run", {"action": request.action.name} | _arguments(view)),
         *_table("Checked by the server", request.facts),
         *_why(view),
         *_evidence(view),
+        *_stands(view),
         *_said(request.claims),
-        *_decisions(view.decisions),
-        _context(_asked(view), _resumed(view), _links(view, prefect_ui_url)),
+        *_decisions(view),
+        *_asked(view),
+        _context(_until(view), _resumed(view), _links(view, prefect_ui_url)),
     ]
 
 
@@ -83,22 +92,50 @@ def summary(view: RequestView) -> str:
     return escape(cut(clean(f"{words} {_title(view)}{amount}"), 300))
 
 
-def reason_view(token: str, place: str, title: str) -> Block:
-    """The modal that asks why; `private_metadata` brings the token and the channel back."""
+@dataclass(frozen=True)
+class Words:
+    """What the modal asks for that goes before an answer in words."""
+
+    callback: str
+    button: str
+    label: str
+    hint: str
+    missing: str
+
+
+ASKS_FOR = {
+    DecisionKind.REJECT: Words(
+        REASON_VIEW, "Reject", "Why not?", "The requester and the log get this.", "Please say why."
+    ),
+    DecisionKind.SEND_BACK: Words(
+        GUIDANCE_VIEW,
+        "Send back",
+        "What should the agent do instead?",
+        "The agent reads this and may propose again.",
+        "Please say what to do instead.",
+    ),
+}
+
+
+def reason_view(kind: DecisionKind, token: str, place: str, title: str) -> Block:
+    """The modal that asks why, or for guidance; `private_metadata` brings the token and the
+    channel back.
+    """
+    words = ASKS_FOR[kind]
     return {
         "type": "modal",
-        "callback_id": REASON_VIEW,
+        "callback_id": words.callback,
         "private_metadata": json.dumps({"token": token, "place": place}),
-        "title": {"type": "plain_text", "text": "Reject"},
-        "submit": {"type": "plain_text", "text": "Reject"},
+        "title": {"type": "plain_text", "text": words.button},
+        "submit": {"type": "plain_text", "text": words.button},
         "close": {"type": "plain_text", "text": "Back"},
         "blocks": [
             {"type": "section", "text": _plain(title, HEADER)},
             {
                 "type": "input",
                 "block_id": REASON_BLOCK,
-                "label": {"type": "plain_text", "text": "Why not?"},
-                "hint": {"type": "plain_text", "text": "The requester and the log get this."},
+                "label": {"type": "plain_text", "text": words.label},
+                "hint": {"type": "plain_text", "text": words.hint},
                 "element": {
                     "type": "plain_text_input",
                     "action_id": REASON_INPUT,
@@ -138,8 +175,8 @@ def _standing(view: RequestView) -> Iterator[Block]:
     else:
         words = f"*{escape(status(view).words)}* {when(view.outcome.at)}"
         yield {"type": "section", "text": _ours(words)}
-        by = ", ".join(view.outcome.by) or "nobody"
-        yield from _pairs([("By", by), ("Reason", view.outcome.reason or "none given")])
+        by = [("By", ", ".join(names))] if (names := ended_by(view)) else []
+        yield from _pairs([*by, ("Reason", view.outcome.reason or "none given")])
     rows = [("Amount", str(request.amount))] if request.amount else []
     rows.append(("Asked by", request.requester.agent))
     rows.append(("On behalf of", request.requester.on_behalf_of or "nobody in particular"))
@@ -229,6 +266,21 @@ def _evidence(view: RequestView) -> Iterator[Block]:
     yield from _pairs(rows)
 
 
+def _stands(view: RequestView) -> Iterator[Block]:
+    """What the run has done at other gates, the latest ones."""
+    if not view.stands:
+        return
+    words = {"done": "Done", "half_done": "Half done", "undone": "Taken back"}
+    yield _context("*Done so far in this run*")
+    rows = []
+    for step in view.stands[-STEPS:]:
+        note = f" ({step.note})" if step.note and step.state != "undone" else ""
+        rows.append((words[step.state], f"{step.summary}{note}"))
+    yield from _pairs(rows)
+    if len(view.stands) > STEPS:
+        yield _context(f"… and {len(view.stands) - STEPS:,} before: see the inbox")
+
+
 def _last(path: str) -> str:
     return path.rsplit(".", 1)[-1]
 
@@ -243,31 +295,54 @@ def _said(claims: Mapping[str, JsonValue]) -> Iterator[Block]:
     yield {"type": "section", "text": _plain(quoted, SAID, lines=True)}
 
 
-def _decisions(decisions: Sequence[Decision]) -> Iterator[Block]:
+def _before(view: RequestView) -> Iterator[Block]:
+    """How the round before ended and what is different now, each line behind a bar."""
+    before = view.request.before
+    if not before:
+        return
+    yield _context(f"*Since round {view.request.round - 1}*")
+    shown = "\n".join(f"│ {cut(clean(line), VALUE)}" for line in before[:BEFORE])
+    yield {"type": "section", "text": _plain(shown, SAID, lines=True)}
+    if len(before) > BEFORE:
+        yield _context(f"… and {len(before) - BEFORE:,} more differences: see the inbox")
+
+
+def _decisions(view: RequestView) -> Iterator[Block]:
+    decisions = view.decisions
     if not decisions:
         return
     yield _context("*Decisions*")
-    words = {DecisionKind.APPROVE: "approved", DecisionKind.REJECT: "rejected"}
     rows = []
     for one in decisions[-DECISIONS:]:
         said = f": {one.reason}" if one.reason else ""
-        how = f"{words[one.kind]} via {one.channel}, {spoken(one.at)}{said}"
+        how = f"{one.kind.told} via {one.channel}, {spoken(one.at)}{said}"
         rows.append((one.name, how))
+        changes = changed(view, one)
+        rows += [("Changed", line) for line in changes[:CHANGES]]
+        if len(changes) > CHANGES:
+            rows.append(("Changed", f"{len(changes) - CHANGES:,} more values: see the inbox"))
     yield from _pairs(rows)
     if len(decisions) > DECISIONS:
         yield _context(f"… and {len(decisions) - DECISIONS:,} earlier ones: see the inbox")
 
 
-def _asked(view: RequestView) -> str:
+def _asked(view: RequestView) -> Iterator[Block]:
+    """Who still has to agree; once it has ended, who was asked."""
     requirement = view.request.requirement
     if requirement is None:
-        return "Nobody is asked."
-    names = list(requirement.people.values())
-    shown = ", ".join(label(name) for name in names[:NAMES])
-    more = f" and {len(names) - NAMES:,} more" if len(names) > NAMES else ""
-    need = "one of" if requirement.quorum == 1 else f"{requirement.quorum} of"
-    end = "" if view.outcome else f". Until {when(requirement.deadline_at)}, then it is rejected."
-    return f"Asked: {need} {shown}{more}{end}"
+        words = "Nobody is asked."
+    elif view.outcome is not None:
+        words = f"Was asked: {asks(requirement)}"
+    else:
+        words = f"Asked: {asks(requirement, approvers(view))}. {holds(requirement)}"
+    yield {"type": "context", "elements": [_plain(words, ASKED)]}
+
+
+def _until(view: RequestView) -> str:
+    requirement = view.request.requirement
+    if requirement is None or view.outcome is not None:
+        return ""
+    return f"Until {when(requirement.deadline_at)}, then it expires."
 
 
 def _resumed(view: RequestView) -> str:
@@ -281,6 +356,9 @@ def _links(view: RequestView, prefect_ui_url: str) -> str:
     """The inbox, and the run where its address is one of ours; flows tell that address."""
     run = view.request.run
     parts = [link(view.url, "Open in the inbox")]
+    words = choice(view, "")
+    if view.outcome is None and words.send_back and view.request.action.arguments:
+        parts.append(link(f"{view.url}/change", "Approve with changes"))
     if prefect_ui_url and run.url.startswith(prefect_ui_url.rstrip("/") + "/"):
         parts.append(link(run.url, "Prefect run"))
     where = "in the flow's own process" if view.request.in_process else "by the executor"
@@ -289,21 +367,21 @@ def _links(view: RequestView, prefect_ui_url: str) -> str:
 
 def _buttons(view: RequestView, token: str) -> Block:
     words = choice(view, "")
-    buttons = (
-        (APPROVE, words.approve, "primary"),
-        (REJECT, words.reject, "danger"),
-    )
+    buttons = [(APPROVE, words.approve, "primary"), (REJECT, words.reject, "danger")]
+    if words.send_back:
+        buttons.insert(1, (SEND_BACK, words.send_back, ""))
     # To run a second time by mistake is the one thing that cannot be taken back.
     careful = view.request.purpose is Purpose.IN_DOUBT
     elements: list[Block] = []
     for action_id, text, style in buttons:
-        element = {
+        element: Block = {
             "type": "button",
             "action_id": action_id,
-            "style": style,
             "text": _plain(text, BUTTON),
             "value": token,
         }
+        if style:
+            element["style"] = style
         if careful and action_id == APPROVE:
             element["confirm"] = _confirm(words.hint)
         elements.append(element)

@@ -28,10 +28,13 @@ from gates.core.model import DecisionKind, Json
 from gates.service import Gates
 from integrations.slack.blocks import (
     APPROVE,
+    ASKS_FOR,
+    GUIDANCE_VIEW,
     REASON_BLOCK,
     REASON_INPUT,
     REASON_VIEW,
     REJECT,
+    SEND_BACK,
     reason_view,
 )
 from integrations.slack.identity import Identity, account_of
@@ -44,6 +47,8 @@ SOURCE = "slack"
 SECRETS = ("token", "response_url", "response_urls")  # let others speak for Slack or for us
 TRIES = 3
 LONGEST_WAIT = 10.0  # seconds; a person is waiting
+ASKS_WHY = {REJECT: DecisionKind.REJECT, SEND_BACK: DecisionKind.SEND_BACK}
+TELLS_WHY = {REASON_VIEW: DecisionKind.REJECT, GUIDANCE_VIEW: DecisionKind.SEND_BACK}
 TOO_LATE = {"expired_trigger_id", "invalid_trigger_id", "trigger_expired"}
 
 Payload = Mapping[str, Any]
@@ -74,8 +79,10 @@ class Interactions:
 
     def register(self, app: App) -> None:
         app.action(APPROVE)(self._on_approve)
-        app.action(REJECT)(self._on_reject)
-        app.view(REASON_VIEW)(self._on_reason)
+        for action in ASKS_WHY:
+            app.action(action)(self._on_wordy)
+        for view in TELLS_WHY:
+            app.view(view)(self._on_words)
 
     def catch_up(self) -> None:
         """Work on the clicks that an earlier process stored and did not finish."""
@@ -97,15 +104,16 @@ class Interactions:
         ack()
         self._later(self._work, self._process, click_id, payload)
 
-    def _on_reject(self, ack: Ack, body: dict[str, Any]) -> None:
+    def _on_wordy(self, ack: Ack, body: dict[str, Any]) -> None:
         payload = _stored(body)
         click_id = self._cards.record_click(SOURCE, payload)
         ack()
         self._later(self._modals, self._process, click_id, payload)
 
-    def _on_reason(self, ack: Ack, body: dict[str, Any]) -> None:
+    def _on_words(self, ack: Ack, body: dict[str, Any]) -> None:
         if not _reason(body).strip():
-            ack(response_action="errors", errors={REASON_BLOCK: "Please say why."})
+            missing = ASKS_FOR[_told_in(body)].missing
+            ack(response_action="errors", errors={REASON_BLOCK: missing})
             return
         payload = _stored(body)
         click_id = self._cards.record_click(SOURCE, payload)
@@ -160,10 +168,11 @@ class Interactions:
 
     def _answer(self, payload: Payload) -> str:
         if payload.get("type") == "view_submission":
-            return self._decide(payload, DecisionKind.REJECT, _card(payload)[0], _reason(payload))
-        if _pressed(payload).get("action_id") == APPROVE:
+            return self._decide(payload, _told_in(payload), _card(payload)[0], _reason(payload))
+        pressed = _pressed(payload).get("action_id")
+        if pressed == APPROVE:
             return self._decide(payload, DecisionKind.APPROVE, _card(payload)[0], "")
-        return self._ask_why(payload)
+        return self._ask_why(payload, ASKS_WHY[str(pressed)])
 
     def _decide(self, payload: Payload, kind: DecisionKind, token: str, reason: str) -> str:
         account = account_of(payload)
@@ -191,14 +200,15 @@ class Interactions:
         )
         return kind.value
 
-    def _ask_why(self, payload: Payload) -> str:
+    def _ask_why(self, payload: Payload, kind: DecisionKind) -> str:
         token, place = _card(payload)
         try:
             action = self._gates.view(self._cards.find(token).request_id).request.action
             title = action.title or action.name
             with asking("views.open"):
                 self._client.views_open(
-                    trigger_id=str(payload.get("trigger_id")), view=reason_view(token, place, title)
+                    trigger_id=str(payload.get("trigger_id")),
+                    view=reason_view(kind, token, place, title),
                 )
         except SlackApiError as error:
             name = str(error.response.get("error"))
@@ -248,6 +258,11 @@ def _card(payload: Payload) -> tuple[str, str]:
             return "", ""
     place = (payload.get("channel") or {}).get("id") or ""
     return str(_pressed(payload).get("value") or ""), str(place)
+
+
+def _told_in(payload: Payload) -> DecisionKind:
+    """Which answer a submitted modal gives."""
+    return TELLS_WHY[payload["view"]["callback_id"]]
 
 
 def _reason(payload: Payload) -> str:

@@ -1,35 +1,71 @@
 """Speed of the whole, measured on real parts.
 
-    python -m tests.benchmarks [routine] [lingering] [suspended] [policies]
+    python -m tests.benchmarks [--profile NAME[,NAME...]|all] [--record FILE]
 
-Prints a table each, as Markdown; nothing here fails for being slow.
+Prints a table each, as Markdown, with each target met or missed; nothing here fails for being
+slow.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
+import platform
 import sys
 import time
 from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
 
 from tests.benchmarks.figures import say
 
-NAMES = ("policies", "routine", "lingering", "suspended")
+PROFILES = {
+    "policies": "policies",
+    "routine": "routine",
+    "lingering": "lingering",
+    "asleep": "suspended",
+    "two-servers": "two_servers",
+    "doorbells": "doorbells",
+    "memory": "memory",
+}
+
+HEADING = """# Speed, as measured
+
+{where}; everything on one machine, whose load average stands below each table. One run of
+`make bench`, all tables in it. The figures of one benchmark move by a tenth between two runs: trust
+the ratios within a table, and measure on a machine of your own. What the figures mean is said in
+[performance.md](../performance.md).
+"""
 
 
-def main(chosen: list[str]) -> int:
-    unknown = [name for name in chosen if name not in NAMES]
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks")
+    parser.add_argument("--profile", default="all", help=f"all, or some of {', '.join(PROFILES)}")
+    parser.add_argument("--record", type=Path, help="write the tables into this page, too")
+    given = parser.parse_args(arguments)
+    wanted = given.profile.split(",")
+    chosen = list(PROFILES) if wanted == ["all"] else wanted
+    unknown = [name for name in chosen if name not in PROFILES]
     if unknown:
-        say(f"There is no benchmark {unknown[0]!r}: choose among {', '.join(NAMES)}.")
-        return 2
-    began = time.monotonic()
-    for name in chosen or NAMES:
-        report = import_module(f"tests.benchmarks.{name}").run()
+        parser.error(f"there is no profile {unknown[0]!r}: choose among {', '.join(PROFILES)}")
+    began, tables = time.monotonic(), list[str]()
+    for name in chosen:
+        report = import_module(f"tests.benchmarks.{PROFILES[name]}").run()
         report.load.append(os.getloadavg()[0])
-        sys.stdout.write(report.markdown() + "\n")
+        tables.append(report.markdown())
+        sys.stdout.write(tables[-1] + "\n")
         sys.stdout.flush()
     say(f"{time.monotonic() - began:.0f} s")
+    if given.record is not None:
+        given.record.write_text("\n".join([heading(), *tables]))
     return 0
+
+
+def heading() -> str:
+    where = (
+        f"{os.cpu_count()} cores, Python {platform.python_version()}, Prefect {version('prefect')}"
+    )
+    return HEADING.format(where=where)
 
 
 if __name__ == "__main__":

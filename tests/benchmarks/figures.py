@@ -14,12 +14,15 @@ PRINTED_EVERY = 2.0  # seconds
 
 @dataclass(frozen=True)
 class Row:
-    """`samples` in milliseconds; `floor` marks what the ratios of its table are taken against."""
+    """`samples` in milliseconds; `floor` marks what the ratios of its table are taken against.
+    `p50` and `p95`: at most so many milliseconds are wanted.
+    """
 
     name: str
     samples: Sequence[float]
     floor: bool = False
-    target: str = ""
+    p50: float | None = None
+    p95: float | None = None
 
     @property
     def median(self) -> float:
@@ -30,6 +33,35 @@ class Row:
         ordered = sorted(self.samples)
         return ordered[min(len(ordered) - 1, max(0, round(part * len(ordered) + 0.5) - 1))]
 
+    @property
+    def target(self) -> str:
+        """What is wanted, and whether it is so."""
+        wanted = [("p50", self.p50, self.median), ("p95", self.p95, self.quantile(0.95))]
+        told = [f"{name} ≤ {_number(most)}" for name, most, _ in wanted if most is not None]
+        missed = any(most is not None and found > most for _, most, found in wanted)
+        return f"{', '.join(told)}: {'missed' if missed else 'met'}" if told else ""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A figure that is no duration of many: so many a second, so many megabytes."""
+
+    name: str
+    value: float
+    unit: str
+    least: float | None = None
+    most: float | None = None
+
+    def __str__(self) -> str:
+        words = f"{self.name}: {_number(self.value)} {self.unit}"
+        if self.least is not None:
+            met = self.value >= self.least
+            return f"{words} (≥ {_number(self.least)}: {'met' if met else 'missed'})"
+        if self.most is not None:
+            met = self.value <= self.most
+            return f"{words} (≤ {_number(self.most)}: {'met' if met else 'missed'})"
+        return words
+
 
 @dataclass
 class Report:
@@ -37,6 +69,7 @@ class Report:
 
     title: str
     rows: list[Row] = field(default_factory=list)
+    facts: list[Fact] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     upper: float = 0.95
     load: list[float] = field(default_factory=lambda: [os.getloadavg()[0]])
@@ -45,7 +78,8 @@ class Report:
         last = f"p{self.upper * 100:.0f}"
         floor = next((row for row in self.rows if row.floor), None)
         head = ["", "n", "median ms", f"{last} ms", "ratio", "target"]
-        lines = [f"## {self.title}", "", _line(head), _line(["---"] * len(head))]
+        lines = [f"## {self.title}", ""]
+        lines += [_line(head), _line(["---"] * len(head))] if self.rows else []
         for row in self.rows:
             ratio = "1" if row is floor else _number(row.median / floor.median) if floor else ""
             lines.append(
@@ -61,7 +95,8 @@ class Report:
                 )
             )
         load = " to ".join(f"{one:.1f}" for one in self.load)
-        lines += ["", *(f"- {note}" for note in self.notes), f"- Load average: {load}."]
+        told = [*(f"{fact}." for fact in self.facts), *self.notes]
+        lines += ["", *(f"- {note}" for note in told), f"- Load average: {load}."]
         return "\n".join(lines) + "\n"
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Self
 
 import httpx
+import psutil
 import psycopg
 import pytest
 
@@ -51,6 +52,14 @@ class House:
     url: str
     flow_key: str
     decider: GatesClient
+    process: psutil.Process
+
+    def cpu_seconds(self) -> float:
+        times = self.process.cpu_times()
+        return float(times.user + times.system)
+
+    def megabytes(self) -> float:
+        return float(self.process.memory_info().rss) / 1e6
 
     def author_environment(self, prefect_api: str = "", home: Path | None = None) -> dict[str, str]:
         more = {"GATES_URL": self.url, "GATES_API_KEY": self.flow_key}
@@ -60,27 +69,33 @@ class House:
 
 
 @contextmanager
-def gates_server(home: Path, database_url: str = "") -> Iterator[House]:
+def gates_server(
+    home: Path, database_url: str = "", name: str = "gates", **more: str
+) -> Iterator[House]:
     """`gates server`, as anybody starts it; on SQLite unless told otherwise."""
+    own = home / name
+    own.mkdir()
     port = free_port(0, "GATES_PORT")
     url = f"http://127.0.0.1:{port}"
     settings = {
-        "GATES_HOME": str(home),
+        "GATES_HOME": str(own),
         "GATES_PORT": str(port),
         "GATES_POLICY": str(HERE / "policy.yaml"),
-        "GATES_DATABASE_URL": database_url or f"sqlite:///{home / 'gates.sqlite'}",
+        "GATES_DATABASE_URL": database_url or f"sqlite:///{own / 'gates.sqlite'}",
+        **more,
     }
     processes = Processes(home)
     command = [str(Path(sys.executable).with_name("gates")), "server"]
-    started = processes.start("gates", command, environment(**settings))
+    started = processes.start(name, command, environment(**settings))
     processes.wait(started, partial(answers, f"{url}/health"))
     with ExitStack() as open_clients:
-        admin = GatesClient(url, key=(home / "admin.key").read_text().strip())
+        admin = GatesClient(url, key=(own / "admin.key").read_text().strip())
         open_clients.enter_context(admin)
         key = admin.create_key("flow", "bench-agent", "sam")
         session = decider_session(admin)
         decider = GatesClient(url, session=session)
-        yield House(url, key, open_clients.enter_context(decider))
+        open_clients.enter_context(decider)
+        yield House(url, key, decider, psutil.Process(started.pid))
 
 
 def decider_session(admin: GatesClient, person: str = PERSON) -> str:
@@ -90,14 +105,17 @@ def decider_session(admin: GatesClient, person: str = PERSON) -> str:
 
 
 @contextmanager
-def prefect_server(home: Path) -> Iterator[str]:
-    """A Prefect server on SQLite; its API's address."""
+def prefect_server(home: Path, database_url: str = "") -> Iterator[str]:
+    """A Prefect server, on SQLite unless told otherwise; its API's address."""
     port = free_port(0, "PREFECT_PORT")
     api = f"http://127.0.0.1:{port}/api"
     processes = Processes(home)
     script = str(Path(sys.executable).with_name("prefect"))
     command = [script, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     more = {"PREFECT_HOME": str(home / "prefect"), "PREFECT_API_URL": api}
+    if database_url:
+        asyncpg = database_url.replace("postgresql://", "postgresql+asyncpg://", 1)
+        more["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = asyncpg
     started = processes.start("prefect", command, environment(**more))
     processes.wait(started, partial(answers, f"{api}/health"))
     yield api

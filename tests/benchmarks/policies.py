@@ -53,6 +53,7 @@ def payment() -> Question:
             "amount_matches": True,
             "bill_state": "posted",
             "stray_drafts": 0,
+            "disagreements": [],
         },
         requester=Requester(agent="invoice-agent", on_behalf_of="sam"),
     )

@@ -96,7 +96,8 @@ def test_the_demo_can_be_started_again_and_stops_what_it_started(home: Path) -> 
     for said in ("Inbox, as Dana Okafor", "Prefect UI", "approve", "reject", "make down"):
         assert said in again.stdout
     running = Processes(home).running()
-    assert {one.name for one in running} == {"erp", "prefect", "gates", "executor", "worker"}
+    names = {one.name for one in running}
+    assert names == {"erp", "prefect", "gates", "executor", "banker", "worker"}
     assert before.isdisjoint(one.pid for one in running)
     listed = gates(home, "list")
     assert listed.returncode == 0, listed.stderr

@@ -3,6 +3,8 @@
 import httpx
 import pytest
 
+from tests.support.prefect import until
+
 pytestmark = pytest.mark.prefect
 
 
@@ -120,7 +122,8 @@ def test_a_body_whose_end_is_unknown_is_put_to_people(stack):
     assert view.request.purpose == "in_doubt"
     stack.decide(view, "reject", "it was sent")
     state = stack.reaches(run, "CANCELLED")
-    assert state["message"] == "Rejected by Dana Okafor: it was sent"
+    half = "What stands: half done: note (nobody knows whether it took effect)."
+    assert state["message"] == f"Rejected by Dana Okafor: it was sent. {half}"
     assert stack.trace(run) == ["memo x"]
 
 
@@ -136,13 +139,16 @@ def test_a_flow_that_goes_in_circles_is_stopped(stack):
 
 
 def test_a_cancelled_run_stays_cancelled(stack):
-    """A decision that comes later does not bring it back."""
+    """Its question is withdrawn, saying why; a resume does not bring it back."""
     run = stack.run("one_payment", amount="5000.00")
     stack.reaches(run, "PAUSED")
+    (view,) = stack.asked(run)
     body = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
     stack.prefect("POST", f"/flow_runs/{run}/set_state", body)
     stack.reaches(run, "CANCELLED")
-    stack.decide(*stack.asked(run))
+    gone = until(lambda: stack.admin.view(view.request.id).outcome)
+    assert (gone.kind, gone.by) == ("cancelled", ("the end of the run",))
+    assert "was cancelled (Prefect says Cancelled" in gone.reason
     answer = httpx.post(f"{stack.api}/flow_runs/{run}/resume", trust_env=False, timeout=30)
     assert answer.json()["status"] == "ABORT"
     assert stack.trace(run) == []

@@ -15,7 +15,7 @@ import pytest
 
 from gates.client import GatesClient
 from gates.core import errors
-from gates.core.messages import AttemptReport
+from gates.core.messages import AttemptReport, Awaited
 from gates.core.model import DecisionKind, ExecutionState, OutcomeKind, Standing
 from gates.store.database import Database
 from gates.web.app import create_app, refuse_unsafe
@@ -127,7 +127,7 @@ def test_the_whole_way_over_http(house: House) -> None:
     request_id = asked.view.request.id
     assert asked.standing is Standing.WAITING
     assert asked.view.url == f"{house.url}/requests/{request_id}"
-    assert house.flow.suspending(request_id).view.suspended
+    assert house.flow.suspending([request_id]).pause_key
     dana = house.person("dana")
     assert [view.request.id for view in dana.requests()] == [request_id]
     assert dana.view(request_id[:8]).request.id == request_id
@@ -139,7 +139,7 @@ def test_the_whole_way_over_http(house: House) -> None:
     job = house.executor.lease("attempt-one", ["till.pay"], lease_seconds=60, wait_seconds=0)
     assert job is not None
     grant = job.grant
-    assert house.executor.renew("attempt-one", grant.fence, 60).id == "attempt-one"
+    assert house.executor.renew("attempt-one", grant.fence, 60).attempt_id == "attempt-one"
     done = AttemptReport(state="succeeded", fence=grant.fence, result={"paid": "5000.00"})
     assert house.executor.report("attempt-one", done).standing is Standing.SUCCEEDED
     reply = house.flow.wait(request_id, attempt_id="x", call=1, after=0, seconds=0)
@@ -339,8 +339,11 @@ ROUTES = [  # method, path, body, who may
     ("POST", "/v1/actions", PROPOSE, {"flow"}),
     ("POST", "/v1/requests/ID/claim", PROPOSE, {"flow"}),
     ("GET", "/v1/requests/ID/wait?seconds=0", None, {"flow"}),
-    ("POST", "/v1/requests/ID/suspending", None, {"flow"}),
-    ("POST", "/v1/requests/ID/staying", None, {"flow"}),
+    ("GET", "/v1/requests/ID/trail", None, {"flow"}),
+    ("POST", "/v1/runs/wait", {"awaited": [{"request_id": SECRET}], "seconds": 0}, {"flow"}),
+    ("POST", "/v1/runs/suspending", {"request_ids": [SECRET]}, {"flow"}),
+    ("POST", "/v1/runs/staying", {"request_ids": [SECRET]}, {"flow"}),
+    ("POST", "/v1/runs/leaving", {"request_ids": [SECRET]}, {"flow"}),
     ("POST", "/v1/attempts/AT/renew", {"fence": 1}, {"executor"}),
     ("POST", "/v1/attempts/AT/report", {"state": "in_doubt", "fence": 1}, {"executor"}),
     ("POST", "/v1/jobs/lease", {"attempt_id": SECRET, "actions": ["x"]}, {"executor"}),
@@ -352,8 +355,14 @@ ROUTES = [  # method, path, body, who may
     ("POST", "/v1/admin/keys", {"scope": "flow", "agent": "x"}, {"admin"}),
     ("GET", "/v1/admin/keys", None, {"admin"}),
     ("GET", "/v1/admin/keys", None, {"admin"}),
+    ("GET", "/v1/admin/health", None, {"admin"}),
+    ("POST", "/v1/admin/keys/KEY/rotate", {"overlap_seconds": 0}, {"admin"}),
     ("DELETE", "/v1/admin/keys/KEY", None, {"admin"}),
     ("POST", "/v1/admin/requests/ID/withdraw?reason=x", None, {"admin"}),
+    ("POST", "/v1/grants/redeem", {"token": "x"}, {"executor"}),
+    ("GET", "/v1/admin/grant-keys", None, {"admin"}),
+    ("POST", "/v1/admin/grant-keys", {}, {"admin"}),
+    ("DELETE", "/v1/admin/grant-keys/KID", None, {"admin"}),
 ]
 
 
@@ -391,7 +400,9 @@ def test_each_call_is_for_its_own_kind_of_caller(
 
 
 def test_the_table_of_callers_is_complete(house: House) -> None:
-    """A new route under /v1 has to say who may call it; logging in is for everybody."""
+    """A new route under /v1 has to say who may call it; logging in and the public keys are for
+    everybody.
+    """
     schema = house.raw("GET", "/openapi.json").json()
     served = {
         (method.upper(), path)
@@ -399,8 +410,8 @@ def test_the_table_of_callers_is_complete(house: House) -> None:
         for method in calls
         if path.startswith("/v1/")
     }
-    names = {"ID": "{request_id}", "AT": "{attempt_id}", "KEY": "{key_id}"}
-    listed = {("POST", "/v1/sessions")}
+    names = {"ID": "{request_id}", "AT": "{attempt_id}", "KEY": "{key_id}", "KID": "{kid}"}
+    listed = {("POST", "/v1/sessions"), ("GET", "/v1/grant-keys")}
     for method, path, _, _ in ROUTES:
         steps = [names.get(step, step) for step in path.partition("?")[0].split("/")]
         listed.add((method, "/".join(steps)))
@@ -416,7 +427,11 @@ def test_another_requesters_runs_are_closed(house: House) -> None:
         lambda: stranger.propose(proposal),
         lambda: stranger.claim(request_id, proposal),
         lambda: stranger.wait(request_id, attempt_id="x", call=1, after=0, seconds=0),
-        lambda: stranger.suspending(request_id),
+        lambda: stranger.news([Awaited(request_id=request_id)], 0),
+        lambda: stranger.suspending([request_id]),
+        lambda: stranger.staying([request_id]),
+        lambda: stranger.leaving([request_id], withdraw=True, reason="x"),
+        lambda: stranger.trail(request_id),
     )
     for call in calls:
         with pytest.raises(errors.NotEntitled) as refusal:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -183,3 +184,104 @@ def test_a_request_is_shown_with_who_is_asked(terminal: Terminal) -> None:
     assert "Dana Okafor" in asks
     column = asks.index("1 of")
     assert all(line[column - 2 : column] == "  " for line in lines)
+
+
+# -- signed grants ------------------------------------------------------------------------------
+
+
+def granted(terminal: Terminal) -> str:
+    """The token of a flow's own function, which the policy allows."""
+    terminal.world.clock.now = datetime.now(UTC)
+    note = {"name": "note", "in_process": True, "arguments": {"n": "1"}, "key": "note"}
+    grant = terminal.world.propose(**note).grant
+    assert grant is not None
+    return grant.token
+
+
+def test_a_grant_is_verified_with_the_servers_keys_or_a_file(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    """It says who approved what until when; a changed one ends with 1."""
+    token, jwks = granted(terminal), tmp_path / "jwks.json"
+    jwks.write_text(terminal("grant", "keys", "--json").stdout)
+    asked = terminal("grant", "verify", token)
+    assert asked.exit_code == 0, asked.stderr
+    assert "approved by  policy" in asked.stdout
+    (terminal.home / "url").write_text("http://127.0.0.1:9")  # from here on without a server
+    read = terminal("grant", "verify", "-", "--keys", str(jwks), "--json", typed=token + "\n")
+    assert json.loads(read.stdout)["action"] == "note"
+    action = tmp_path / "action.json"
+    words = ("grant", "verify", token, "--keys", str(jwks), "--action-file", str(action))
+    action.write_text('{"name": "note", "arguments": {"n": "1"}}')
+    assert terminal(*words).exit_code == 0
+    action.write_text('{"name": "note", "arguments": {"n": "2"}}')
+    refused = terminal(*words)
+    assert (refused.exit_code, "something else was approved" in refused.stderr) == (1, True)
+    assert terminal("grant", "verify", token[:-9] + "AAAAAAAAA", "--keys", str(jwks)).exit_code == 1
+
+
+def test_signing_keys_are_listed_rotated_and_retired(terminal: Terminal) -> None:
+    """What is retired is refused, and said to be in the list."""
+    token = granted(terminal)
+    first = terminal("grant", "keys").stdout.split()[0]
+    second = terminal("grant", "rotate", "--in-seconds", "60").stdout.split()[0]
+    published = json.loads(terminal("grant", "keys", "--json").stdout)["keys"]
+    assert [key["kid"] for key in published] == [first, second]
+    assert terminal("grant", "verify", token).exit_code == 0
+    assert terminal("grant", "retire", first).exit_code == 0
+    assert terminal("grant", "verify", token).exit_code == 1
+    lines = terminal("grant", "keys").stdout.splitlines()
+    assert "retired" in next(line for line in lines if line.startswith(first))
+    assert terminal("grant", "retire", "no-such-key").exit_code == 3
+
+
+def test_a_proxy_says_what_its_rules_lack(terminal: Terminal, tmp_path: Path) -> None:
+    """Before it listens."""
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("version: 1\nwrites: [{action: a, method: GET, path: /x}]")
+    words = ("grant", "proxy", "--upstream", "http://127.0.0.1:9", "--rules", str(rules))
+    key = terminal("key", "create", "executor", "crm-proxy").stdout.strip()
+    env = {"GATES_HOME": str(terminal.home), "GATES_API_KEY": key}
+    done = CliRunner().invoke(app, list(words), env=env)
+    assert done.exit_code == 1
+    assert "rules.yaml:2:" in done.stderr
+
+
+def test_sending_back_tells_the_guidance(terminal: Terminal) -> None:
+    """It wants guidance; the next round's details say what came before, line by line."""
+    first = terminal.world.propose("20000.00").view.request.id
+    terminal.log_in("dana")
+    done = terminal("send-back", first[:8], "--guidance", "half of\x1b[31m it")
+    assert done.exit_code == 0
+    assert "sent back by Dana Okafor: half of" in done.stdout
+    assert "\x1b" not in done.stdout
+    second = terminal.world.propose("12000.00", call=2).view.request.id
+    shown = " ".join(terminal("show", second[:8]).stdout.split())
+    assert "since round 1 Round 1: sent back by Dana Okafor: half of" in shown
+    assert "since round 1 amount: 20000.00 -> 12000.00" in shown
+    assert "note An approval holds for 1 day" in shown
+    assert "Round 1: sent back by Dana Okafor" in terminal("list").stdout
+
+
+def test_approving_with_changes_names_the_new_round(terminal: Terminal) -> None:
+    """The command says which round it is now and who is still asked; the old one says why."""
+    first = terminal.world.propose("20000.00").view.request.id
+    terminal.log_in("dana")
+    done = terminal("approve", first[:8], "--set", "amount=12000.00")
+    second = terminal.world.gates.rounds(first)[-1].request.id
+    told = f"Recorded as round 2, {second[:8]}. 1 more must agree: Mika Lindqvist."
+    assert told in " ".join(done.stdout.split())
+    old = " ".join(terminal("show", first[:8]).stdout.split())
+    assert "decided Dana Okafor approved with changes" in old
+    assert "changed amount: 20000.00 -> 12000.00" in old
+    assert "stands changed by Dana Okafor" in old
+
+
+def test_one_of_each_group_is_told_by_group(terminal: Terminal) -> None:
+    """In the list and in the details, and after one approval only the group that is left."""
+    huge = terminal.world.propose("2000000.00").view.request.id
+    terminal.log_in("dana")
+    each = "asks one of each: controllers (Dana Okafor, Mika Lindqvist), treasury (Tess Laurent)"
+    assert each in " ".join(terminal("list").stdout.split())
+    assert each in " ".join(terminal("show", huge[:8]).stdout.split())
+    assert "1 of treasury (Tess Laurent)" in terminal("approve", huge[:8]).stdout

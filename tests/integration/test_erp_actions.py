@@ -1,15 +1,18 @@
 """The ERP actions against the real ERP: what they find out, book, refuse and report."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
 
 import pytest
 
+from gates import executor as executors
 from gates.actions import ActionDefinition
 from gates.core.canonical import canonical_json
 from gates.core.errors import ActionFailed, InvalidArguments
+from gates.core.model import Action, Grant, Job, Json
 from integrations.erp.actions import (
     ACTIONS,
     BillReceipt,
@@ -84,6 +87,19 @@ def payment_of(bill: PostBill) -> Payment:
         amount=bill.total,
         payee_iban=bill.payee_iban,
     )
+
+
+def job_of(payment: Payment, state: Json) -> Job:
+    action = Action(name="erp.payment.submit", arguments=payment.model_dump(mode="json"))
+    grant = Grant(
+        request_id="r",
+        fingerprint=action.fingerprint,
+        policy_digest="p",
+        attempt_id="a",
+        fence=1,
+        lease_until=datetime.now(UTC),
+    )
+    return Job(kind="execute", action=action, grant=grant, idempotency_key="k", precondition=state)
 
 
 def verified(definition: ActionDefinition, reader, arguments, result) -> list[str]:
@@ -276,10 +292,14 @@ def test_a_changed_line_drifts_though_the_header_stands(
 def test_a_changed_bank_account_drifts(
     server: ErpServer, erp: TrytonErp, reader: TrytonErp
 ) -> None:
-    """The payee's account in the ERP is part of what must not change."""
+    """The payee's account in the ERP is part of what must not change; the executor, which looks
+    with its own user right before it pays, sees what the reader sees.
+    """
     bill = sample_bill(SAMPLES, "delta-freight-stray-draft", number="DF-IBAN")
     payment = posted(erp, bill)
     before = submit_payment.precondition(reader, payment)
+    job = job_of(payment, before)
+    assert executors.drift(submit_payment, erp, job) is None
     admin = server.running.company.connect(server.url, "admin")
     (number,) = admin.call(
         "model.bank.account.number.search", [["account.owners.name", "=", "Delta Freight SE"]]
@@ -288,6 +308,9 @@ def test_a_changed_bank_account_drifts(
     try:
         assert submit_payment.precondition(reader, payment) != before
         assert submit_payment.facts(reader, payment)["bank_account_changed"] is True
+        report = executors.drift(submit_payment, erp, job)
+        assert report is not None
+        assert (report.state, OTHER_IBAN in report.error) == ("drifted", True)
     finally:
         admin.call("model.bank.account.number.write", [number], {"number": bill.payee_iban})
     assert submit_payment.precondition(reader, payment) == before
@@ -387,6 +410,10 @@ def test_names_and_subjects_are_stable(bill: CreateBill) -> None:
         "erp.bill.create",
         "erp.bill.post",
         "erp.payment.submit",
+        "erp.bill.discard",
+        "erp.bill.cancel",
+        "erp.payment.withdraw",
+        "erp.supplier.bank_account.change",
     ]
     assert create_bill.subject(bill) == [
         "supplier:DE999000017",

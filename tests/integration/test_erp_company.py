@@ -9,6 +9,7 @@ from integrations.erp.bootstrap import SUPPLIERS
 from integrations.erp.company import USERS, ErpNotStarted, free_port, installed, start_erp
 from integrations.erp.errors import (
     TrytonAccessDenied,
+    TrytonConcurrency,
     TrytonLoginFailed,
     TrytonUnavailable,
     TrytonUserError,
@@ -120,6 +121,36 @@ def test_the_executor_cannot_redirect_money(server: ErpServer) -> None:
     ):
         with pytest.raises(TrytonAccessDenied):
             rpc.call(method, *params)
+
+
+def test_the_banker_changes_account_numbers_alone(server: ErpServer) -> None:
+    """Who redirects money neither books nor pays, and gives no account to anybody else; a number
+    that was changed meanwhile is not overwritten, and another supplier's is refused."""
+    rpc, banker = server.running.company.connect(server.url, "banker"), server.erp("banker")
+    for method, params in (
+        ("model.account.invoice.create", ([{"type": "in"}],)),
+        ("model.account.payment.create", ([{"kind": "payable"}],)),
+        ("model.account.payment.write", ([1], {"state": "approved"})),
+        ("model.party.party.write", ([1], {"name": "x"})),
+        ("model.bank.account.create", ([{"currency": 1}],)),
+        ("model.bank.account.write", ([1], {"owners": [["add", [1]]]})),
+        ("model.bank.account.number.delete", ([1],)),
+        ("model.res.user.write", ([1], {"name": "x"})),
+    ):
+        with pytest.raises(TrytonAccessDenied):
+            rpc.call(method, *params)
+    delta, bolt = banker.find_supplier("DE999000041"), banker.find_supplier("DE999000025")
+    assert delta is not None
+    assert bolt is not None
+    (before,) = banker.bank_accounts(delta.id)
+    banker.replace_iban(before, "DE52200000000000000606")
+    with pytest.raises(TrytonConcurrency):
+        banker.replace_iban(before, "DE22100000000000000505")
+    (after,) = banker.bank_accounts(delta.id)
+    assert after.iban == "DE52200000000000000606"
+    assert banker.owners(after.iban) == ["Delta Freight SE"]
+    with pytest.raises(TrytonUserError, match="unique"):
+        banker.replace_iban(after, bolt.ibans[0])
 
 
 def test_a_wrong_password_is_one_clear_error(server: ErpServer) -> None:

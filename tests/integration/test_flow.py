@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -13,8 +15,9 @@ from prefect import flow, task
 from prefect.context import FlowRunContext
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from gates import ActionFailed, MisusedGate, Rejected, gated, require_approval
+from gates import ActionFailed, MisusedGate, Rejected, SentBack, gated, require_approval
 from gates.core.errors import UnknownAction
+from gates.core.model import Purpose
 from gates.flow.awaiting import ForgottenAwait
 from gates.flow.places import here
 from gates.flow.session import current
@@ -112,6 +115,38 @@ def test_a_flow_without_a_deployment_waits_in_its_process(stack):
     assert run.end() == {"paid": "5000.00"}
 
 
+def test_a_report_that_comes_too_late_leads_to_people_and_on(stack):
+    """The lease lapses under a body that runs on: people are asked, and what they allow runs."""
+    passes: list[str] = []
+
+    @gated("note")
+    def slow(text: str) -> str:
+        passes.append(text)
+        if len(passes) == 1:
+            lapsed(stack, run_id())
+        return text
+
+    @flow
+    def notes() -> str:
+        return slow("hello")
+
+    run = Beside(notes)
+    (view,) = stack.asked(run.id)
+    assert view.request.purpose is Purpose.IN_DOUBT
+    stack.decide(view)
+    assert run.end() == "hello"
+    assert passes == ["hello", "hello"]
+
+
+def lapsed(stack: Stack, run: str) -> None:
+    """The lease of a run's open attempt runs out, and the server has seen it."""
+    with closing(sqlite3.connect(stack.folder / "gates.sqlite")) as store, store:
+        store.execute(
+            "UPDATE attempt SET lease_until = '2026-01-01 00:00:00.000000' WHERE ended_at IS NULL"
+        )
+    stack.asked(run)
+
+
 def test_a_direct_caller_gets_the_error_and_the_run_its_name(stack):
     """The author's own try/except sees Rejected; Prefect shows who and why."""
 
@@ -142,6 +177,49 @@ def test_a_rejection_that_the_author_handles_ends_nothing(stack):
     stack.decide(*stack.asked(run.id), "reject", "too much")
     assert run.end() == "no: till.pay"
     assert stack.state(run.id)["name"] == "Completed"
+
+
+def test_guidance_reaches_the_author_and_the_next_call_is_the_next_round(stack):
+    """An agent revises what it proposed; the same gate asks again and says what came before."""
+
+    @flow
+    def pays() -> Any:
+        amount = "8000.00"
+        while True:
+            try:
+                return gated(pay)({"payee": "acme", "amount": amount})
+            except SentBack as back:
+                amount = back.guidance
+
+    run = Beside(pays)
+    (first,) = stack.asked(run.id)
+    stack.decide(first, "send_back", "5000.00")
+    (second,) = until(lambda: [one for one in stack.asked(run.id) if one.request.round == 2])
+    assert second.request.gate_id == first.request.gate_id
+    assert second.request.before == (
+        "Round 1: sent back by Dana Okafor: 5000.00",
+        "amount: 8000.00 -> 5000.00",
+    )
+    stack.says(run.id, "Pay out 8,000.00 EUR: Sent back by Dana Okafor: 5000.00")
+    stack.decide(second)
+    assert run.end() == {"paid": "5000.00"}
+
+
+def test_guidance_that_nobody_handles_ends_the_run_under_its_name(stack):
+    """The state names the person and the guidance, and is no crash."""
+
+    @flow
+    def pays() -> Any:
+        return gated(pay)(BIG)
+
+    run = Beside(pays)
+    stack.decide(*stack.asked(run.id), "send_back", "half of it")
+    with pytest.raises(SentBack) as back:
+        run.end()
+    assert back.value.guidance == "half of it"
+    state = stack.state(run.id)
+    assert (state["type"], state["name"]) == ("CANCELLED", "SentBack")
+    assert state["message"].startswith("Sent back by Dana Okafor: half of it")
 
 
 def test_what_the_policy_forbids_ends_the_run_at_once():

@@ -22,11 +22,11 @@ from gates.store.database import Database
 from gates.web.app import create_app
 from gates.web.pages import LONGEST_REASON
 from gates.web.waiters import Waiters
-from tests.support.browser import DESKTOP, PHONE, chromium, free_socket, serving
+from tests.support.browser import DESKTOP, PHONE, chromium, enter, free_socket, serving
 from tests.support.world import World
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser
 
 FORM = r'name="(csrf|revision)" value="([^"]*)"'
 LogIn = Callable[..., httpx.Client]
@@ -353,14 +353,6 @@ def test_a_drift_shows_what_changed_and_links_both_rounds(log_in: LogIn, world: 
 def browser() -> Iterator[Browser]:
     with chromium() as found:
         yield found
-
-
-def enter(context: BrowserContext, world: World, url: str, person: str = "dana") -> Page:
-    page = context.new_page()
-    page.goto(f"{url}/login/{world.access.create_link(person)}")
-    page.get_by_role("button", name="Log in").click()
-    page.wait_for_url(f"{url}/")
-    return page
 
 
 @pytest.mark.browser

@@ -1,5 +1,6 @@
 """Promises to the outside are kept: after a crash, in spite of trouble, and never twice at once."""
 
+import logging
 import threading
 from datetime import timedelta
 
@@ -7,10 +8,12 @@ import pytest
 from sqlmodel import select
 
 from gates.core.errors import RetryLater, Unavailable
-from gates.outbox import GIVE_UP, LEASE, Handler, Outbox
+from gates.outbox import AT_ONCE, GIVE_UP, LEASE, Handler, Outbox
+from gates.service import utc_now
 from gates.store.database import Database
 from gates.store.repository import Unit
 from gates.store.tables import LogRow, OutboxRow
+from tests.support.prefect import until
 from tests.support.world import Clock, World
 
 SOON = timedelta(milliseconds=100)
@@ -272,3 +275,141 @@ def test_a_bell_starts_the_work_at_once_and_a_restart_finds_the_rest(database: D
     with database.read() as session:
         rows = session.exec(select(OutboxRow).where(OutboxRow.kind == "cards")).all()
         assert [one.state for one in rows] == ["done", "done"]
+
+
+def test_doorbells_are_rung_side_by_side(database: Database) -> None:
+    """One slow run holds up nobody else's: as many as allowed are in hand at the same time."""
+    world, number = World(database), AT_ONCE["ring"]
+    together, done = threading.Barrier(number, timeout=60), threading.Semaphore(0)
+
+    def ring(_request_id: str) -> bool:
+        together.wait()
+        done.release()
+        return True
+
+    wish(database, world.clock, *[f"r{index}" for index in range(number)], kind="ring")
+    box = Outbox(database, {"ring": ring}, clock=world.clock)
+    box.start()
+    assert all(done.acquire(timeout=60) for _ in range(number))
+    box.stop()
+    with database.read() as session:
+        assert {one.state for one in session.exec(select(OutboxRow)).all()} == {"done"}
+
+
+def test_not_yet_is_never_given_up(database: Database, clock: Clock) -> None:
+    """A decision that its run has not come for stays a bell to ring, if a slow one."""
+    desk = Desk()
+    desk.trouble = [False]
+    wish(database, clock, "r")
+    with database.write() as session:
+        session.exec(select(OutboxRow)).one().tries = GIVE_UP + 1
+    outbox(database, clock, desk).work("cards")
+    assert (row(database).state, row(database).due_at - clock()) == (
+        "pending",
+        timedelta(minutes=1),
+    )
+
+
+def test_what_takes_long_stays_in_hand(database: Database, clock: Clock) -> None:
+    """A delivery that outlives its lease in a server that lives is not taken over."""
+    wish(database, clock, "r")
+    before, renewed = clock() + LEASE, threading.Event()
+
+    def slow(_request_id: str) -> bool:
+        clock.advance(seconds=5)
+        while row(database).lease_until == before:
+            box.ring()
+        renewed.set()
+        return True
+
+    box = Outbox(database, {"cards": slow}, clock=clock, renews=0.0)
+    box.start()
+    assert renewed.wait(60)
+    box.stop()
+    assert row(database).state == "done"
+
+
+def test_an_ending_that_could_not_be_written_down_is_written_down_later(
+    database: Database,
+) -> None:
+    """The store goes away while something is in hand: the lane goes on once it is back."""
+    begun, away = threading.Event(), threading.Event()
+    delivered: list[str] = []
+
+    def deliver(request_id: str) -> bool:
+        if not delivered:
+            begun.set()
+            away.wait(10)
+        delivered.append(request_id)
+        return True
+
+    box = Outbox(database, {"cards": deliver})
+    failures = Failures()
+    logging.getLogger("gates.outbox").addHandler(failures)
+    box.start()
+    try:
+        wish(database, Clock(utc_now()), "r")
+        box.ring()
+        assert begun.wait(10)
+        rename(database, "outbox", "away")
+        away.set()
+        assert failures.seen.wait(10)
+        rename(database, "away", "outbox")
+        wish(database, Clock(utc_now()), "later")
+        assert until(lambda: row(database, "later").state == "done")
+        assert row(database).state == "done"
+    finally:
+        logging.getLogger("gates.outbox").removeHandler(failures)
+        box.stop()
+
+
+def test_a_row_that_was_taken_in_hand_twice_stops_nothing(database: Database, clock: Clock) -> None:
+    """Its lease lapses under its holder, because the clock was set or the store was away: both
+    deliveries end, and the lane goes on.
+    """
+    begun = threading.Semaphore(0)
+    gates = [threading.Event(), threading.Event()]
+    waiting = list(gates)
+
+    def deliver(request_id: str) -> bool:
+        if request_id != "r":
+            return True
+        go = waiting.pop(0)
+        begun.release()
+        return go.wait(20)
+
+    box = Outbox(database, {"ring": deliver}, clock=clock, renews=1_000.0)
+    box.start()
+    try:
+        wish(database, clock, "r", kind="ring")
+        box.ring()
+        assert begun.acquire(timeout=10)
+        clock.jump(minutes=5)
+        box.ring()
+        assert begun.acquire(timeout=10)
+        for go, other in zip(gates, ("between", "later"), strict=True):
+            go.set()
+            wish(database, clock, other, kind="ring")
+            assert until(lambda: row(database, other).state == "done", seconds=20)  # noqa: B023 - now
+        assert until(lambda: row(database).state == "done", seconds=20)
+    finally:
+        for go in gates:
+            go.set()
+        box.stop()
+
+
+class Failures(logging.Handler):
+    """Somebody has said that the store did not answer."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.seen = threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        del record
+        self.seen.set()
+
+
+def rename(database: Database, table: str, name: str) -> None:
+    with database.write() as session:
+        session.connection().exec_driver_sql(f"ALTER TABLE {table} RENAME TO {name}")

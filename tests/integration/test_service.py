@@ -260,7 +260,7 @@ def test_in_process_action_is_held_by_one_process(world: World) -> None:
 def test_resume_without_decision_is_recorded(world: World) -> None:
     """A run that comes back although nobody decided is counted, shown and logged."""
     request_id = world.propose("20000.00").view.request.id
-    world.gates.suspending(world.flow, request_id)
+    assert world.passes.suspending(world.flow, [request_id]).pause_key == f"{world.run}-1"
     assert world.gates.view(request_id).suspended
     reply = world.propose("20000.00")
     assert reply.standing is Standing.WAITING
@@ -271,8 +271,9 @@ def test_resume_without_decision_is_recorded(world: World) -> None:
 def test_a_run_that_prefect_would_not_suspend_was_not_resumed_by_anybody(world: World) -> None:
     """It waits in its process after all; nobody is said to have resumed it."""
     request_id = world.propose("20000.00").view.request.id
-    assert world.gates.suspending(world.flow, request_id).view.suspended
-    assert not world.gates.staying(world.flow, request_id).view.suspended
+    assert world.passes.suspending(world.flow, [request_id]).pause_key
+    world.passes.staying(world.flow, [request_id])
+    assert not world.gates.view(request_id).suspended
     world.propose("20000.00")
     assert world.gates.view(request_id).woken == 0
 

@@ -11,7 +11,7 @@ from sqlmodel import select
 
 from gates.core.model import DecisionKind, OutcomeKind
 from gates.store.tables import ClickRow, LogRow
-from integrations.slack.blocks import APPROVE, REASON_BLOCK, REASON_INPUT, REJECT
+from integrations.slack.blocks import APPROVE, REASON_BLOCK, REASON_INPUT, REJECT, SEND_BACK
 from tests.support.slack import Office, office, open_desk
 from tests.support.slack_server import ClientRefusalError
 
@@ -68,6 +68,67 @@ def test_a_rejection_asks_why_in_a_modal(company: Office) -> None:
     assert outcome is not None
     assert (outcome.kind, outcome.reason) == (OutcomeKind.REJECTED, "wrong <!channel> bank")
     assert "wrong <!channel> bank" in str(company.card().blocks)
+
+
+def test_sending_back_asks_for_guidance_in_a_modal(company: Office) -> None:
+    """The guidance ends the round and stands on the card; the next proposal's card tells it."""
+    asked = company.ask()
+    amara = company.people["amara"]
+    assert company.slack.click(amara, company.card(), SEND_BACK).acked
+    view = company.slack.wait_view(amara)
+    blank = company.slack.submit(view, {REASON_INPUT: "   "})
+    assert blank.field_errors == {REASON_BLOCK: "Please say what to do instead."}
+    assert view.open
+    sent = company.slack.submit(view, {REASON_INPUT: "half of <!channel> it"})
+    assert (sent.acked, sent.error) == (True, None)
+    found = company.wait_decided(asked.request.id)
+    assert found.outcome is not None
+    assert (found.outcome.kind, found.outcome.reason) == (
+        OutcomeKind.SENT_BACK,
+        "half of <!channel> it",
+    )
+    assert found.decisions[0].channel == "slack"
+    first = company.card()
+    assert "sent back via slack" in str(first.blocks)
+    arguments = {"supplier": "Acme", "amount": "200.00"}
+    again = company.propose(call=2, attempt_id="again", arguments=arguments).view.request
+    company.slack.wait_for(lambda: company.card() is not first or None, "the next round's card")
+    shown = str(company.card().blocks)
+    assert again.round == 2
+    assert "Round 1: sent back by Amara Obi: half of <!channel> it" in shown
+    assert "amount: 505.75 -> 200.00" in shown
+
+
+def test_sending_back_is_not_for_everybody(company: Office) -> None:
+    """The one for whom the agent acts is refused alone, after the modal as after the button."""
+    asked = company.ask()
+    dana = company.people["dana"]
+    company.slack.click(dana, company.card(), SEND_BACK)
+    company.slack.submit(company.slack.wait_view(dana), {REASON_INPUT: "do it my way"})
+    assert "acts for you" in company.slack.wait_told(dana)
+    assert company.gates.view(asked.request.id).decisions == ()
+
+
+def test_a_change_in_the_inbox_reaches_the_cards(two_needed: Office) -> None:
+    """The old card says who changed what; the new round has a card of its own."""
+    company = two_needed
+    asked = company.ask()
+    first = company.card()
+    company.gates.decide(
+        asked.request.id,
+        person_id="bruno",
+        kind=DecisionKind.APPROVE_WITH_CHANGES,
+        channel="inbox",
+        assurance="session",
+        changes={"supplier": "Acme", "amount": "300.00"},
+    )
+    company.slack.wait_for(lambda: first.edits or None, "the change on the old card")
+    assert "Changed by Bruno Paz" in str(first.blocks)
+    assert "amount: 505.75 -> 300.00" in str(first.blocks)
+    assert not first.has_button(APPROVE)
+    company.slack.wait_for(lambda: company.card() is not first or None, "the new round's card")
+    assert company.card().has_button(APPROVE)
+    assert "changed by Bruno Paz" in str(company.card().blocks)
 
 
 def test_a_reason_of_blanks_is_sent_back_to_the_field(company: Office) -> None:

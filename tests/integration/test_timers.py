@@ -24,7 +24,7 @@ def second_server(world: World) -> Work:
     """Another server on the same store, with connections of its own."""
     database = Database(world.database.engine.url.render_as_string(hide_password=False))
     gates = Gates(database, world.gates.asking, "http://127.0.0.1", clock=world.clock)
-    return Work(gates, settle=world.work.settle)
+    return world.server(gates)
 
 
 def together(*calls: Callable[[], Any]) -> list[Any]:
@@ -169,7 +169,7 @@ def test_timers_run_by_themselves(world: World, command: str) -> None:
     world.clock.advance(hours=1)
     told = threading.Event()
     world.gates.woken = lambda name: told.set() if name == gate else None
-    timers = Timers(world.gates, world.work, every=0.01)
+    timers = Timers(world.gates, world.work, world.passes, every=0.01)
     timers.start()
     assert told.wait(20)
     timers.stop()

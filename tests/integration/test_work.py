@@ -13,6 +13,7 @@ from gates.core.messages import AttemptReport
 from gates.core.model import ExecutionState, GateReply, Job, OutcomeKind, Purpose, Standing
 from gates.store.database import Database
 from gates.store.tables import AttemptRow, LogRow
+from gates.work import Work
 from tests.support.world import World
 
 NOTE: dict[str, Any] = {"name": "note", "in_process": True, "arguments": {"n": "1"}, "key": "note"}
@@ -185,6 +186,47 @@ def test_a_late_report_is_refused_and_logged(world: World) -> None:
     assert reply.view.execution.state is ExecutionState.IN_DOUBT
 
 
+def test_a_clock_that_is_set_takes_nobody_for_dead(world: World) -> None:
+    """Every lease seems over at once; holders get the time to renew before one lapses."""
+    world.propose("500.00")
+    job = leased(world)
+    world.clock.jump(minutes=10)
+    assert world.work.lapse() == 0
+    world.clock.advance(seconds=8)
+    world.work.renew(world.executor, job.grant.attempt_id, job.grant.fence, 60)
+    world.clock.advance(seconds=8)
+    assert world.work.lapse() == 0
+    assert world.perform(job).standing is Standing.SUCCEEDED
+
+
+@pytest.mark.parametrize("minutes", [10, -10])
+def test_a_clock_that_is_set_does_not_shorten_the_wait_for_a_cut_call(
+    world: World, minutes: int
+) -> None:
+    """What may still land is not asked after any sooner, whatever the clock says."""
+    world.propose("500.00")
+    leased(world)
+    world.clock.advance(seconds=61)
+    assert world.work.lapse() == 1
+    world.clock.jump(minutes=minutes)
+    assert world.lease() is None
+    world.clock.advance(seconds=9)
+    assert world.lease() is None
+    world.clock.advance(minutes=11)
+    assert leased(world).kind == "reconcile"
+
+
+def test_a_server_that_has_just_begun_takes_nobody_for_dead(world: World) -> None:
+    """While it was away nobody could renew."""
+    world.propose("500.00")
+    leased(world)
+    world.clock.advance(seconds=61)
+    fresh = Work(world.gates, world.work.settle, world.clock.monotonic)
+    assert fresh.lapse() == 0
+    world.clock.advance(seconds=10)
+    assert fresh.lapse() == 1
+
+
 def test_only_a_reconciliation_finds_that_nothing_happened(world: World) -> None:
     """An executing attempt that says "absent" would be run again without end: refused."""
     world.propose("500.00")
@@ -323,6 +365,30 @@ def test_approved_doubt_runs_again_under_the_same_key(world: World) -> None:
     assert world.lease() is None
 
 
+def test_a_repeated_message_of_an_earlier_round_claims_nothing(world: World) -> None:
+    """Its attempt lapsed and people have allowed another: the caller is told to claim, under an
+    id of its own.
+    """
+    first = world.proposal(attempt_id="0" * 12, **NOTE)
+    assert world.gates.propose(world.flow, first).standing is Standing.CLAIMED
+    world.clock.advance(seconds=61)
+    world.work.lapse()
+    asked = world.gates.propose(world.flow, first)
+    assert asked.view.request.purpose is Purpose.IN_DOUBT
+    world.decide(asked.view.request.id, "dana")
+    for reply in (
+        world.gates.propose(world.flow, first),
+        world.gates.claim(world.flow, asked.view.request.id, first),
+    ):
+        assert reply.standing is Standing.CLAIMABLE
+    second = first.model_copy(update={"attempt_id": "1" * 12})
+    reply = world.gates.claim(world.flow, asked.view.request.id, second)
+    assert (reply.standing, reply.grant and reply.grant.attempt_id) == (
+        Standing.CLAIMED,
+        "1" * 12,
+    )
+
+
 def test_rejected_doubt_ends_it(world: World) -> None:
     """Nobody touches it again."""
     reply, _ = in_doubt(world)
@@ -330,6 +396,19 @@ def test_rejected_doubt_ends_it(world: World) -> None:
     assert world.propose("500.00").standing is Standing.REJECTED
     world.clock.advance(hours=1)
     assert world.lease() is None
+
+
+def test_what_a_rejected_doubt_leaves_is_half_done(world: World) -> None:
+    """The run that is told no is told what may stand all the same, and so are people who look."""
+    reply, _ = in_doubt(world)
+    request = world.propose().view.request.id
+    world.decide(request, "dana", "reject", "look at the till first")
+    assert world.propose().standing is Standing.REJECTED
+    (step,) = world.gates.trail(world.flow, reply.view.request.id)
+    assert (step.state, step.note) == ("half_done", "nobody knows whether it took effect")
+    other = world.propose("5000.00", key="later").view.request.id
+    assert world.gates.view(other).stands == (step,)
+    assert world.gates.view(request).stands == ()  # its own page tells it in full
 
 
 def test_a_doubt_is_not_dodged_by_another_proposal(world: World) -> None:
@@ -470,11 +549,11 @@ def test_a_claim_before_the_decision_does_not_silence_the_doorbell(world: World)
     request_id = world.propose("5000.00").view.request.id
     early = world.gates.claim(world.flow, request_id, world.proposal("5000.00"))
     assert early.standing is Standing.WAITING
-    world.gates.suspending(world.flow, request_id)
+    world.passes.suspending(world.flow, [request_id])
     world.decide(request_id, "dana")
     bell = world.gates.doorbell(request_id)
     assert bell is not None
-    assert bell.pause_key.endswith("-1")
+    assert bell.pauses == (f"{world.run}-", f"{request_id}-")
 
 
 def test_the_doorbell_rings_until_the_flow_has_the_result(world: World) -> None:
@@ -570,7 +649,7 @@ def test_versions_only_grow(database: Database) -> None:
 
     look()
     for step in (
-        lambda: world.gates.suspending(world.flow, request_id),
+        lambda: world.passes.suspending(world.flow, [request_id]),
         lambda: world.propose("20000.00"),
         lambda: world.decide(request_id, "dana"),
         lambda: world.decide(request_id, "mika"),

@@ -14,7 +14,9 @@ import uvicorn
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-    from playwright.sync_api import Browser, ViewportSize
+    from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize
+
+    from tests.support.world import World
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
@@ -44,6 +46,15 @@ def chromium() -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+def enter(context: BrowserContext, world: World, url: str, person: str = "dana") -> Page:
+    """The inbox, as somebody who has just followed their link."""
+    page = context.new_page()
+    page.goto(f"{url}/login/{world.access.create_link(person)}")
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url(f"{url}/")
+    return page
 
 
 class _Server(uvicorn.Server):

@@ -2,12 +2,15 @@
 
 import asyncio
 import os
+from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 from prefect import flow, task
 from prefect.context import FlowRunContext
 
-from gates import ActionFailed, gated, require_approval
+from gates import ActionFailed, Rejected, gated, require_approval, together
+from gates.flow import Ask
 from tests.support.world import Payout, pay
 
 
@@ -128,3 +131,60 @@ def circles() -> None:
             fails("x")
         except ActionFailed as error:
             trace(f"failed {error}")
+
+
+def told(one: Ask[dict[str, str]]) -> str:
+    try:
+        return f"paid {one.result()['paid']}"
+    except Rejected as no:
+        return f"not paid: {no}"
+
+
+@flow
+def three_payments() -> None:
+    asks = [gated(pay).ask(payout(amount)) for amount in ("5000", "6000", "7000")]
+    for one in together(asks):
+        trace(told(one))
+        trace(memo(one.key))
+
+
+@flow
+async def three_payments_async() -> None:
+    asks = [gated(pay).ask(payout(amount)) for amount in ("5000", "500")]
+    async for one in together(*asks, async_memo.ask("x")):
+        trace(str(one.result()))
+
+
+@flow
+def waits_no_longer(seconds: float, left: Literal["open", "withdrawn"]) -> None:
+    asks = [gated(pay).ask(payout(amount)) for amount in ("5000", "6000")]
+    for one in together(asks, within=timedelta(seconds=seconds), left=left):
+        trace(f"{one.key} {type(one.error).__name__}")
+
+
+@flow
+def line_and_task() -> None:
+    """One gate in a task, which stays, and one in the flow's own line."""
+    future = pay_in_task.submit("6000")
+    trace(f"line {gated(pay)(payout('5000'))['paid']}")
+    trace(f"task {future.result()['paid']}")
+
+
+@flow
+def mapped() -> None:
+    futures = pay_in_task.map(["500", "600", "5000"])
+    trace(f"paid {sorted(future.result()['paid'] for future in futures)}")
+
+
+@flow
+def looped() -> None:
+    for amount in ("5000", "6000"):
+        receipt = gated(pay, key=f"pay-{amount}")(payout(amount))
+        trace(f"paid {receipt['paid']}")
+
+
+@flow
+def changed() -> None:
+    """Its code changes while it is suspended: the file says which key it uses now."""
+    key = Path(os.environ["GATES_TEST_TRACE"]).with_name("key").read_text()
+    trace(f"paid {gated(pay, key=key)(payout('5000'))['paid']}")

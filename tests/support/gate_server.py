@@ -22,12 +22,17 @@ from gates.core.people import load_people
 from gates.core.policy import load_policy
 from gates.executor import Executor
 from gates.outbox import Outbox
+from gates.passes import Passes
 from gates.service import Gates
 from gates.store.database import Database
 from gates.timers import Timers
+from gates.watching import Watch
 from gates.web.app import create_app
 from gates.web.waiters import Waiters
 from gates.work import Work
+from integrations.prefect_runs.api import PrefectApi
+from integrations.prefect_runs.keeper import PrefectRunKeeper
+from integrations.prefect_runs.states import PrefectRunStates
 from integrations.prefect_runs.waker import PrefectRuns
 from integrations.wiring import handlers
 from tests.support.world import PEOPLE, POLICY, Till, burn, pay
@@ -51,10 +56,16 @@ def main(folder: Path, port: int, prefect_api: str = "") -> None:
 
     gates = Gates(database, asking, url, woken=woken)
     work, access = Work(gates, settle=timedelta(seconds=1)), Access(database, directory)
-    runs = PrefectRuns(prefect_api) if prefect_api else None
+    prefect = PrefectApi(prefect_api) if prefect_api else None
+    runs = PrefectRuns(prefect) if prefect else None
+    watches = []
+    if prefect:
+        keeper = PrefectRunKeeper(prefect)
+        gates.runs = PrefectRunStates(prefect)
+        watches.append(Watch(gates, keeper, every=0.5, silence=timedelta(seconds=20)))
     outbox = Outbox(database, handlers(gates, [], runs))
     outboxes.append(outbox)
-    timers = Timers(gates, work)
+    timers = Timers(gates, work, Passes(gates))
     for name, scope, agent, person in (
         ("flow", "flow", "invoice-agent", "sam"),
         ("executor", "executor", "executor-1", None),
@@ -67,10 +78,14 @@ def main(folder: Path, port: int, prefect_api: str = "") -> None:
     def started() -> None:
         outbox.start()
         timers.start()
+        for watch in watches:
+            watch.start()
         executor = Executor(GatesClient(url, key=(folder / "executor.key").read_text()), registry)
         threading.Thread(target=executor.run, daemon=True).start()
 
     def stopped() -> None:
+        for watch in watches:
+            watch.stop()
         timers.stop()
         outbox.stop()
 

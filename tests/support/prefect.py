@@ -7,11 +7,12 @@ with sessions of their own.
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -215,6 +216,20 @@ class Stack:
             return found if len(found) >= count else None
 
         return sorted(until(look), key=lambda one: one.request.gate_key)
+
+    def stored(self, query: str, *values: str) -> list[str]:
+        """The first column of what the gates store has."""
+        file = self.folder / "gates.sqlite"
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
+            return [str(row[0]) for row in database.execute(query, values)]
+
+    def paid(self, run: str) -> list[str]:
+        """What executors were handed and did for a run, over all of its passes."""
+        query = (
+            "SELECT attempt.id FROM attempt JOIN request ON request.id = attempt.request_id "
+            "WHERE request.root_run_id = ? AND action = 'till.pay' AND attempt.state = 'succeeded'"
+        )
+        return self.stored(query, run)
 
     def decide(self, view: RequestView, kind: str = "approve", reason: str = "") -> None:
         self.person("dana").decide(view.request.id, DecisionKind(kind), reason)

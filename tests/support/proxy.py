@@ -1,6 +1,7 @@
 """A real HTTP proxy before one server: it lets everything through, and holds chosen calls.
 
 A held call shows where a process is; ended there, the process is ended at exactly that point.
+A refused call is answered with 503 and never reaches the server.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class Hold:
         self.wanted, self.moment = wanted, moment
         self.reached = threading.Event()
         self.lost = False
+        self.status = 0  # what the caller is told instead, where the call is lost
         self._free = threading.Event()
 
     def wait(self, seconds: float = 40.0) -> None:
@@ -62,10 +64,19 @@ class Hold:
 
 
 class Proxy:
-    """Listens on a free port of the loopback; `upstream` may be set later."""
+    """Listens on a free port of the loopback; `upstream` may be set later. `refuse` says which
+    calls are answered with 503, `seen` is told of each call with its answer.
+    """
 
-    def __init__(self, upstream: str = "") -> None:
+    def __init__(
+        self,
+        upstream: str = "",
+        refuse: Callable[[Call], bool] = lambda _call: False,
+        seen: Callable[[Call], None] = lambda _call: None,
+    ) -> None:
         self.upstream = upstream
+        self.refuse = refuse
+        self.seen = seen
         self._holds: list[Hold] = []
         self._lock = threading.Lock()
         proxy = self
@@ -134,13 +145,20 @@ class _Handler(BaseHTTPRequestHandler):
         call = Call(self.command, self.path, body)
         if self._stopped(call, "before"):
             return
+        if self.owner.refuse(call):
+            self._send(503, [], b'{"detail": "busy"}')
+            return
         try:
             status, headers, answer = self._ask(body)
         except (OSError, http.client.HTTPException):  # the server is away: so is its connection
             self.close_connection = True
             return
+        self.owner.seen(call._replace(answer=answer))
         if self._stopped(call._replace(answer=answer), "after"):
             return
+        self._send(status, headers, answer)
+
+    def _send(self, status: int, headers: list[tuple[str, str]], answer: bytes) -> None:
         self.send_response_only(status)
         for name, value in headers:
             if name.lower() not in HOP:
@@ -153,7 +171,12 @@ class _Handler(BaseHTTPRequestHandler):
         hold = self.owner.held(call, moment)
         if hold is None or hold.pause():
             return False
-        self.close_connection = True
+        if hold.status:
+            self.send_response_only(hold.status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        else:
+            self.close_connection = True
         return True
 
     def _ask(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
@@ -165,7 +188,9 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             connection.request(self.command, self.path, body or None, headers)
             answer = connection.getresponse()
-            return answer.status, answer.getheaders(), answer.read()
+            # Tryton calls a long answer gzip even where it was asked for identity, and sent it.
+            told = [one for one in answer.getheaders() if one[0].lower() != "content-encoding"]
+            return answer.status, told, answer.read()
         finally:
             connection.close()
 

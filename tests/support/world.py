@@ -1,6 +1,6 @@
 """A small world for tests of the service: a till that pays out, five people, one policy."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -16,16 +16,18 @@ from gates.core.messages import AttemptReport, Proposal
 from gates.core.model import DecisionKind, GateReply, Job, RunRef
 from gates.core.people import load_people
 from gates.core.policy import load_policy
+from gates.passes import Passes
 from gates.service import Gates, KeyHolder
 from gates.store.database import Database
 from gates.work import Work
 
 PEOPLE = """
 version: 1
-groups: {controllers: Controllers, clerks: Clerks}
+groups: {controllers: Controllers, treasury: Treasury, clerks: Clerks}
 people:
   - {id: dana, name: Dana Okafor, email: dana@example.com, groups: [controllers], slack: [T1/U1]}
   - {id: mika, name: Mika Lindqvist, email: mika@example.com, groups: [controllers]}
+  - {id: tess, name: Tess Laurent, email: tess@example.com, groups: [treasury]}
   - {id: sam, name: Sam Rivera, email: sam@example.com, groups: [clerks]}
 """
 
@@ -48,6 +50,13 @@ rules:
     tier: high
     ask: {who: [controllers], quorum: 2, deadline: 1h}
     because: "{amount} is large"
+  - name: huge
+    on: till.pay
+    when: amount.minor >= 100000000
+    verdict: require_approval
+    tier: expert
+    ask: {who: [controllers, treasury], from_each: true, deadline: 1h, valid: 2h}
+    because: "{amount} wants both sides"
   - name: never
     on: till.burn
     when: "true"
@@ -111,9 +120,19 @@ def burn(till: Till, payout: Payout, *, idempotency_key: str) -> None:
 @dataclass
 class Clock:
     now: datetime = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
+    jumped: float = 0.0
 
     def __call__(self) -> datetime:
         return self.now
+
+    def monotonic(self) -> float:
+        """Seconds of the clock beside it, which knows nothing of `jump`."""
+        return self.now.timestamp() - self.jumped
+
+    def jump(self, **span: float) -> None:
+        """Somebody sets the clock."""
+        self.now += timedelta(**span)
+        self.jumped += timedelta(**span).total_seconds()
 
     def advance(self, **span: float) -> None:
         self.now += timedelta(**span)
@@ -137,10 +156,19 @@ class World:
         self.gates = Gates(
             self.database, asking, "http://127.0.0.1", woken=self.woken.append, clock=self.clock
         )
-        self.work = Work(self.gates, settle=timedelta(seconds=10))
+        self.gates.ring.signer()  # as a server that has started
+        self.passes = Passes(self.gates)
+        self.work = self.server(self.gates)
         self.access = Access(self.database, self.directory, clock=self.clock)
         self.flow = self.key("flow", "invoice-agent", "sam")
         self.executor = self.key("executor", "executor-1")
+
+    def server(self, gates: Gates) -> Work:
+        """One that has run for longer than `settle`: a younger one takes nobody for dead."""
+        self.clock.advance(seconds=-11)
+        made = Work(gates, timedelta(seconds=10), self.clock.monotonic)
+        self.clock.advance(seconds=11)
+        return made
 
     def key(self, scope: str, agent: str, on_behalf_of: str | None = None) -> KeyHolder:
         return self.access.key_holder(self.access.create_key(scope, agent, on_behalf_of))
@@ -159,7 +187,14 @@ class World:
     def propose(self, amount: str = "500.00", **changes: Any) -> GateReply:
         return self.gates.propose(self.flow, self.proposal(amount, **changes))
 
-    def decide(self, request_id: str, person: str, kind: str = "approve", reason: str = "") -> Any:
+    def decide(
+        self,
+        request_id: str,
+        person: str,
+        kind: str = "approve",
+        reason: str = "",
+        changes: dict[str, Any] | None = None,
+    ) -> Any:
         return self.gates.decide(
             request_id,
             person_id=person,
@@ -167,7 +202,14 @@ class World:
             reason=reason or ("" if kind == "approve" else "no"),
             channel="test",
             assurance="session",
+            changes=changes,
         )
+
+    def rule(self, policy: str = POLICY, people: str = PEOPLE) -> None:
+        """From now on other rules or other people."""
+        self.directory = load_people(people, "people.yaml")
+        self.policy = load_policy(policy, "policy.yaml", self.directory)
+        self.gates.asking = replace(self.gates.asking, policy=self.policy, directory=self.directory)
 
     def lease(self, executor: KeyHolder | None = None) -> Job | None:
         return self.work.lease(executor or self.executor, uuid4().hex, ["till.pay"], 60)

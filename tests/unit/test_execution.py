@@ -7,20 +7,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gates.core.errors import InvalidGrant
+from gates.core.events import Decided
 from gates.core.execution import (
+    End,
     Report,
+    ends,
     grant,
     lapse,
     queue,
-    raised_failures,
     renew,
+    replayed,
     report,
     standing,
     start,
 )
 from gates.core.lifecycle import outcome
-from gates.core.model import Execution, ExecutionState, Standing, Verdict
-from tests.support.rounds import OPENED, request
+from gates.core.model import DecisionKind, Execution, ExecutionState, Standing, Verdict
+from tests.support.rounds import OPENED, decision, request
 
 LEASE = timedelta(seconds=30)
 ALLOWED = request(verdict=Verdict.ALLOW)
@@ -159,9 +162,30 @@ def test_only_failures_that_the_flow_was_told_are_replayed() -> None:
     doubt = start(
         report(started(), "one", 1, UNKNOWN, OPENED), "two", "x", OPENED, LEASE, reconciling=True
     )
-    assert [one.id for one in raised_failures([failed])] == ["one"]
-    assert raised_failures([asked]) == []
-    assert raised_failures([report(doubt, "two", 2, FAILED, OPENED)]) == []
+    met = report(doubt, "two", 2, FAILED, OPENED)
+    allowed = outcome(ALLOWED, [])
+    (end,) = ends([(ALLOWED, allowed, failed)])
+    assert end.failure is not None
+    assert end.failure.id == "one"
+    assert ends([(ALLOWED, allowed, asked), (ALLOWED, allowed, met)]) == []
+
+
+def test_guidance_is_an_end_that_the_flow_was_told() -> None:
+    """A round that was sent back stands among the failures, in the order of rounds."""
+    asked = request()
+    sent = [Decided(decision=decision("dana", DecisionKind.SEND_BACK))]
+    (end,) = ends([(asked, outcome(asked, sent), None)])
+    assert end == End(1, asked.answers, None)
+
+
+def test_a_call_is_told_again_what_it_was_told_and_nothing_else() -> None:
+    """Calls are numbered over all that the gate was asked for; the fingerprint must fit."""
+    told = [End(1, "a", None), End(2, "b", None)]
+    assert replayed(told, 1, "a") is told[0]
+    assert replayed(told, 2, "b") is told[1]
+    assert replayed(told, 3, "b") is None
+    assert replayed(told, 2, "a") is None
+    assert replayed(told, 1, "b") is told[1]
 
 
 STEPS = st.lists(

@@ -14,7 +14,7 @@ import pytest
 from gates import Rejected
 from gates.core.errors import GateStopped
 from gates.settings import ClientSettings
-from gates.testing import gates
+from gates.testing import Answer, gates
 from integrations.erp.actions import Payment
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "write-a-flow.md").read_text()
@@ -34,16 +34,20 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     return module
 
 
-def test_the_first_flow_pays(shown):
-    """An action of the registry, run against the ERP of a test."""
-    payment = Payment(
+def _payment(number: str) -> Payment:
+    return Payment(
         supplier="acme",
-        number="1",
+        number=number,
         bill_id=1,
         currency="EUR",
         amount=Decimal("505.75"),
         payee_iban=None,
     )
+
+
+def test_the_first_flow_pays(shown):
+    """An action of the registry, run against the ERP of a test."""
+    payment = _payment("1")
     with gates("reject") as asked, pytest.raises(Rejected):
         shown.pay_supplier.fn(payment)
     assert asked[0].name == "erp.payment.submit"
@@ -67,6 +71,45 @@ def test_the_functions_run_as_they_are_described(shown):
     assert [one.key for one in asked if one.name == "notes.print"] == ["print", "print~2"]
 
 
+def test_gates_side_by_side_run_as_they_are_described(shown):
+    """Results, rejections, and what nobody answered."""
+
+    def decide(proposal):
+        return Answer("withdraw") if proposal.arguments.get("to") == "late" else "approve"
+
+    with gates(decide) as asked:
+        assert shown.month_end.fn("May") == ("sent to ops@example.com; approved by Test Approver")
+        told = shown.ask_around.fn(["a@b", "late"])
+        assert sorted(told) == ["no answer in time", "sent to a@b"]
+    assert [one.key for one in asked if one.name == "notes.send"] == [
+        "notes.send-1",
+        "notes.send-2",
+        "notes.send-3",
+    ]
+    payments = [_payment("1"), _payment("2")]
+    with gates("reject") as asked:
+        assert shown.pay_due.fn(payments) == ["Rejected by Test Approver"] * 2
+    assert sorted(one.key for one in asked) == ["pay-1", "pay-2"]
+
+
+def test_the_agent_of_the_page_is_sent_back_and_approved_next(shown):
+    """It proposes again with the guidance, at the same gate, and gives up after three rounds."""
+
+    def advise(proposal):
+        done = "shorter" in proposal.arguments["text"]
+        return Answer("approve") if done else Answer("send_back", "shorter")
+
+    with gates(advise) as asked:
+        assert shown.publish_with_advice.fn("News") == "published: News (shorter)"
+    assert [(one.key, one.call) for one in asked] == [
+        ("notes.publish-1", 1),
+        ("notes.publish-1", 2),
+    ]
+    with gates(Answer("send_back", "no")) as asked:
+        assert shown.publish_with_advice.fn("News") == "given up"
+    assert len(asked) == 3
+
+
 def test_the_test_on_the_page_passes(shown):
     """Readers copy it."""
     shown.test_a_rejected_reminder_is_reported()
@@ -77,7 +120,7 @@ def test_the_table_of_errors_is_complete():
     named = set(re.findall(r"^\| `([A-Z][a-z]\w+)` \|", DOCUMENT, re.MULTILINE)) - {"ActionFailed"}
     stops = {kind.__name__ for kind in GateStopped.__subclasses__()}
     assert named <= stops
-    assert stops - named == {"SentBack", "Frozen"}  # not raised yet
+    assert stops - named == {"Frozen"}  # not raised yet
 
 
 def test_the_table_of_settings_gives_the_real_defaults():
@@ -88,3 +131,12 @@ def test_the_table_of_settings_gives_the_real_defaults():
     for name, value in told.items():
         assert fields[name].default == type(fields[name].default)(value)
     assert told.keys() == {"url", "linger", "lease", "patience"}
+
+
+def test_a_flow_takes_back_what_can_be(shown):
+    """What has no way back stays; the flow ends as it would have ended."""
+    payment = Payment(supplier="acme", number="1", bill_id=1, currency="EUR", amount=Decimal(5))
+    with gates("reject") as asked, pytest.raises(Rejected) as no:
+        shown.pay_and_remind.fn(payment, "ops@example.com")
+    assert [one.name for one in asked] == ["erp.payment.submit"]
+    assert no.value.done == ()

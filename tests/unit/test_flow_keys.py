@@ -134,3 +134,25 @@ def test_a_long_name_makes_a_key_that_fits():
     found = [take(keys, "n" * 200, scope=Scope("f" * 12)).key for _ in range(2)]
     assert [len(key) for key in found] == [200, 200]
     assert found[0] != found[1]
+
+
+@pytest.mark.parametrize("key", [None, "k"])
+def test_a_call_after_guidance_is_the_next_round_of_the_same_gate(key):
+    """With whatever arguments: people see what has changed. The call after its end is another."""
+    keys = Keys()
+    first = ended(take(keys, key=key, digest="a"), "sent_back")
+    second = ended(take(keys, key=key, digest="b"), "sent_back")
+    third = ended(take(keys, key=key, digest="b"))
+    assert {one.key for one in (first, second, third)} == {first.key}
+    assert [first.call, second.call, third.call] == [1, 2, 3]
+    if key is None:
+        assert take(keys, digest="b").key == "pay-2"
+
+
+def test_guidance_for_one_action_does_not_move_another():
+    """Calls of another name in between keep their own count."""
+    keys = Keys()
+    ended(take(keys, "p"), "sent_back")
+    assert take(keys, "q").key == "q-1"
+    assert ended(take(keys, "p")).key == "p-1"
+    assert take(keys, "p").key == "p-2"

@@ -74,12 +74,13 @@ def test_a_fault_is_shown_at_its_place(text, words):
 
 
 def test_the_demo_has_its_people():
-    """Two controllers (a quorum of two is possible), clerks, security, and an admin."""
+    """Two controllers (a quorum of two is possible), treasury, clerks, security, and an admin."""
     people = demo_people()
     names = {group: [one.name for one in people.members([group])] for group in people.groups}
     assert names == {
         "ap": ["Sam Rivera", "Ines Duarte"],
         "controllers": ["Dana Okafor", "Mika Lindqvist"],
+        "treasury": ["Tomas Vega"],
         "security": ["Priya Raman"],
         "admins": ["Priya Raman"],
     }

@@ -22,13 +22,30 @@ MEANT = {
     "amount_matches": True,
     "bill_state": "draft",
     "stray_drafts": 0,
+    "disagreements": [],
 }
+DISCARD, CANCEL, WITHDRAW = "erp.bill.discard", "erp.bill.cancel", "erp.payment.withdraw"
+ACCOUNT = "erp.supplier.bank_account.change"
+NAMED = {"bill_known": True, "bill_is_named": True, "supplier_name": "Kopi & Co"}
 FACTS: dict[str, dict[str, Any]] = {
     CREATE: KNOWN | NEW,
     POST: KNOWN | NEW | MEANT,
     PAY: KNOWN | MEANT,
+    DISCARD: NAMED | {"bill_state": "draft"},
+    CANCEL: NAMED | {"bill_state": "posted", "booked_as": "2026/12", "disagreements": []},
+    WITHDRAW: NAMED | {"bill_state": "posted", "payments": [], "has_left": False},
+    ACCOUNT: {
+        "supplier_known": True,
+        "supplier_name": "Kopi & Co",
+        "old_is_current": True,
+        "country_changes": False,
+        "same_account_of": [],
+        "open_bills": 2,
+    },
 }
 ARGUMENTS = {"supplier": "DE123", "number": "R-7", "bill_id": 12, "lines": [{"quantity": "1"}]}
+ARGUMENTS |= {"old_iban": "DE01", "new_iban": "DE02"}
+WRONG = ["it is posted without a number"]
 SURE = {"confidence": "0.93"}
 
 
@@ -79,6 +96,23 @@ def judged(policy: Policy, name: str, amount="500.00", *, currency="EUR", **chan
         (PAY, "500.00", {"amount_matches": False}, ASK, ["amount-differs"]),
         (PAY, "500.00", {"bill_is_named": False}, FORBID, ["wrong-bill"]),
         (PAY, "-1.00", {}, FORBID, ["nothing-to-pay"]),
+        (PAY, "500.00", {"disagreements": WRONG}, FORBID, ["books-disagree"]),
+        (PAY, "500.00", {"bill_state": "paid"}, FORBID, ["paid-already"]),
+        (POST, "500.00", {"disagreements": WRONG}, FORBID, ["books-disagree"]),
+        (DISCARD, "500.00", {}, ALLOW, ["own-draft"]),
+        (DISCARD, "500.00", {"bill_state": "cancelled"}, ALLOW, ["own-draft"]),
+        (DISCARD, "500.00", {"bill_state": "posted", "booked_as": "1"}, FORBID, ["not-a-draft"]),
+        (DISCARD, "500.00", {"bill_is_named": False}, FORBID, ["wrong-bill"]),
+        (CANCEL, "500.00", {}, ASK, ["cancel"]),
+        (CANCEL, "500.00", {"bill_state": "paid"}, FORBID, ["paid-already"]),
+        (CANCEL, "500.00", {"disagreements": WRONG}, FORBID, ["books-disagree"]),
+        (WITHDRAW, "500.00", {}, ALLOW, ["payment-not-left"]),
+        (WITHDRAW, "500.00", {"has_left": True}, FORBID, ["payment-has-left"]),
+        (ACCOUNT, None, {}, ASK, ["bank-account"]),
+        (ACCOUNT, None, {"country_changes": True}, ASK, ["other-country", "bank-account"]),
+        (ACCOUNT, None, {"same_account_of": ["Other"]}, FORBID, ["account-of-another"]),
+        (ACCOUNT, None, {"old_is_current": False}, FORBID, ["old-account-differs"]),
+        (ACCOUNT, None, {"supplier_known": False}, FORBID, ["old-account-differs"]),
     ],
 )
 def test_shipped_policy(erp, name, amount, change, verdict, rules):
@@ -110,13 +144,16 @@ def test_reasons_are_sentences_for_people(erp):
     )
 
 
-@pytest.mark.parametrize("name", [CREATE, POST, PAY])
+@pytest.mark.parametrize("name", [CREATE, POST, PAY, DISCARD, WITHDRAW, ACCOUNT])
 def test_no_action_is_allowed_when_a_fact_is_missing(erp, name):
     """Take away any one fact that a rule rests on: the rest is not allowed by itself."""
     rested_on = {
         CREATE: ["supplier_known", "duplicate_number"],
         POST: ["supplier_known", "bill_known", "bill_is_named", "amount_matches", "bill_state"],
         PAY: ["supplier_known", "bank_account_changed", "bill_is_named", "amount_matches"],
+        DISCARD: ["bill_known", "bill_is_named", "bill_state"],
+        WITHDRAW: ["bill_known", "bill_is_named", "has_left"],
+        ACCOUNT: ["old_is_current", "same_account_of", "country_changes"],
     }[name]
     for fact in rested_on:
         facts = {key: value for key, value in FACTS[name].items() if key != fact}

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
@@ -28,7 +28,9 @@ from gates.core.model import (
     RequestView,
     Requirement,
     RunRef,
+    Step,
     Tier,
+    UndoOffer,
     Verdict,
 )
 from gates.web.listing import inbox, row
@@ -130,6 +132,7 @@ def test_characters_that_deceive_the_eye_are_spelled_out(given_: str, spelled: s
     assert visible(given_) == spelled
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(),
@@ -353,7 +356,7 @@ def test_buttons_say_what_they_do(
 
 def test_a_form_carries_the_revision_that_was_shown() -> None:
     """So that a decision on a page that has changed since is noticed."""
-    assert html(view(revision=7)).count('name="revision" value="7"') == 2
+    assert html(view(revision=7)).count('name="revision" value="7"') == 3
 
 
 def test_attempts_of_a_loop_stand_side_by_side() -> None:
@@ -411,6 +414,25 @@ def test_a_new_round_shows_what_changed() -> None:
     newer = request_page(before, [before, after], "dana", NOW).newer
     assert newer is not None
     assert newer.id == after.request.id
+
+
+def test_what_the_run_has_done_stands_on_the_page() -> None:
+    """Each step with its state, what differs, and how it is taken back; text stays text."""
+    same = {"gate_key": "k", "title": "Post"}
+    offer = UndoOffer(name="erp.bill.cancel", title="Cancel <b>a bill</b>", arguments={})
+    steps = (
+        Step(request_id="1", summary="Bill 7 posted", state="done", undo=offer, **same),
+        Step(request_id="2", summary="Bill 8 paid", state="half_done", note="nobody knows", **same),
+        Step(request_id="3", summary="Bill 9 entered", state="undone", undo=offer, **same),
+        Step(request_id="4", summary="x", state="done", differences=("a",), **same),
+    )
+    page = html(view(stands=steps))
+    assert "Done so far in this run" in page
+    for part in ("half done", "nobody knows", "taken back", "Read back, and not as approved."):
+        assert part in page
+    assert page.count("To take it back: Cancel &lt;b&gt;a bill&lt;/b&gt; (erp.bill.cancel)") == 1
+    assert '<a href="/requests/2">Bill 8 paid</a>' in page
+    assert "Done so far" not in html(view())
 
 
 def test_differences_read_back_are_an_alarm() -> None:

@@ -28,10 +28,19 @@ from gates.core.model import (
     RequestView,
     Requirement,
     RunRef,
+    Step,
     Tier,
     Verdict,
 )
-from integrations.slack.blocks import APPROVE, REASON, REJECT, card, reason_view
+from integrations.slack.blocks import (
+    APPROVE,
+    ASKS_FOR,
+    REASON,
+    REJECT,
+    SEND_BACK,
+    card,
+    reason_view,
+)
 from integrations.slack.text import clean, cut, escape, label, link, units, when
 from tests.support.slack_server import check_message_blocks, check_view
 
@@ -76,6 +85,11 @@ def make_view(**changes: Any) -> RequestView:
     return RequestView(request=whole, url="http://gates.test/requests/1", **outer)
 
 
+def done(summary: str, **changes: Any) -> Step:
+    values = {"request_id": "r", "gate_key": "k", "title": "t", "state": "done"}
+    return Step.model_validate(values | {"summary": summary} | changes)
+
+
 def words(blocks: Any) -> str:
     """Return all the text of blocks, one object a line."""
     return "\n".join(
@@ -102,7 +116,7 @@ def buttons(blocks: Any) -> list[dict[str, Any]]:
 
 
 def test_card_answers_what_how_much_why_for_whom_and_until_when() -> None:
-    """A waiting card shows everything a person needs, and two buttons with the token."""
+    """A waiting card shows everything a person needs, and buttons with the token."""
     drawn = card(make_view(), "tok", prefect_ui_url="http://prefect.test")
     seen = words(drawn.blocks)
     for part in (
@@ -126,6 +140,7 @@ def test_card_answers_what_how_much_why_for_whom_and_until_when() -> None:
         assert part in seen, part
     assert [(b["action_id"], b["value"]) for b in buttons(drawn.blocks)] == [
         (APPROVE, "tok"),
+        (SEND_BACK, "tok"),
         (REJECT, "tok"),
     ]
     assert check_message_blocks(list(drawn.blocks)) == []
@@ -178,7 +193,68 @@ def test_a_half_decided_card_keeps_its_buttons_and_shows_who_has_agreed() -> Non
     )
     drawn = card(make_view(decisions=(decision,)), "tok")
     assert "approved via slack" in words(drawn.blocks)
-    assert len(buttons(drawn.blocks)) == 2
+    assert len(buttons(drawn.blocks)) == 3
+
+
+def voice(
+    kind: DecisionKind = DecisionKind.APPROVE, person: str = "amara", **more: Any
+) -> Decision:
+    values = {"name": "Amara Obi", "at": NOW, "channel": "slack", "assurance": "slack"}
+    return Decision(person=person, kind=kind, **(values | more))
+
+
+def test_the_group_that_is_missing_is_on_the_card() -> None:
+    """One of each: before anybody has agreed both groups, then the one that is left."""
+    needed = Requirement(
+        people={"amara": "Amara Obi", "bruno": "Bruno Paz"},
+        quorum=2,
+        deadline_at=NOW,
+        valid_seconds=7_200,
+        groups={"controllers": ("amara",), "treasury": ("bruno",)},
+    )
+    seen = words(card(make_view(requirement=needed), "tok").blocks)
+    assert "Asked: one of each: controllers (Amara Obi), treasury (Bruno Paz)." in seen
+    assert "An approval holds for 2 h" in seen
+    seen = words(card(make_view(requirement=needed, decisions=(voice(),)), "tok").blocks)
+    assert "Asked: 1 of treasury (Bruno Paz)." in seen
+
+
+def test_what_came_before_is_on_the_card() -> None:
+    """How the last round ended and what is different, each line behind a bar."""
+    before = ("Round 1: sent back by Amara Obi: <!channel>\nhalf of it", "amount: 9 -> 5")
+    drawn = card(make_view(round=2, before=before), "tok")
+    seen = words(drawn.blocks)
+    assert "*Since round 1*" in seen
+    assert "│ Round 1: sent back by Amara Obi: <!channel> half of it" in seen
+    assert "│ amount: 9 -> 5" in seen
+    assert not any("<!channel>" in text for text in markup(drawn.blocks))
+
+
+def test_a_changed_round_says_by_whom_and_what() -> None:
+    """Old and new value stand at the decision; the card of that round has no buttons left."""
+    changes = {"supplier": "Acme", "amount": "400.00", "lines": [{"sku": "x", "n": 2}]}
+    one = voice(DecisionKind.APPROVE_WITH_CHANGES, changes=changes, reason="partial")
+    outcome = Outcome(kind=OutcomeKind.VOIDED, by=("Amara Obi",), reason="partial", at=NOW)
+    drawn = card(make_view(decisions=(one,), outcome=outcome), "tok")
+    seen = words(drawn.blocks)
+    assert "*Changed by Amara Obi*" in seen
+    assert "amount: 505.75 -> 400.00" in seen
+    assert buttons(drawn.blocks) == []
+
+
+def test_a_change_is_made_in_the_inbox() -> None:
+    """The card leads to its form, as long as it is open and may be changed."""
+    there = "<http://gates.test/requests/1/change|Approve with changes>"
+    assert there in words(card(make_view(), "tok").blocks)
+    assert there not in words(card(make_view(purpose=Purpose.IN_DOUBT), "tok").blocks)
+    outcome = Outcome(kind=OutcomeKind.APPROVED, by=("Amara Obi",), at=NOW)
+    assert there not in words(card(make_view(outcome=outcome), "tok").blocks)
+
+
+def test_what_may_have_happened_is_not_sent_back() -> None:
+    """In doubt there is yes and no."""
+    drawn = card(make_view(purpose=Purpose.IN_DOUBT), "tok")
+    assert [one["action_id"] for one in buttons(drawn.blocks)] == [APPROVE, REJECT]
 
 
 def test_a_difference_after_execution_is_on_the_card() -> None:
@@ -240,6 +316,7 @@ def test_hostile_text_everywhere_stays_text() -> None:
         ),
         claims={HOSTILE: HOSTILE},
         facts={HOSTILE: HOSTILE},
+        stands=(done(HOSTILE, note=HOSTILE),),
         requester=Requester(agent=HOSTILE, on_behalf_of=HOSTILE),
         run=RunRef(run_id="r", root_run_id="r", url="https://evil.example/runs/1"),
         requirement=Requirement(people={"a": HOSTILE}, quorum=1, deadline_at=NOW),
@@ -277,6 +354,19 @@ def test_long_content_is_cut_and_counted() -> None:
     assert "and 30 more values: see the inbox" in seen
 
 
+def test_what_the_run_has_done_is_on_the_card() -> None:
+    """Done, half done and taken back, the latest ones; earlier ones are counted."""
+    steps = [done(f"Bill {n} entered") for n in range(6)]
+    steps += [done("Bill 7 paid", state="half_done", note="nobody knows")]
+    steps += [done("Bill 8 posted", state="undone", note="taken back")]
+    seen = words(card(make_view(stands=tuple(steps)), "t").blocks)
+    for part in ("*Done so far in this run*", "*Half done*", "Bill 7 paid (nobody knows)"):
+        assert part in seen
+    assert "*Taken back*" in seen
+    assert "Bill 0 entered" not in seen
+    assert "and 3 before: see the inbox" in seen
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=4000),
     lambda inner: st.lists(inner, max_size=20) | st.dictionaries(st.text(max_size=80), inner),
@@ -289,6 +379,8 @@ NAMES = st.text(min_size=1, max_size=200)
 @st.composite
 def views(draw: st.DrawFn) -> RequestView:
     people = draw(st.dictionaries(NAMES, st.text(max_size=500), min_size=1, max_size=30))
+    members = st.lists(st.sampled_from(sorted(people)), unique=True, max_size=30).map(tuple)
+    groups = draw(st.dictionaries(NAMES, members, max_size=4))
     outcomes = st.builds(
         Outcome,
         kind=st.sampled_from(OutcomeKind),
@@ -307,6 +399,13 @@ def views(draw: st.DrawFn) -> RequestView:
         assurance=st.just("slack"),
         card_revision=st.none(),
         verified_by=st.just({}),
+        changes=st.none() | OBJECTS,
+    )
+    steps = st.builds(
+        done,
+        st.text(max_size=4000),
+        state=st.sampled_from(["done", "half_done", "undone"]),
+        note=st.text(max_size=4000),
     )
     reasons = st.builds(Reason, rule=st.text(max_size=300), text=st.text(max_size=4000))
     return make_view(
@@ -327,9 +426,12 @@ def views(draw: st.DrawFn) -> RequestView:
             reasons=draw(st.lists(reasons, max_size=12).map(tuple)),
             policy_digest="d",
         ),
-        requirement=Requirement(people=people, quorum=1, deadline_at=NOW),
+        requirement=Requirement(people=people, quorum=1, deadline_at=NOW, groups=groups),
+        round=draw(st.integers(1, 3)),
+        before=draw(st.lists(st.text(max_size=400), max_size=12).map(tuple)),
         decisions=draw(st.lists(decision, max_size=12).map(tuple)),
         outcome=draw(st.none() | outcomes),
+        stands=draw(st.lists(steps, max_size=9).map(tuple)),
     )
 
 
@@ -342,7 +444,7 @@ def test_every_card_is_valid_block_kit(view: RequestView, token: str) -> None:
     assert 0 < units(drawn.text) <= 4000
     total = sum(len(json.dumps(b, ensure_ascii=False)) for b in drawn.blocks)
     assert total < 60_000
-    assert check_view(reason_view("tok", "C1", token)) == []
+    assert all(check_view(reason_view(kind, "tok", "C1", token)) == [] for kind in ASKS_FOR)
 
 
 @given(st.text(max_size=400), st.integers(min_value=1, max_value=120))
@@ -378,8 +480,9 @@ def test_links_only_to_addresses_that_cannot_break_out() -> None:
 
 def test_reason_is_required_and_bounded() -> None:
     """The modal asks for one to 1,500 characters."""
-    element = reason_view("t", "C", "x")["blocks"][1]["element"]
-    assert (element["min_length"], element["max_length"]) == (1, REASON)
+    for kind in ASKS_FOR:
+        element = reason_view(kind, "t", "C", "x")["blocks"][1]["element"]
+        assert (element["min_length"], element["max_length"]) == (1, REASON)
 
 
 def test_hidden_characters_are_spelled_out() -> None:

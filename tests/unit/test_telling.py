@@ -50,6 +50,32 @@ def test_a_resume_without_decision_is_told_each_time() -> None:
     assert "Resumed 2 time(s)" in markdown(shown)
 
 
+def test_one_of_each_group_is_told_by_group() -> None:
+    """Who could stand for which; then the group that is left."""
+    asked = request(quorum=2)
+    assert asked.requirement is not None
+    groups = {"controllers": ("dana", "mika"), "treasury": ("sam",)}
+    needed = asked.requirement.model_copy(update={"groups": groups})
+    asked = asked.model_copy(update={"requirement": needed})
+    each = "Waits for one of each: controllers (Dana, Mika), treasury (Sam) until"
+    assert standing(view(asked)).startswith(each)
+    assert standing(view(asked, decision("mika"))).startswith("Waits for 1 of treasury (Sam)")
+
+
+def test_what_came_before_and_what_was_changed_is_told() -> None:
+    """A later round says how the last one ended; a change, old and new value."""
+    asked = request(arguments={"amount": "9.00"})
+    changes = {"amount": "5.00"}
+    done = view(asked, decision("dana", DecisionKind.APPROVE_WITH_CHANGES, changes=changes))
+    text = markdown(done)
+    assert standing(done) == "Changed by Dana."
+    assert "approved with changes" in text
+    assert "| changed | `amount: 9.00 → 5.00` |" in text
+    before = ("Round 1: sent back by Dana: half\nof it", "amount: 9.00 -> 5.00")
+    again = view(asked.model_copy(update={"round": 2, "before": before}))
+    assert "| Since round 1 | `Round 1: sent back by Dana: half of it` |" in markdown(again)
+
+
 @given(st.text(max_size=2_000))
 def test_agents_cannot_format_the_artifact(text: str) -> None:
     """Whatever an agent writes stays in its cell: no new lines, links, tags or columns."""

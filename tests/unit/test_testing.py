@@ -12,8 +12,12 @@ from gates import (
     Forbidden,
     MisusedGate,
     Rejected,
+    SentBack,
+    Undo,
+    action,
     gated,
     require_approval,
+    undo,
 )
 from gates.core.errors import GatesError, InvalidArguments, InvalidInput, NotCanonical
 from gates.core.messages import Proposal
@@ -191,3 +195,95 @@ def test_each_block_starts_afresh():
         with gates() as asked:
             require_approval("Again?", key="once")
         assert len(asked) == 1
+
+
+@action("till.refund", title="Take back a payout")
+def refund(till: Till, payout: Payout, *, idempotency_key: str) -> dict[str, str]:
+    till.paid.clear()
+    return {"refunded": str(payout.amount), "key": idempotency_key}
+
+
+@action("till.pay_out", title="Pay out", undo=lambda done: Undo(refund, done.arguments))
+def pay_out(till: Till, payout: Payout, *, idempotency_key: str) -> dict[str, str]:
+    till.paid[idempotency_key] = str(payout.amount)
+    return {"paid": str(payout.amount)}
+
+
+@flow
+def pay_and_send() -> str:
+    try:
+        gated(pay_out)(PAYOUT)
+        return send("ops")
+    except Rejected as no:
+        SENT.extend(f"{one}: {undo(one)['refunded']}" for one in no.done)
+        raise
+
+
+def test_a_flow_takes_back_what_it_has_done_through_a_gate():
+    """The rejection says what stands; the undo is an action with a gate of its own."""
+    till = Till()
+    decide = {
+        "till.pay_out": "approve",
+        "till.refund": "approve",
+        "notes.send": Answer("reject", "not now", "Dana Okafor"),
+    }
+    with gates(decide, resources={Till: lambda: till}) as asked, pytest.raises(Rejected):
+        pay_and_send.fn()
+    assert (SENT, till.paid) == (["Pay out: 500.00"], {})
+    assert [(one.name, one.key) for one in asked] == [
+        ("till.pay_out", "till.pay_out-1"),
+        ("notes.send", "notes.send-1"),
+        ("till.refund", "undo-till.pay_out-1"),
+    ]
+
+
+def test_what_cannot_be_taken_back_says_so():
+    """An action without an undo is refused with its reason, and nothing is proposed."""
+    till = Till()
+
+    @flow
+    def pays() -> None:
+        gated(pay)(PAYOUT)
+        try:
+            send("ops")
+        except Rejected as no:
+            (step,) = no.done
+            undo(step)
+
+    decide = {"till.pay": "approve", "notes.send": "reject"}
+    with (
+        gates(decide, resources={Till: lambda: till}),
+        pytest.raises(InvalidInput, match="cannot be taken back"),
+    ):
+        pays.fn()
+    assert till.paid
+
+
+def test_what_is_sent_back_first_may_be_approved_next():
+    """An agent loop: the guidance reaches it, its second proposal is the same gate's next round."""
+    till = Till()
+
+    def half(proposal: Proposal) -> Answer:
+        large = proposal.arguments["amount"] == "500.00"
+        return Answer("send_back", "250.00") if large else Answer("approve")
+
+    amount = "500.00"
+    with gates(half, resources={Till: lambda: till}) as asked:
+        for _ in range(2):
+            try:
+                gated(pay)(Payout(payee="acme", amount=Decimal(amount)))
+            except SentBack as back:
+                told, amount = str(back), back.guidance
+    assert told == "Sent back by Test Approver: 250.00"
+    assert list(till.paid.values()) == ["250.00"]
+    assert [(one.key, one.call) for one in asked] == [("till.pay-1", 1), ("till.pay-1", 2)]
+
+
+def test_an_agent_that_insists_is_asked_about_again():
+    """The same proposal once more is a round of its own."""
+    answers = iter([Answer("send_back", "smaller"), Answer("approve")])
+    with gates(lambda _: next(answers)) as asked:
+        with pytest.raises(SentBack):
+            send("ops")
+        assert send("ops") == "sent to ops"
+    assert [one.call for one in asked] == [1, 2]

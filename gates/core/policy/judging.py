@@ -152,6 +152,8 @@ def _strictest(voices: Sequence[Matched], digest: str) -> Judgement:
             who=asks[0].who,
             quorum=max(one.quorum for one in asks),
             deadline_seconds=min(one.deadline_seconds for one in asks),
+            valid_seconds=min(one.valid_seconds for one in asks),
+            from_each=tuple(dict.fromkeys(group for one in asks for group in one.from_each)),
         )
     return Judgement(
         verdict=verdict,

@@ -13,6 +13,9 @@
         ask: {who: [controllers], quorum: 2}
         because: "{amount} is 10,000 or more"
 
+An `ask` may also say `valid: 8h` (an approval not used by then has lapsed; a day if left out) and
+`from_each: true` (somebody of each group in `who`, nobody for two of them).
+
 What an `ask` leaves out it takes from `defaults.ask`. An unsatisfiable requirement is refused
 where it is written: no group that is unknown, no quorum that the groups cannot fill.
 """
@@ -39,12 +42,13 @@ from gates.core.policy.conditions import (
 from gates.core.policy.judging import DEFAULT_RULE, Defaults, LoopPolicy, Policy, Rule
 from gates.core.policy.patterns import PATTERN, may_meet
 from gates.core.policy.words import Piece, parse_words
+from gates.core.quorum import unmet
 from gates.core.yaml_file import Fields, YamlFile, cure, position_within
 from gates.core.yaml_file import plain as plain_content
 
 SUPPORTED = (Verdict.ALLOW, Verdict.REQUIRE_APPROVAL, Verdict.FORBID)
 RULE_KEYS = ("name", "on", "when", "verdict", "tier", "ask", "because")
-ASK_KEYS = ("who", "quorum", "deadline")
+ASK_KEYS = ("who", "quorum", "deadline", "valid", "from_each")
 LONGEST_DEADLINE = 366 * 86_400
 _SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _DURATION = re.compile(r"(?:[0-9]{1,6}[dhms])+")
@@ -237,13 +241,16 @@ class _Reader:
             ask.require("who")
         base = default or Ask(who=())
         who = tuple(group for group, where in ask.texts("who") if self._is_group(group, where))
-        deadline = self._duration(ask)
+        whom = who if "who" in ask else base.who
         found = Ask(
-            who=who if "who" in ask else base.who,
+            who=whom,
             quorum=ask.integer("quorum", least=1) or base.quorum,
-            deadline_seconds=deadline or base.deadline_seconds,
+            deadline_seconds=self._duration(ask, "deadline") or base.deadline_seconds,
+            valid_seconds=self._duration(ask, "valid") or base.valid_seconds,
+            from_each=self._from_each(ask, whom, base),
         )
         people = self._people(found.who)
+        self._prove_each(found, ask.values.get("from_each", node))
         if found.who and found.quorum > people:
             self.file.note(
                 ask.values.get("quorum", node),
@@ -251,6 +258,23 @@ class _Reader:
                 f"{_are(people)} there: lower it or name more groups",
             )
         return found
+
+    @staticmethod
+    def _from_each(ask: Fields, whom: tuple[str, ...], base: Ask) -> tuple[str, ...]:
+        said = ask.truth("from_each")
+        if said is None:  # as the defaults have it, for the groups named here
+            said = bool(base.from_each)
+        return whom if said else ()
+
+    def _prove_each(self, ask: Ask, node: yaml.Node) -> None:
+        members = {group: self._ids([group]) for group in ask.from_each}
+        lonely = unmet(members, sorted(set().union(*members.values())))
+        if lonely:
+            self.file.note(
+                node,
+                f"from_each of {', '.join(ask.from_each)}: {', '.join(lonely)} has nobody who does "
+                "not stand for another of these groups: put more people into it",
+            )
 
     def _is_group(self, group: str, node: yaml.Node) -> bool:
         try:
@@ -261,20 +285,23 @@ class _Reader:
         return True
 
     def _people(self, groups: Sequence[str]) -> int:
-        return len({person.id for person in self.directory.members(groups)}) if groups else 0
+        return len(self._ids(groups))
 
-    def _duration(self, fields: Fields) -> int | None:
-        text = fields.text("deadline")
+    def _ids(self, groups: Sequence[str]) -> set[str]:
+        return {person.id for person in self.directory.members(groups)} if groups else set()
+
+    def _duration(self, fields: Fields, key: str) -> int | None:
+        text = fields.text(key)
         if text is None:
             return None
-        node = fields.values["deadline"]
+        node = fields.values[key]
         if not _DURATION.fullmatch(text):
-            self.file.note(node, f"deadline {text!r} is not a duration: write 30m, 24h or 2d12h")
+            self.file.note(node, f"{key} {text!r} is not a duration: write 30m, 24h or 2d12h")
             return None
         parts = re.findall(r"([0-9]+)([dhms])", text)
         seconds = sum(int(number) * _SECONDS[unit] for number, unit in parts)
         if not 0 < seconds <= LONGEST_DEADLINE:
-            self.file.note(node, f"deadline {text!r} is not between 1s and 366d: choose another")
+            self.file.note(node, f"{key} {text!r} is not between 1s and 366d: choose another")
             return None
         return seconds
 

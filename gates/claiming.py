@@ -1,0 +1,215 @@
+"""The use of an approval: everything that made it right is looked at once more.
+
+An approval holds for what was asked, as the world was when it was asked, for some time, under
+the policy that judged it, from people who may give it, in a run that is alive. What no longer
+holds voids it, and the next round asks anew and says what is different.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from gates.asking import Before, Origin
+from gates.core import lifecycle, restored
+from gates.core.drift import differences
+from gates.core.errors import InvalidInput, RequestClosed
+from gates.core.execution import Report, queue, report, start
+from gates.core.messages import Proposal
+from gates.core.model import (
+    ApprovalRequest,
+    ExecutionState,
+    GateReply,
+    Purpose,
+    Standing,
+    Verdict,
+    gate_id,
+)
+from gates.core.quorum import satisfied
+from gates.deciding import Deciding
+from gates.ports import RunStates
+from gates.recording import RING, KeyHolder
+from gates.store.repository import Aggregate, Unit
+
+
+@dataclass(frozen=True)
+class Stale:
+    """Why an approval no longer holds: who found it, what it is, what differs; what to ask now."""
+
+    by: str
+    because: str
+    differences: tuple[str, ...]
+    fresh: ApprovalRequest
+
+
+@dataclass
+class Claiming(Deciding):
+    """`runs`: who knows whether a run still lives; nobody where there is no Prefect."""
+
+    runs: RunStates | None = None
+
+    def claim(self, caller: KeyHolder, request_id: str, proposal: Proposal) -> GateReply:
+        """Use an approval, if it still holds; else the reply is the round that asks anew.
+
+        Raises NotFound, NotEntitled, RequestClosed where the run has ended, Unavailable where
+        nobody can say, or InvalidInput where `proposal` is not what was approved.
+        """
+        with self.database.read() as session:
+            unit = Unit(session, self.clock())
+            seen = unit.load(request_id)
+            self.owned(unit, caller, seen.row.root_run_id)
+        self._refuse_another(seen.request, proposal)
+        stale = None
+        if seen.standing() is Standing.CLAIMABLE:
+            self._refuse_ended(seen.request)
+            stale = self.stale(seen)
+        with self.database.write() as session:
+            unit = Unit(session, self.clock())
+            self.owned(unit, caller, seen.row.root_run_id)
+            rounds = unit.gate(seen.row.gate_id, lock=True)
+            current = rounds[seen.row.round - 1]
+            current.row.asleep = False
+            unchanged = current.row.version == seen.row.version and current is rounds[-1]
+            if unchanged and current.standing() is Standing.CLAIMABLE:
+                if stale is not None:
+                    self.ask_anew(unit, rounds, stale)
+                used = _used(rounds[:-1], proposal.attempt_id)
+                if rounds[-1].standing() is Standing.CLAIMABLE and not used:
+                    self._begin(unit, rounds[-1], proposal)
+            unit.touch(current)
+        self.woken(seen.row.gate_id)
+        self.hears(seen.row.root_run_id)
+        return self.reply(rounds, proposal.attempt_id, proposal.call, seen.request.answers)
+
+    def stale(self, seen: Aggregate) -> Stale | None:
+        """What no longer holds of an approval, or None. Reads the real system."""
+        request, found, now = seen.request, seen.outcome, self.clock()
+        if found is None:
+            return None
+        lapse = lifecycle.lapsed(request, found, now)
+        if lapse:
+            return self._stale(request, "time", "the approval has lapsed", (lapse,))
+        left = lifecycle.disentitled(request, seen.events, self.asking.entitled(request))
+        if left:
+            return self._stale(request, "directory", "the approval has lost its people", (*left,))
+        drifted = differences(request.precondition, self.asking.precondition(request))
+        if drifted:
+            because = "changed since people were asked"
+            return self._stale(request, "precondition", because, (*drifted,))
+        if request.judgement.policy_digest != self.asking.policy.digest:
+            return self._rejudged(seen, now)
+        return None
+
+    def _rejudged(self, seen: Aggregate, now: datetime) -> Stale | None:
+        """Another policy than the one that people answered to: does their answer do for it?"""
+        request = seen.request
+        before = Before(request, "the policy has changed")
+        fresh = self.asking.question(Origin.of(request), request.action, now, before)
+        if fresh.judgement.verdict is not Verdict.FORBID:
+            if request.purpose is not Purpose.ACTION or fresh.requirement is None:
+                return None  # a loop's or a doubt's own people were asked, and have answered
+            if satisfied(fresh.requirement, lifecycle.approvers(seen.events).keys()):
+                return None
+        words = tuple(reason.text for reason in fresh.judgement.reasons)
+        return Stale("policy", "the policy has changed since", words, fresh)
+
+    def _stale(
+        self, request: ApprovalRequest, by: str, because: str, words: tuple[str, ...]
+    ) -> Stale:
+        now = self.clock()
+        if request.purpose is Purpose.IN_DOUBT:  # however harmless the action is by itself
+            return Stale(by, because, words, self.asking.doubt_again(request, now))
+        before = Before(request, f"voided, {because}: {'; '.join(words)}")
+        fresh = self.asking.question(Origin.of(request), request.action, now, before)
+        return Stale(by, because, words, fresh)
+
+    def void_if_stale(self, request_id: str, version: int) -> bool:
+        """For work that nobody took for a while: whether its approval no longer holds, so that
+        people are asked anew and there is nothing to take.
+        """
+        with self.database.read() as session:
+            seen = Unit(session, self.clock()).load(request_id)
+        if seen.row.version != version:
+            return True  # somebody took it meanwhile
+        stale = self.stale(seen)
+        if stale is None:
+            return False
+        with self.database.write() as session:
+            unit = Unit(session, self.clock())
+            rounds = unit.gate(seen.row.gate_id, lock=True)
+            if rounds[-1].row.version == version:
+                self.ask_anew(unit, rounds, stale)
+        self.woken(seen.row.gate_id)
+        return True
+
+    def ask_anew(self, unit: Unit, rounds: list[Aggregate], stale: Stale) -> None:
+        """Void the last round and open the next. Nobody else has changed it meanwhile."""
+        current = rounds[-1]
+        events = lifecycle.drift(
+            current.request,
+            current.events,
+            stale.differences,
+            unit.now,
+            by=stale.by,
+            because=stale.because,
+        )
+        self.record(unit, current, events, actor=stale.by)
+        rounds.append(self.ask(unit, stale.fresh))
+        rounds[-1].row.restored = current.row.restored
+
+    def _refuse_ended(self, request: ApprovalRequest) -> None:
+        """What people agreed to is not for a run that was stopped since. What the policy alone
+        allows is claimed at once, by a process that lives.
+        """
+        if self.runs is None or request.requirement is None:
+            return
+        ended = self.runs.ended(request.run)
+        if ended is not None:
+            raise RequestClosed(f"The approval is not used, since {ended}.")
+
+    def _refuse_another(self, request: ApprovalRequest, proposal: Proposal) -> None:
+        same_gate = gate_id(proposal.run.root_run_id, proposal.key) == request.gate_id
+        action = self.asking.registry.action(proposal)
+        same = action.fingerprint == request.answers
+        if not same_gate or not same or proposal.in_process is not request.in_process:
+            raise InvalidInput(
+                f"Request {request.id[:8]} is about something else than this proposal: "
+                "claim with the proposal that was approved."
+            )
+
+    def _begin(self, unit: Unit, aggregate: Aggregate, proposal: Proposal) -> None:
+        request, attempt_id = aggregate.request, proposal.attempt_id
+        execution = aggregate.execution or queue(request)
+        done = request.in_process and proposal.question
+        if aggregate.row.restored and not done:  # it may have been done since the backup
+            execution = restored.doubted(execution, unit.now, in_process=request.in_process)
+            aggregate.row.restored, kind = False, "grant.in_doubt"
+        elif request.in_process:
+            lease = timedelta(seconds=proposal.lease_seconds)
+            execution = start(execution, attempt_id, request.run.run_id, unit.now, lease)
+            kind = "grant.claimed"
+            if done:  # the answer was all that was wanted
+                told = Report(ExecutionState.SUCCEEDED, result={})
+                fence = execution.attempts[-1].fence
+                execution = report(execution, attempt_id, fence, told, unit.now)
+                kind = "grant.answered"
+        else:
+            execution = execution.model_copy(update={"state": ExecutionState.QUEUED})
+            kind = "grant.queued"
+        unit.save(aggregate, execution)
+        unit.log(request.requester.agent, kind, request.id, attempt=attempt_id)
+        aggregate.row.collected = done
+        if request.requirement is not None and not done:  # until it has the result it may be lost
+            unit.wish(request.id, RING)
+
+
+def _used(earlier: list[Aggregate], attempt_id: str) -> bool:
+    """Whether a caller comes with the id of an attempt that an earlier round has seen end: a
+    repeated message, which is told that the gate can be claimed and then makes a new one.
+    """
+    return any(
+        attempt.id == attempt_id
+        for one in earlier
+        if one.execution
+        for attempt in one.execution.attempts
+    )

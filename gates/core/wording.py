@@ -1,0 +1,114 @@
+"""What a request says of itself, in the same words on every surface. Pure.
+
+Who still has to agree, how it ended, what was changed. Names of people and groups, reasons and
+values stand in these words as they are: whoever shows them makes them harmless in its own way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from gates.core.drift import walk
+from gates.core.model import Decision, DecisionKind, OutcomeKind, RequestView, Requirement
+from gates.core.quorum import missing, open_groups, unmet
+
+MOST = 12  # names before "and n more"
+
+VOIDED_BY = {  # who finds that an approval no longer holds, and what that means
+    "time": "the approval has lapsed",
+    "directory": "an approver has left",
+    "precondition": "the real system has changed",
+    "policy": "the policy has changed",
+    "the agent": "the agent proposes something else",
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A group of which somebody must agree. `open`: nobody stands for it yet for sure; `could`
+    and `stood` are the names of its people who have not agreed, and who have.
+    """
+
+    group: str
+    could: tuple[str, ...]
+    stood: tuple[str, ...]
+    open: bool
+
+
+def places(requirement: Requirement, agreed: Collection[str] = ()) -> tuple[Place, ...]:
+    """The groups that each must agree; none where a number of people is enough."""
+    counted = [one for one in agreed if one in requirement.people]
+    still = open_groups(requirement.groups, counted)
+    return tuple(
+        Place(
+            group,
+            tuple(requirement.people[one] for one in members if one not in counted),
+            tuple(requirement.people[one] for one in members if one in counted),
+            open=group in still,
+        )
+        for group, members in requirement.groups.items()
+    )
+
+
+def asks(requirement: Requirement, agreed: Collection[str] = ()) -> str:
+    """Who still has to agree: `2 of Dana, Mika, Sam`, or `one of each: controllers (Dana, Mika),
+    treasury (Tess)`. `agreed`: ids of those who have.
+    """
+    left = max(missing(requirement, agreed), 1)
+    free = [name for one, name in requirement.people.items() if one not in agreed]
+    wanted = [place for place in places(requirement, agreed) if place.open]
+    if not wanted:
+        return _some(left, free)
+    told = [f"{place.group} ({_names(place.could)})" for place in wanted]
+    lacking = len(unmet(requirement.groups, [one for one in agreed if one in requirement.people]))
+    if lacking < len(told):  # who has agreed could stand for either
+        each = f"{lacking} of {' or '.join(told)}"
+    elif lacking == 1:
+        each = f"1 of {told[0]}"
+    else:
+        each = f"one of each: {', '.join(told)}"
+    return f"{_some(left, free)}, among them {each}" if left > lacking else each
+
+
+def approvers(view: RequestView) -> list[str]:
+    """The ids of those who have agreed to what is asked here."""
+    return [one.person for one in view.decisions if one.kind is DecisionKind.APPROVE]
+
+
+def changer(view: RequestView) -> Decision | None:
+    """The decision that has ended this round by approving something else."""
+    changes = DecisionKind.APPROVE_WITH_CHANGES
+    return next((one for one in view.decisions if one.kind is changes), None)
+
+
+def ended(view: RequestView) -> str:
+    """How it ended: `rejected by Dana: not ours`, `voided: the approval has lapsed: ...`; empty
+    while it is open.
+    """
+    outcome, decision = view.outcome, changer(view)
+    if outcome is None:
+        return ""
+    if outcome.kind is not OutcomeKind.VOIDED:
+        return str(outcome)
+    if decision is not None:
+        return f"changed by {decision.name}" + (f": {decision.reason}" if decision.reason else "")
+    return f"voided: {outcome.reason}"
+
+
+def changed(view: RequestView, decision: Decision) -> list[str]:
+    """What somebody approved instead: `amount: 20000.00 -> 12000.00`, a line for each value."""
+    if decision.changes is None:
+        return []
+    return walk("", view.request.action.arguments, decision.changes)
+
+
+def _some(number: int, names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{number} of {_names(names)}"
+
+
+def _names(names: Sequence[str]) -> str:
+    if not names:
+        return "nobody left"
+    more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
+    return ", ".join(names[:MOST]) + more

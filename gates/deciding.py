@@ -1,0 +1,153 @@
+"""What people and deadlines say of a request: each one transaction, each under the row's lock."""
+
+from __future__ import annotations
+
+import logging
+
+from gates.core import lifecycle
+from gates.core.errors import GatesError, InvalidInput, NotEntitled, RequestClosed, StaleCard
+from gates.core.model import (
+    ApprovalRequest,
+    Decision,
+    DecisionKind,
+    Json,
+    OutcomeKind,
+    RequestView,
+)
+from gates.recording import Recording
+from gates.store.repository import Aggregate, Unit
+
+log = logging.getLogger(__name__)
+
+
+class Deciding(Recording):
+    def decide(
+        self,
+        request_id: str,
+        *,
+        person_id: str,
+        kind: DecisionKind,
+        reason: str = "",
+        channel: str,
+        assurance: str,
+        card_revision: int | None = None,
+        verified_by: Json | None = None,
+        changes: Json | None = None,
+    ) -> RequestView:
+        """One person's answer, in one transaction. `changes`: all arguments, as they are approved;
+        the answer is then the round that asks for the changed action.
+
+        Raises NotFound, UnknownPerson, NotEntitled, SelfApproval, AlreadyDecided, RequestClosed,
+        StaleCard, InvalidArguments, InvalidInput (no reason or guidance, nothing changed).
+        """
+        person = self.asking.directory.person(person_id)
+        _refuse_incomplete(kind, reason, changes)
+        fresh = None
+        if changes is not None:
+            seen = self.view(request_id).request
+            fresh = self.asking.changed(seen, changes, person.name, self.clock())
+        with self.database.write() as session:
+            unit = Unit(session, self.clock())
+            current = unit.load(request_id, lock=True)
+            decision = Decision(
+                person=person.id,
+                name=person.name,
+                kind=kind,
+                reason=reason.strip(),
+                at=unit.now,
+                channel=channel,
+                assurance=assurance,
+                card_revision=card_revision,
+                verified_by=verified_by or {},
+                changes=changes,
+            )
+            refusal: GatesError | None = None
+            try:
+                events = lifecycle.decide(current.request, current.events, decision)
+                if card_revision not in (None, current.row.revision):
+                    raise StaleCard("This request has changed since you opened it: look again.")
+                self.record(unit, current, events, actor=person.id)
+                if fresh is not None and _is_voided(current):
+                    current = self._ask_changed(unit, current, fresh, decision)
+            except GatesError as error:
+                refusal = error
+                unit.log(
+                    person.id, "decision.refused", request_id, code=error.code, channel=channel
+                )
+            view = current.view(self.base_url)
+        if refusal is not None:
+            raise refusal
+        self.woken(current.row.gate_id)
+        if view.outcome is not None and view.outcome.kind is OutcomeKind.EXPIRED:
+            raise RequestClosed(f"The deadline was faster: {view.outcome}.")
+        return view
+
+    def _ask_changed(
+        self, unit: Unit, before: Aggregate, fresh: ApprovalRequest, decision: Decision
+    ) -> Aggregate:
+        """The next round, with the approval of the person who changed it, if it may count there.
+        A run that sleeps goes on sleeping, now for this round.
+        """
+        changed = self.ask(unit, fresh)
+        changed.row.asleep, before.row.asleep = before.row.asleep, False
+        changed.row.suspensions = before.row.suspensions
+        changed.row.restored = before.row.restored
+        before.row.collected = True
+        approval = decision.model_copy(
+            update={"kind": DecisionKind.APPROVE, "changes": None, "card_revision": None}
+        )
+        try:
+            events = lifecycle.decide(fresh, (), approval)
+        except NotEntitled:  # what they changed it into is for others to approve
+            return changed
+        self.record(unit, changed, events, actor=decision.person)
+        return changed
+
+    def withdraw(self, request_id: str, by: str, reason: str) -> RequestView:
+        """Take the question back. Raises NotFound or RequestClosed."""
+        with self.database.write() as session:
+            unit = Unit(session, self.clock())
+            current = unit.load(request_id, lock=True)
+            events = lifecycle.withdraw(current.request, current.events, by, reason, unit.now)
+            self.record(unit, current, events, actor=by)
+            view = current.view(self.base_url)
+        self.woken(current.row.gate_id)
+        return view
+
+    def expire(self) -> int:
+        """Settle what has passed its deadline; how many. The timer's command."""
+        with self.database.read() as session:
+            overdue = Unit(session, self.clock()).overdue()
+        settled = 0
+        for request_id in overdue:
+            try:
+                settled += self._expire(request_id)
+            except Exception:  # one that cannot be settled must not hold up the others
+                log.exception("request %s could not expire; trying again", request_id[:8])
+        return settled
+
+    def _expire(self, request_id: str) -> bool:
+        with self.database.write() as session:
+            unit = Unit(session, self.clock())
+            current = unit.load(request_id, lock=True)
+            events = lifecycle.expire(current.request, current.events, unit.now)
+            if events:
+                self.record(unit, current, events, actor="deadline")
+        self.woken(current.row.gate_id)
+        return bool(events)
+
+
+def _refuse_incomplete(kind: DecisionKind, reason: str, changes: Json | None) -> None:
+    if kind is DecisionKind.REJECT and not reason.strip():
+        raise InvalidInput("reason is empty: say why, so that the requester can do better.")
+    if kind is DecisionKind.SEND_BACK and not reason.strip():
+        raise InvalidInput("reason is empty: it is the guidance that the agent gets; write some.")
+    if (kind is DecisionKind.APPROVE_WITH_CHANGES) != (changes is not None):
+        raise InvalidInput(
+            f"kind = {kind.value!r} and changes contradict: send all arguments under `changes` "
+            "with approve_with_changes, and with no other answer."
+        )
+
+
+def _is_voided(current: Aggregate) -> bool:
+    return current.outcome is not None and current.outcome.kind is OutcomeKind.VOIDED

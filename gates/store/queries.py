@@ -1,0 +1,119 @@
+"""The statements of the hot path, written once in SQLAlchemy's language."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, bindparam, select
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from gates.store.rows import insertion, names, table
+from gates.store.statements import Statement
+from gates.store.tables import (
+    AttemptRow,
+    EventRow,
+    ExecutionRow,
+    LogRow,
+    LoopCallRow,
+    OutboxRow,
+    RequestRow,
+    RunRow,
+)
+
+request = table(RequestRow)
+execution, attempt = table(ExecutionRow), table(AttemptRow)
+event, call, run, outbox = table(EventRow), table(LoopCallRow), table(RunRow), table(OutboxRow)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Requests, and what happened to them. What is locked is read alone: rows that were joined
+    to one that somebody else holds would be of the time before.
+    """
+
+    requests: Statement
+    locked: Statement
+    executions: Statement
+    events: Statement
+
+    @classmethod
+    def of(cls, query: Select[Any]) -> Whole:
+        ids = query.with_only_columns(request.c.id)
+        pairs = execution.outerjoin(attempt, attempt.c.request_id == execution.c.request_id)
+        executions = select(execution, attempt).select_from(pairs)
+        return cls(
+            Statement(query),
+            Statement(query.with_for_update()),
+            Statement(executions.where(execution.c.request_id.in_(ids)).order_by(attempt.c.number)),
+            Statement(select(event).where(event.c.request_id.in_(ids)).order_by(event.c.seq)),
+        )
+
+
+BY_ID = Whole.of(select(request).where(request.c.id == bindparam("id")))
+BY_ATTEMPT = Whole.of(
+    select(request).where(
+        request.c.id
+        == select(attempt.c.request_id)
+        .where(attempt.c.id == bindparam("attempt_id"))
+        .scalar_subquery()
+    )
+)
+BY_GATE = Whole.of(
+    select(request).where(request.c.gate_id == bindparam("gate_id")).order_by(request.c.round)
+)
+OF_RUN = Whole.of(
+    select(request)
+    .where(request.c.root_run_id == bindparam("root_run_id"))
+    .order_by(request.c.opened_at.desc())
+    .limit(bindparam("limit"))
+)
+_asked = select(request).where(request.c.asks_people).limit(bindparam("limit"))
+WAITING = Whole.of(_asked.where(request.c.outcome.is_(None)).order_by(request.c.deadline_at))
+SETTLED = Whole.of(
+    _asked.where(request.c.outcome.is_not(None)).order_by(request.c.settled_at.desc())
+)
+LOOP_ROUNDS = Whole.of(
+    select(request).where(
+        request.c.root_run_id == bindparam("root_run_id"),
+        request.c.action == bindparam("action"),
+        request.c.purpose == "loop",
+        request.c.outcome == "approved",
+    )
+)
+CALLS = Statement(
+    select(call)
+    .where(call.c.root_run_id == bindparam("root_run_id"), call.c.action == bindparam("action"))
+    .order_by(call.c.seq.desc())
+    .limit(100)
+)
+RUN = Statement(select(run).where(run.c.root_run_id == bindparam("root_run_id")))
+
+LOG = insertion(LogRow, tuple(name for name in names(LogRow) if name != "seq"))
+ADD_CALL = insertion(LoopCallRow, tuple(name for name in names(LoopCallRow) if name != "seq"))
+
+_wish = (
+    upsert(outbox)
+    .inline()
+    .values(
+        kind=bindparam("kind"),
+        request_id=bindparam("request_id"),
+        due_at=bindparam("due_at"),
+        wanted=1,
+        state="pending",
+        tries=0,
+        last_error="",
+    )
+)
+WISH = Statement(  # SQLite takes PostgreSQL's words here
+    _wish.on_conflict_do_update(
+        index_elements=["kind", "request_id"],
+        set_={
+            "wanted": outbox.c.wanted + 1,
+            "state": "pending",
+            "tries": 0,
+            "due_at": _wish.excluded.due_at,
+            "last_error": "",
+        },
+    )
+)

@@ -1,0 +1,1 @@
+"""A reverse proxy before somebody else's HTTP API: no grant, no write."""
