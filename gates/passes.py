@@ -40,6 +40,11 @@ class Passes:
             self.gates.standing(caller, one.request_id, one.attempt_id, one.call) for one in changed
         ]
 
+    def told(self, news: Sequence[GateReply]) -> None:
+        """The flow is on the line while it gets these answers."""
+        for reply in news:
+            self.gates.told(reply)
+
     def gates_of(self, caller: KeyHolder, awaited: Sequence[Awaited]) -> list[str]:
         """The names under which changes of these requests are told."""
         with self.gates.database.read() as session:

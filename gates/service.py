@@ -200,17 +200,25 @@ class Gates(Claiming):
             unit.touch(current)
 
     def standing(self, caller: KeyHolder, request_id: str, attempt_id: str, call: int) -> GateReply:
-        """Where the gate of a request stands now; that the flow has its end is remembered."""
+        """Where the gate of a request stands now. Nothing is remembered: see `told`."""
         with self.database.read() as session:
             unit = Unit(session, self.clock())
             row = unit.row(request_id)
             self.owned(unit, caller, row.root_run_id)
             rounds = unit.gate(row.gate_id)
-        self.hears(row.root_run_id)
-        current = rounds[-1]
-        if current.row.asks_people and not current.row.collected and current.standing() in ENDED:
-            self._came_back(current.request.id)
         return self.reply(rounds, attempt_id, call, rounds[row.round - 1].request.answers)
+
+    def told(self, reply: GateReply) -> None:
+        """The flow is on the line while it gets this answer: it is alive, and has what has ended.
+        To be called only if it is: a process that died while it waited has heard nothing.
+        """
+        self.hears(reply.view.request.run.root_run_id)
+        if reply.standing not in ENDED or reply.view.request.requirement is None:
+            return
+        with self.database.read() as session:
+            current = Unit(session, self.clock()).gate(reply.view.request.gate_id)[-1]
+        if not current.row.collected and current.standing() in ENDED:
+            self._came_back(current.request.id)
 
     def trail(self, caller: KeyHolder, request_id: str) -> tuple[Step, ...]:
         """What the request's run has done, this gate included. Raises NotFound, NotEntitled."""

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from sqlalchemy import func, update
+from sqlalchemy import case, func, update
 from sqlmodel import col, select
 
 from gates.store.repository import ROUND_SPAN, Aggregate, Unit
@@ -75,11 +75,14 @@ def versions(unit: Unit, gate_ids: Collection[str]) -> dict[str, int]:
 
 
 def heard_of(unit: Unit, heard: Mapping[str, datetime]) -> None:
-    """Flows of these runs have called since; whatever ended has come back."""
+    """Flows of these runs have called since; whatever ended has come back. Another server may
+    have heard of them later.
+    """
     for at in set(heard.values()):
         ids = sorted(root for root, when in heard.items() if when == at)
+        latest = case((col(RunRow.seen_at) > at, col(RunRow.seen_at)), else_=at)
         statement = update(RunRow).where(col(RunRow.root_run_id).in_(ids))
-        unit.session.execute(statement.values(seen_at=at, ended_at=None))
+        unit.session.execute(statement.values(seen_at=latest, ended_at=None))
 
 
 class Followed(NamedTuple):

@@ -8,7 +8,7 @@ import time
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
@@ -158,6 +158,7 @@ def router(  # noqa: C901, PLR0915 - a table of routes
 
     @api.get("/requests/{request_id}/wait", response_model=GateReply, tags=["flows"])
     async def wait(
+        line: Request,
         caller: Caller,
         request_id: str,
         attempt_id: str = "",
@@ -174,12 +175,15 @@ def router(  # noqa: C901, PLR0915 - a table of routes
 
         until = time.monotonic() + seconds
         reply = await run_in_threadpool(read)
+        gates.hears(reply.view.request.run.root_run_id)
         async with waiters.on(reply.view.request.gate_id) as bell:
             while True:
                 reply = await run_in_threadpool(read)
                 left = until - time.monotonic()
                 news = reply.version > after and reply.standing not in STILL
                 if news or left <= 0:
+                    if not await line.is_disconnected():
+                        await run_in_threadpool(gates.told, reply)
                     return as_json(reply)
                 await rung(bell, min(left, waiters.pause(reread)))
 
@@ -210,7 +214,7 @@ def router(  # noqa: C901, PLR0915 - a table of routes
     # -- executors --------------------------------------------------------------------------
 
     @api.post("/jobs/lease", response_model=Job | None, tags=["executors"])
-    async def lease(caller: Caller, body: LeaseIn) -> Response:
+    async def lease(line: Request, caller: Caller, body: LeaseIn) -> Response:
         """The next job for these actions, waited for at most `wait_seconds`; null if none."""
 
         def take() -> Job | None:
@@ -219,9 +223,10 @@ def router(  # noqa: C901, PLR0915 - a table of routes
         until = time.monotonic() + body.wait_seconds
         async with waiters.on(WORK) as bell:
             while True:
-                job = await run_in_threadpool(take)
+                gone = await line.is_disconnected()  # what it took would wait for its lease to end
+                job = None if gone else await run_in_threadpool(take)
                 left = until - time.monotonic()
-                if job is not None or left <= 0:
+                if job is not None or gone or left <= 0:
                     return as_json(job) if job else Response("null", media_type="application/json")
                 await rung(bell, min(left, waiters.pause(reread)))
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from pydantic import AwareDatetime, BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
@@ -53,7 +53,7 @@ def passes_router(
     Flow = Annotated[KeyHolder, Depends(flow)]  # noqa: N806 - a type
 
     @api.post("/wait")
-    async def wait(caller: Flow, body: WaitIn) -> list[GateReply]:
+    async def wait(line: Request, caller: Flow, body: WaitIn) -> list[GateReply]:
         """The gates that have changed, once there is something to do for one of them, or after
         `seconds`.
         """
@@ -64,6 +64,8 @@ def passes_router(
                 news = await run_in_threadpool(passes.news, caller, body.awaited)
                 left = until - time.monotonic()
                 if any(reply.standing not in STILL for reply in news) or left <= 0:
+                    if not await line.is_disconnected():
+                        await run_in_threadpool(passes.told, news)
                     return news
                 await rung(bell, min(left, waiters.pause(reread)))
 

@@ -29,11 +29,12 @@ EVERYWHERE = "0.0.0.0"  # noqa: S104 - an address to be refused
 
 
 class Watched(Waiters):
-    """Tells when somebody has begun to wait for a name."""
+    """Tells when somebody has begun to wait for a name, and waits no longer."""
 
     def __init__(self) -> None:
         super().__init__()
         self.waiting: dict[str, threading.Event] = {}
+        self.left = threading.Event()
 
     def expect(self, name: str) -> threading.Event:
         return self.waiting.setdefault(name, threading.Event())
@@ -43,6 +44,7 @@ class Watched(Waiters):
         async with super().on(name) as bell:
             self.expect(name).set()
             yield bell
+        self.left.set()
 
 
 class House:
@@ -184,6 +186,43 @@ def test_who_is_logged_in(house: House) -> None:
 
 
 # -- waiting ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def on_the_line(house: House, name: str, scope: str, call: str, body: str = "") -> Iterator[Any]:
+    """A process in the middle of a call that waits for `name`: its connection."""
+    headers = f"Host: 127.0.0.1:{house.port}\r\nAuthorization: Bearer {house.keys[scope]}\r\n"
+    headers += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    with socket.create_connection(("127.0.0.1", house.port)) as line:
+        line.sendall(f"{call} HTTP/1.1\r\n{headers}\r\n{body}".encode())
+        assert house.waiters.expect(name).wait(20), "nobody began to wait"
+        yield line
+        assert house.waiters.left.wait(20), "nobody answered"
+
+
+@pytest.mark.parametrize("dead", [True, False])
+def test_only_who_is_on_the_line_has_heard_the_answer(house: House, dead: bool) -> None:
+    """A process that died while it waited has heard nothing: its run is to be started again."""
+    asked = house.flow.propose(house.world.proposal("5000.00"))
+    request_id, gate = asked.view.request.id, asked.view.request.gate_id
+    call = f"GET /v1/requests/{request_id}/wait?after={asked.version}"
+    with on_the_line(house, gate, "flow", call) as line:
+        if dead:
+            line.close()
+        house.world.gates.heard.clear()
+        house.world.decide(request_id, "dana", "reject")
+    assert (house.world.run in house.world.gates.heard) is not dead
+    assert (house.world.gates.doorbell(request_id) is not None) is dead
+
+
+def test_an_executor_that_has_gone_is_handed_nothing(house: House) -> None:
+    """Its work would lie until the lease lapses: the next one gets it at once."""
+    body = '{"attempt_id": "attempt-one", "actions": ["till.pay"], "wait_seconds": 30}'
+    with on_the_line(house, WORK, "executor", "POST /v1/jobs/lease", body) as line:
+        line.close()
+        house.flow.propose(house.world.proposal("500.00"))
+    job = house.executor.lease("other-one", ["till.pay"], lease_seconds=60, wait_seconds=0)
+    assert job is not None
 
 
 def test_a_decision_wakes_the_flow_that_waits(house: House) -> None:

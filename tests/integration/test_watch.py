@@ -152,7 +152,7 @@ def test_a_running_run_that_says_nothing_while_its_answer_waits_is_brought_back(
     watch.look()
     assert stack.state(real.run)["type"] == "RUNNING"
     real.decide(request_id, "dana")
-    real.gates.standing(real.flow, request_id, "", 1)
+    real.gates.told(real.gates.standing(real.flow, request_id, "", 1))
     watch.look()
     assert stack.state(real.run)["type"] == "RUNNING"
     real.clock.advance(seconds=61)
