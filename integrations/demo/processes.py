@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ class Started(BaseModel):
 
 
 LIST = TypeAdapter(list[Started])
+WRITING = threading.Lock()  # what two threads start at once is both remembered
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ class Processes:
     def remember(self, name: str, pid: int) -> Started:
         begun = psutil.Process(pid).create_time()
         started = Started(name=name, pid=pid, begun=begun)
-        self._write([*self.known(), started])
+        with WRITING:
+            self._write([*self.known(), started])
         return started
 
     def known(self) -> list[Started]:

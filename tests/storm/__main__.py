@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import random
 import sys
 import tempfile
@@ -26,6 +27,7 @@ out = Console(highlight=False)
 
 def main(words: list[str]) -> int:
     told = arguments(words)
+    logging.getLogger("gates").setLevel(logging.ERROR)  # that clients try again is the point
     folder = told.folder or Path(tempfile.mkdtemp(prefix="gates-storm-"))
     out.print(f"seed {told.seed}; everything is kept in {folder}")
     parts = []

@@ -220,7 +220,10 @@ class HouseStorm:
                 self._note(mark.act if mark.act != "stop" else "drop", name, name, mark)
                 return
             self._note("kill", name, name, mark)
-            self.house.kill(name)
+            try:
+                self.house.kill(name)
+            except psutil.NoSuchProcess:
+                self.trouble.append(f"{name} had ended by itself when it was to be killed")
             thread = threading.Thread(target=self._again, args=(name,), daemon=True)
             self._starting[name] = thread
         thread.start()
