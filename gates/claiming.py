@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 
 from gates.asking import Before, Origin
 from gates.core import lifecycle, restored
-from gates.core.drift import differences
-from gates.core.errors import InvalidInput, RequestClosed
+from gates.core.drift import UNREADABLE, differences
+from gates.core.errors import InvalidInput, RequestClosed, Unavailable
 from gates.core.execution import Report, queue, report, start
 from gates.core.messages import Proposal
 from gates.core.model import (
@@ -52,7 +52,8 @@ class Claiming(Deciding):
         """Use an approval, if it still holds; else the reply is the round that asks anew.
 
         Raises NotFound, NotEntitled, RequestClosed where the run has ended, Unavailable where
-        nobody can say, or InvalidInput where `proposal` is not what was approved.
+        nobody can say that, or how the world is, or InvalidInput where `proposal` is not what
+        was approved.
         """
         with self.database.read() as session:
             unit = Unit(session, self.clock())
@@ -82,7 +83,9 @@ class Claiming(Deciding):
         return self.reply(rounds, proposal.attempt_id, proposal.call, seen.request.answers)
 
     def stale(self, seen: Aggregate) -> Stale | None:
-        """What no longer holds of an approval, or None. Reads the real system."""
+        """What no longer holds of an approval, or None. Reads the real system; raises Unavailable
+        where it cannot be read: nothing runs unseen, and an approval does not end for that.
+        """
         request, found, now = seen.request, seen.outcome, self.clock()
         if found is None:
             return None
@@ -92,7 +95,13 @@ class Claiming(Deciding):
         left = lifecycle.disentitled(request, seen.events, self.asking.entitled(request))
         if left:
             return self._stale(request, "directory", "the approval has lost its people", (*left,))
-        drifted = differences(request.precondition, self.asking.precondition(request))
+        state = self.asking.precondition(request)
+        if UNREADABLE in state:
+            raise Unavailable(
+                f"{request.action.name}: what was approved cannot be looked at now "
+                f"({state[UNREADABLE]}). The approval stands; it is used once that can be read."
+            )
+        drifted = differences(request.precondition, state)
         if drifted:
             because = "changed since people were asked"
             return self._stale(request, "precondition", because, (*drifted,))
@@ -125,13 +134,16 @@ class Claiming(Deciding):
 
     def void_if_stale(self, request_id: str, version: int) -> bool:
         """For work that nobody took for a while: whether its approval no longer holds, so that
-        people are asked anew and there is nothing to take.
+        people are asked anew and there is nothing to take; nor is there while nobody can say.
         """
         with self.database.read() as session:
             seen = Unit(session, self.clock()).load(request_id)
         if seen.row.version != version:
             return True  # somebody took it meanwhile
-        stale = self.stale(seen)
+        try:
+            stale = self.stale(seen)
+        except Unavailable:
+            return True
         if stale is None:
             return False
         with self.database.write() as session:

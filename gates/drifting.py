@@ -7,9 +7,11 @@ again, for a few times, and then people are asked: two that read the same system
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from gates.claiming import Stale
 from gates.core import execution as tries
-from gates.core.errors import InvalidGrant, InvalidInput
+from gates.core.errors import InvalidGrant, InvalidInput, Unavailable
 from gates.core.messages import AttemptReport
 from gates.core.model import Attempt, Execution, ExecutionState, GateReply, Json
 from gates.service import Gates, KeyHolder
@@ -48,9 +50,10 @@ def _drifting(seen: Aggregate, attempt_id: str) -> Attempt:
 
 def _look(gates: Gates, seen: Aggregate, told: AttemptReport) -> Stale | None:
     """Why people are asked again; None where the work is queued once more."""
-    stale = gates.stale(seen)
-    if stale is not None:
-        return stale
+    with suppress(Unavailable):  # then it counts as not seen
+        stale = gates.stale(seen)
+        if stale is not None:
+            return stale
     tried = seen.execution.attempts if seen.execution else ()
     if 1 + sum(one.error_class == DRIFTED for one in tried) < MOST_DISPUTED:
         return None

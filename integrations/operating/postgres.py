@@ -7,6 +7,7 @@ import re
 import secrets
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from integrations.operating.manifest import Kind
 
 HOMES = ("postgres", "template1")  # databases that are there on every server
 LONGEST_NAME = 63
+LEAVING = 5.0  # seconds in which a connection that was closed may still be listed
 Progress = Callable[[str], None]
 
 
@@ -90,14 +92,24 @@ class PostgresStore:
             return counted(connection)
 
     def refuse_used(self) -> None:
-        """Raises Unavailable where another process is connected to this store."""
+        """Raises Unavailable where another process is connected to this store. Who has just hung
+        up is still listed for a moment.
+        """
+        query = (
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = %s AND backend_type = 'client backend'"
+        )
+        until = time.monotonic() + LEAVING
         with self._home() as connection:
-            query = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
-            row = connection.execute(query, (self.name,)).fetchone()
-        if row is not None and row[0]:
-            raise Unavailable(
-                f"Database {self.name} has {row[0]} connection(s): stop every gates server first."
-            )
+            while row := connection.execute(query, (self.name,)).fetchone():
+                if not row[0]:
+                    return
+                if time.monotonic() > until:
+                    raise Unavailable(
+                        f"Database {self.name} has {row[0]} connection(s): "
+                        "stop every gates server first."
+                    )
+                time.sleep(0.05)
 
     def replace(self, draft: PostgresStore, stamp: str) -> str:
         """Put the draft in this store's place, in one transaction; the name of the old one."""

@@ -12,6 +12,7 @@ from gates.core.errors import (
     NotEntitled,
     RequestClosed,
     SelfApproval,
+    Unavailable,
     UnknownAction,
 )
 from gates.core.messages import AttemptReport
@@ -131,6 +132,31 @@ def test_another_requesters_key_cannot_read_or_use_a_run(world: World) -> None:
         world.gates.standing(stranger, request_id, "", 1)
     with pytest.raises(NotEntitled):
         world.work.lease(world.flow, "a" * 32, ["till.pay"], 60)
+
+
+def test_an_approval_outlives_a_system_that_is_away(world: World) -> None:
+    """Nothing runs unseen, and nobody is asked again for that."""
+    request_id = world.propose("5000.00").view.request.id
+    world.decide(request_id, "dana")
+    world.till.reachable = False
+    for _ in range(2):
+        with pytest.raises(Unavailable, match=r"cannot be looked at now .* The approval stands"):
+            world.gates.claim(world.flow, request_id, world.proposal("5000.00"))
+    world.till.reachable = True
+    reply = world.gates.claim(world.flow, request_id, world.proposal("5000.00"))
+    assert (reply.standing, reply.view.request.round) == (Standing.EXECUTING, 1)
+
+
+def test_work_that_waited_long_is_not_handed_out_unseen(world: World) -> None:
+    """Nor is its approval void, while the system is away."""
+    request_id = world.propose("5000.00").view.request.id
+    world.decide(request_id, "dana")
+    world.gates.claim(world.flow, request_id, world.proposal("5000.00"))
+    world.clock.advance(seconds=90)
+    world.till.reachable = False
+    assert world.lease() is None
+    world.till.reachable = True
+    assert world.lease() is not None
 
 
 def test_a_changed_world_voids_the_approval(world: World) -> None:
