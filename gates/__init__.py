@@ -18,7 +18,7 @@ from gates.core.errors import (
     SentBack,
     Undecided,
 )
-from gates.held import grant_headers
+from gates.grants.held import grant_headers
 
 if TYPE_CHECKING:
     from gates.flow import gated, require_approval, together, undo

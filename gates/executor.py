@@ -30,9 +30,9 @@ from gates.core.drift import differences
 from gates.core.errors import ActionFailed, GatesError, InvalidGrant, Unavailable
 from gates.core.messages import AttemptReport
 from gates.core.model import Action, Job, Json
-from gates.grants import state_digest
-from gates.held import Held, holding
-from gates.trusted_keys import TrustedKeys
+from gates.grants.held import Held, holding
+from gates.grants.token import state_digest
+from gates.grants.trusted_keys import TrustedKeys
 
 log = logging.getLogger(__name__)
 

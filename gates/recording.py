@@ -17,8 +17,8 @@ from gates.core.model import (
     Requester,
     Standing,
 )
-from gates.granting import Granting
-from gates.keyring import KeyRing
+from gates.grants.granting import Granting
+from gates.grants.keyring import KeyRing
 from gates.reading import Reading
 from gates.store.database import Database
 from gates.store.repository import Aggregate, Unit

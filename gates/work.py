@@ -33,7 +33,7 @@ from gates.core.model import (
     Job,
 )
 from gates.drifting import report_drift
-from gates.granting import key_audience
+from gates.grants.granting import key_audience
 from gates.service import CARDS, TELL, Gates, KeyHolder
 from gates.steady import Steady
 from gates.store.repository import Aggregate, Leasable, Unit

@@ -23,7 +23,8 @@ from gates.core.errors import InvalidInput
 from gates.core.people import People, load_people
 from gates.core.policy import Policy, load_policy
 from gates.executor import Executor
-from gates.keyring import KeyRing
+from gates.grants.keyring import KeyRing
+from gates.grants.trusted_keys import TrustedKeys
 from gates.outbox import Handler, Outbox
 from gates.passes import Passes
 from gates.ports import Notifier, RunWaker
@@ -38,7 +39,6 @@ from gates.settings import (
 from gates.store.bells import Bells
 from gates.store.database import Database
 from gates.timers import Timers
-from gates.trusted_keys import TrustedKeys
 from gates.watching import Watch
 from gates.web.app import create_app, refuse_unsafe
 from gates.web.waiters import Waiters

@@ -22,8 +22,8 @@ from gates.flow import words
 from gates.flow.keys import Ticket
 from gates.flow.places import Place
 from gates.flow.session import Resting, Transport
-from gates.held import Held
-from gates.held import holding as held_now
+from gates.grants.held import Held
+from gates.grants.held import holding as held_now
 
 SLICE = 10.0  # seconds of one wait: as long may a thread outlive a run that was suspended
 QUIET = 5.0  # seconds after which a run says that it waits for an executor

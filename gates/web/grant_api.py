@@ -11,8 +11,8 @@ from pydantic import BaseModel, Field
 from gates.access import Access
 from gates.core.errors import NotAuthenticated
 from gates.core.messages import Redemption
-from gates.grants import LONGEST_TOKEN
-from gates.redeeming import Redeeming
+from gates.grants.redeeming import Redeeming
+from gates.grants.token import LONGEST_TOKEN
 from gates.service import Gates, KeyHolder
 
 LONGEST_DELAY = 30 * 86_400  # seconds

@@ -28,8 +28,8 @@ from gates.client import GatesClient
 from gates.core.canonical import canonical_json
 from gates.core.errors import GatesError, InvalidGrant, InvalidInput, NotEntitled
 from gates.core.messages import Redemption
-from gates.grants import Claims
-from gates.trusted_keys import TrustedKeys
+from gates.grants.token import Claims
+from gates.grants.trusted_keys import TrustedKeys
 from integrations.grant_proxy.matching import Call, granted, understand
 from integrations.grant_proxy.rules import Rules
 

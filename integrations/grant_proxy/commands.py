@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from gates.client import GatesClient
 from gates.core.errors import InvalidInput
 from gates.core.model import Action
-from gates.grants import Claims, read_keys
+from gates.grants.token import Claims, read_keys
+from gates.grants.trusted_keys import TrustedKeys
 from gates.settings import ClientSettings, read_secret
-from gates.trusted_keys import TrustedKeys
 from integrations.shell import AsJson, address, as_admin, home, out
 from integrations.terminal import told
 

@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote_to_bytes
 from gates.core.canonical import canonical_json, digest
 from gates.core.errors import InvalidGrant, InvalidInput
 from gates.core.model import Json
-from gates.grants import Claims
+from gates.grants.token import Claims
 from integrations.grant_proxy.rules import Part, Rules, Write
 
 INTEGER = re.compile(r"0|-?[1-9][0-9]{0,15}")

@@ -15,10 +15,10 @@ from gates.actions import Registry
 from gates.client import GatesClient
 from gates.core.model import Job, Standing
 from gates.executor import Executor
-from gates.held import Held
+from gates.grants.held import Held
+from gates.grants.trusted_keys import TrustedKeys
 from gates.store.database import Database
 from gates.store.tables import LogRow
-from gates.trusted_keys import TrustedKeys
 from gates.web.app import create_app
 from gates.web.waiters import Waiters
 from tests.support.browser import free_socket, serving

@@ -17,9 +17,9 @@ from gates.client import GatesClient
 from gates.core.errors import InvalidPolicy
 from gates.core.messages import AttemptReport
 from gates.core.model import Purpose, Standing
+from gates.grants.trusted_keys import TrustedKeys
 from gates.store.database import Database
 from gates.store.tables import LogRow
-from gates.trusted_keys import TrustedKeys
 from gates.web.app import create_app
 from gates.web.waiters import Waiters
 from integrations.demo.processes import free_port

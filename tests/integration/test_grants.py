@@ -14,9 +14,9 @@ from sqlmodel import col, select, text
 from gates.core.errors import InvalidGrant, InvalidInput, NotEntitled
 from gates.core.messages import AttemptReport
 from gates.core.model import ExecutionState, Job, Purpose, Standing
-from gates.grants import Claims, read_keys, sign, state_digest, verify
-from gates.keyring import PUBLISHED, KeyRing
-from gates.redeeming import Redeeming
+from gates.grants.keyring import PUBLISHED, KeyRing
+from gates.grants.redeeming import Redeeming
+from gates.grants.token import Claims, read_keys, sign, state_digest, verify
 from gates.service import Gates
 from gates.store.database import Database
 from gates.store.tables import LogRow

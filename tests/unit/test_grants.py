@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gates.core.errors import InvalidGrant, InvalidInput
-from gates.grants import Claims, key_id, read_keys, sign, thumbprint, to_jwk, verify
-from gates.trusted_keys import TrustedKeys
+from gates.grants.token import Claims, key_id, read_keys, sign, thumbprint, to_jwk, verify
+from gates.grants.trusted_keys import TrustedKeys
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 AT = int(NOW.timestamp())

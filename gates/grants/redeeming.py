@@ -10,8 +10,8 @@ from gates.core import execution as tries
 from gates.core.errors import InvalidGrant, NotFound
 from gates.core.messages import Redemption
 from gates.core.model import OutcomeKind
-from gates.grants import Claims, verify
-from gates.keyring import counting
+from gates.grants.keyring import counting
+from gates.grants.token import Claims, verify
 from gates.service import Gates, KeyHolder
 from gates.store.repository import Aggregate, Unit
 

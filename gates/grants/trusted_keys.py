@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 
 from gates.core.errors import InvalidInput
-from gates.grants import Claims, Keys, key_id, read_keys, verify
+from gates.grants.token import Claims, Keys, key_id, read_keys, verify
 
 OLDEST = 60.0  # seconds for which keys are used without looking again
 MOST_LOOKS = 10.0  # for unknown names, before they are rationed to one a second
@@ -62,7 +62,7 @@ class TrustedKeys:
         fingerprint: str | None = None,
         audience: str | None = None,
     ) -> Claims:
-        """As `gates.grants.verify`, with these keys."""
+        """As `gates.grants.token.verify`, with these keys."""
         known = self.known(key_id(token))
         return verify(token, known, now, fingerprint=fingerprint, audience=audience)
 

@@ -10,8 +10,8 @@ from gates.core import execution as tries
 from gates.core.canonical import digest
 from gates.core.errors import InvalidGrant
 from gates.core.model import Attempt, Grant
-from gates.grants import AFTER_LEASE, Claims, sign, state_digest
-from gates.keyring import KeyRing
+from gates.grants.keyring import KeyRing
+from gates.grants.token import AFTER_LEASE, Claims, sign, state_digest
 from gates.store.repository import Aggregate
 
 

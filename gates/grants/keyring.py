@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
 from sqlmodel import col, select
 
 from gates.core.errors import InvalidInput, NotFound
-from gates.grants import AFTER_LEASE, CLOCKS, read_keys, thumbprint, to_jwk
+from gates.grants.token import AFTER_LEASE, CLOCKS, read_keys, thumbprint, to_jwk
 from gates.store.database import Database
 from gates.store.repository import Unit
 from gates.store.tables import SigningKeyRow
