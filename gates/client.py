@@ -217,6 +217,15 @@ class GatesClient:
         """{now, findings}: the server's own view, for admins."""
         return dict(orjson.loads(self._call("GET", "/v1/admin/health")))
 
+    def outbox(self) -> list[dict[str, Any]]:
+        """Deliveries that were given up or are late, for admins."""
+        return list(orjson.loads(self._call("GET", "/v1/admin/outbox")))
+
+    def retry(self, ids: Sequence[int] | None) -> list[dict[str, Any]]:
+        """Try these deliveries again, or all that were given up; what there was to try."""
+        answer = self._call("POST", "/v1/admin/outbox/retry", {"ids": ids})
+        return list(orjson.loads(answer))
+
     def healthy(self) -> bool:
         return self._caller.answers("/health")
 

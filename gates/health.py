@@ -17,11 +17,11 @@ from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
 from gates.core.model import Value
+from gates.deliveries import LATE
 from gates.service import Gates, utc_now
 from gates.store.database import Database, revisions
 from gates.store.tables import ExecutionRow, LogRow, OutboxRow, RequestRow
 
-LATE = timedelta(minutes=10)  # nothing of the house's own takes as long
 SKEW = timedelta(seconds=5)  # a lease of 30 s bears this much
 SPARE = 1 << 30  # bytes of free disk below which a store may soon be full
 LONG_WAL = 1 << 29  # bytes: somebody keeps SQLite from writing its log back
@@ -91,7 +91,7 @@ def deliveries(look: Look) -> Iterator[Finding]:
     last = select(OutboxRow.last_error).where(OutboxRow.last_error != "").limit(1)
     why = look.session.exec(last.order_by(col(OutboxRow.id).desc())).first() or "no reason is known"
     if dead:
-        cure = "see docs/operate.md, `A delivery was given up`"
+        cure = "see `gates outbox`, cure it, then `gates outbox retry --all`"
         yield bad("deliveries", f"{dead} given up ({why[:120]})", cure)
     if late:
         yield bad("deliveries", f"{late} overdue ({why[:120]})", "read the gates server's log")

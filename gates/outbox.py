@@ -4,6 +4,10 @@ Rows are wishes ("bring the cards of this request up to date"), not messages: a 
 the request as it is now and makes the outside match, so that the order of deliveries does not
 matter and ten changes may cost one update. A row is leased while it is worked on; a wish that
 comes meanwhile is seen by its number, and the row stays due.
+
+What has places (a channel, one person's messages) goes to each of them in order, one at a time. A
+place that wants patience, or that cannot be reached, rests with all that waits for it; the others
+go on.
 """
 
 from __future__ import annotations
@@ -17,7 +21,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from gates.core.errors import RetryLater
+from sqlmodel import Session
+
+from gates.core.errors import RetryLater, Unavailable
 from gates.recording import RING, utc_now
 from gates.store import wishes
 from gates.store.database import Database
@@ -34,10 +40,17 @@ SLOWEST = 60.0
 FAST_TRIES = 150  # so often a doorbell is rung at short intervals before it slows down
 GIVE_UP = 2_000
 AT_ONCE = {RING: 16}  # as many are worked on side by side; of other kinds one
+PLACES_AT_ONCE = 8  # as many places are worked on side by side
+LONGEST_REST = timedelta(hours=1)  # of a place; one that is longer comes of a clock that was set
 LAST_WORDS = 10.0  # seconds that what is in hand gets when the server stops
 
 Handler = Callable[[str], bool]
 """Takes a request's id. True: done. False: not yet, come back soon. Raises: come back later."""
+
+Delivery = Callable[[str, str], float]
+"""Takes a request's id and a place. Returns for how many seconds the place rests now. Raises
+RetryLater or Unavailable: the place wants rest; anything else: this one has to wait.
+"""
 
 
 @dataclass
@@ -47,10 +60,21 @@ class Lane:
     kind: str
     at_once: int
     renewed_every: float
+    placed: bool = False
+    resting: dict[str, datetime] = field(default_factory=dict)  # until when, by place
     bell: threading.Event = field(default_factory=threading.Event)
     in_hand: dict[int, Wish] = field(default_factory=dict)
     ended: queue.SimpleQueue[Ending] = field(default_factory=queue.SimpleQueue)
     renewed: float = 0.0
+
+    def rests(self, now: datetime) -> dict[str, datetime]:
+        """The places that rest still."""
+        self.resting = {
+            place: until
+            for place, until in self.resting.items()
+            if now < until <= now + LONGEST_REST
+        }
+        return self.resting
 
     def renews(self) -> bool:
         return bool(self.in_hand) and time.monotonic() >= self.renewed + self.renewed_every
@@ -65,20 +89,26 @@ class Lane:
 @dataclass
 class Outbox:
     """Runs its handlers in threads of its own, some for each kind, so that a slow channel holds
-    up nobody else's.
+    up nobody else's. `deliveries`: the kinds that have places.
     """
 
     database: Database
     handlers: Mapping[str, Handler]
     clock: Callable[[], datetime] = utc_now
     renews: float = RENEWS
+    deliveries: Mapping[str, Delivery] = field(default_factory=dict)
     _lanes: dict[str, Lane] = field(default_factory=dict)
     _stop: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
 
-    def start(self) -> None:
+    def __post_init__(self) -> None:
         for kind in self.handlers:
-            lane = self._lanes[kind] = Lane(kind, AT_ONCE.get(kind, 1), self.renews)
+            self._lanes[kind] = Lane(kind, AT_ONCE.get(kind, 1), self.renews)
+        for kind in self.deliveries:
+            self._lanes[kind] = Lane(kind, PLACES_AT_ONCE, self.renews, placed=True)
+
+    def start(self) -> None:
+        for kind, lane in self._lanes.items():
             thread = threading.Thread(
                 target=self._run, args=(lane,), name=f"outbox-{kind}", daemon=True
             )
@@ -114,7 +144,7 @@ class Outbox:
         endings = lane.endings()
         room = 0 if self._stop.is_set() else lane.at_once - len(lane.in_hand) + len(endings)
         try:
-            due = self._due_in(lane.kind) if room else IDLE
+            due = self._due_in(lane) if room else IDLE
             if due > 0 and not endings and not lane.renews():
                 return due
             taken = self._exchange(lane, endings, room if due <= 0 else 0)
@@ -136,7 +166,8 @@ class Outbox:
             for one in endings:
                 wishes.settle(session, one, now)
             wishes.renew(session, left, now, LEASE)
-            taken = wishes.claim(session, lane.kind, now, LEASE, room) if room else []
+            self._rest(lane, endings, now)
+            taken = self._taken(session, lane, now, room) if room else []
         for one in endings:  # a lease may lapse under its holder, who then has the row twice
             if lane.in_hand.get(one.wish.id) is one.wish:
                 del lane.in_hand[one.wish.id]
@@ -149,42 +180,78 @@ class Outbox:
         lane.bell.set()
 
     def _delivered(self, wish: Wish) -> Ending:
+        rest = 0.0
         try:
-            done = self.handlers[wish.kind](wish.request_id)
+            if wish.kind in self.deliveries:
+                done, rest = True, self.deliveries[wish.kind](wish.request_id, wish.place)
+            else:
+                done = self.handlers[wish.kind](wish.request_id)
         except RetryLater as error:
-            return Ending(wish, error.seconds, str(error))
+            return _patient(wish, error)
         except Exception as error:  # noqa: BLE001 - a handler's trouble must not end the loop
             log.warning("outbox %s %s: %s", wish.kind, wish.request_id[:8], error)
-            words = f"{type(error).__name__}: {error}"
-            if wish.tries >= GIVE_UP:
-                return Ending(wish, None, words, dead=True)
-            return Ending(wish, _slow(wish.tries), words)
-        return Ending(wish, None if done else _quick(wish.tries))
+            return _failed(wish, error)
+        return Ending(wish, None if done else _quick(wish.tries), rest=rest)
+
+    @staticmethod
+    def _rest(lane: Lane, endings: list[Ending], now: datetime) -> None:
+        for one in endings:
+            if one.rest > 0:
+                lane.resting[one.wish.place] = now + timedelta(seconds=one.rest)
+
+    @staticmethod
+    def _taken(session: Session, lane: Lane, now: datetime, room: int) -> list[Wish]:
+        if lane.placed:
+            resting = lane.rests(now)
+            return wishes.claim_at_places(session, lane.kind, now, LEASE, room, list(resting))
+        return wishes.claim(session, lane.kind, now, LEASE, room)
 
     def work(self, kind: str) -> float:
         """Do one due wish, here. Returns after how many seconds to look again; 0 for at once."""
-        due = self._due_in(kind)
+        lane = self._lanes[kind]
+        due = self._due_in(lane)
         wish = self._claim(kind) if due <= 0 else None
         if wish is None:
             return max(due, BESIDE_ANOTHER)
         ending = self._delivered(wish)
         with self.database.write() as session:
             wishes.settle(session, ending, self.clock())
+        self._rest(lane, [ending], self.clock())
         return 0
 
     def _claim(self, kind: str) -> Wish | None:
         with self.database.write() as session:
-            taken = wishes.claim(session, kind, self.clock(), LEASE, 1)
+            taken = self._taken(session, self._lanes[kind], self.clock(), 1)
         return taken[0] if taken else None
 
-    def _due_in(self, kind: str) -> float:
+    def _due_in(self, lane: Lane) -> float:
         """Seconds; never more than IDLE."""
         now = self.clock()
+        resting = lane.rests(now) if lane.placed else {}
         with self.database.read() as session:
-            due = wishes.next_due(session, kind, now)
-        if due is None:
-            return IDLE
-        return min((due - now).total_seconds(), IDLE)
+            if lane.placed:
+                due = wishes.next_due_at_places(session, lane.kind, now, list(resting))
+            else:
+                due = wishes.next_due(session, lane.kind, now)
+        moments = [*resting.values(), *([due] if due is not None else [])]
+        return min([IDLE, *((moment - now).total_seconds() for moment in moments)])
+
+
+def _patient(wish: Wish, error: RetryLater) -> Ending:
+    """The other side asks for patience: with all that goes to the same place, or with this one."""
+    if wish.place:
+        return Ending(wish, 0.0, str(error), rest=error.seconds, first=True)
+    return Ending(wish, error.seconds, str(error))
+
+
+def _failed(wish: Wish, error: Exception) -> Ending:
+    """A place that cannot be reached is waited for; what it refuses must not stop the rest."""
+    words = f"{type(error).__name__}: {error}"
+    if wish.tries >= GIVE_UP:
+        return Ending(wish, None, words, dead=True)
+    if wish.place and isinstance(error, Unavailable):
+        return Ending(wish, 0.0, words, rest=_slow(wish.tries), first=True)
+    return Ending(wish, _slow(wish.tries), words)
 
 
 def _quick(tries: int) -> float:

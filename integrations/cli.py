@@ -18,6 +18,7 @@ from gates.settings import ClientSettings, ErpSettings, ServerSettings
 from integrations.grant_proxy.commands import app as grants
 from integrations.hardened.commands import app as hardened
 from integrations.operating import cli as commands
+from integrations.operating.deliveries import app as outbox
 from integrations.shell import AsJson, address, as_admin, as_person, err, home, out
 from integrations.terminal import (
     changed,
@@ -43,6 +44,7 @@ app.add_typer(keys, name="key")
 app.add_typer(policies, name="policy")
 app.add_typer(demos, name="demo")
 app.add_typer(grants, name="grant")
+app.add_typer(outbox, name="outbox")
 app.add_typer(hardened, name="hardened")
 
 

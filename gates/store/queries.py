@@ -98,6 +98,7 @@ _wish = (
     .values(
         kind=bindparam("kind"),
         request_id=bindparam("request_id"),
+        place=bindparam("place"),
         due_at=bindparam("due_at"),
         wanted=1,
         state="pending",
@@ -107,7 +108,7 @@ _wish = (
 )
 WISH = Statement(  # SQLite takes PostgreSQL's words here
     _wish.on_conflict_do_update(
-        index_elements=["kind", "request_id"],
+        index_elements=["kind", "request_id", "place"],
         set_={
             "wanted": outbox.c.wanted + 1,
             "state": "pending",

@@ -372,10 +372,13 @@ class Unit:
             self.session.exec(raised.values(revision=col(RequestRow.revision) + 1))
             self.wish(request_id, *kinds)
 
-    def wish(self, request_id: str, *kinds: str) -> None:
-        """Ask the outbox to bring `kinds` up to date for a request, now."""
+    def wish(
+        self, request_id: str, *kinds: str, place: str = "", due: datetime | None = None
+    ) -> None:
+        """Ask the outbox to bring `kinds` up to date for a request, now or when it is `due`."""
         for kind in sorted(kinds):  # all lock these rows in the same order
-            values = {"kind": kind, "request_id": request_id, "due_at": self.now}
+            at = {"place": place, "due_at": due or self.now}
+            values = {"kind": kind, "request_id": request_id} | at
             self.rows.note(queries.WISH, values)
         self.session.info.setdefault(WISHED, set()).update(kinds)
 

@@ -241,13 +241,14 @@ class LogRow(Row, table=True):
 
 
 class OutboxRow(Row, table=True):
-    """One row a (kind, request) that is to be brought up to date; `wanted` grows with each
-    wish, so that a wish made while the row is being worked on is not lost.
+    """One row a (kind, request, place) that is to be brought up to date; `wanted` grows with each
+    wish, so that a wish made while the row is being worked on is not lost. `place`: one of those
+    that a channel has, empty for what goes to no place in particular.
     """
 
     __tablename__ = "outbox"
     __table_args__: Any = (
-        UniqueConstraint("kind", "request_id"),
+        UniqueConstraint("kind", "request_id", "place"),
         Index(
             "ix_outbox_due",
             "due_at",
@@ -265,17 +266,25 @@ class OutboxRow(Row, table=True):
     tries: int = 0
     lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
     last_error: str = Field(default="", sa_type=Text)
+    place: str = Field(default="", sa_column_kwargs={"server_default": ""})
 
 
 class NoticeRow(Row, table=True):
-    """A message that shows a request: `place` and `message` are the channel's own ids."""
+    """A message that shows a request: `place` and `message` are the channel's own ids; an empty
+    `message`: it was meant to be posted, and whether it was is to be found out. `told`: lines of
+    the story below it. `digest`: it shows other requests, too.
+    """
 
     __tablename__ = "notice"
+    __table_args__: Any = (Index("ix_notice_place", "channel", "place"),)
     channel: str = Field(primary_key=True)
     request_id: str = Field(primary_key=True)
     place: str = Field(primary_key=True)
     message: str
     revision: int
+    told: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    posted_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    digest: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
 
 
 class CardRow(Row, table=True):

@@ -395,6 +395,8 @@ ROUTES = [  # method, path, body, who may
     ("GET", "/v1/admin/keys", None, {"admin"}),
     ("GET", "/v1/admin/keys", None, {"admin"}),
     ("GET", "/v1/admin/health", None, {"admin"}),
+    ("GET", "/v1/admin/outbox", None, {"admin"}),
+    ("POST", "/v1/admin/outbox/retry", {"ids": []}, {"admin"}),
     ("POST", "/v1/admin/keys/KEY/rotate", {"overlap_seconds": 0}, {"admin"}),
     ("DELETE", "/v1/admin/keys/KEY", None, {"admin"}),
     ("POST", "/v1/admin/requests/ID/withdraw?reason=x", None, {"admin"}),

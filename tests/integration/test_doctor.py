@@ -206,7 +206,7 @@ def later(house: House) -> None:
         (broken_policy, "policy", "policy.yaml:", "gates policy check"),
         (clock_that_is_off, "clock", "s off the server's", "NTP"),
         (older_server, "schema", "9999", "install the newer release"),
-        (delivery_given_up, "deliveries", "channel_not_found", "A delivery was given up"),
+        (delivery_given_up, "deliveries", "channel_not_found", "gates outbox"),
         (nobody_delivers, "deliveries", "overdue", "log"),
         (nobody_executes, "executor", "1 x till.pay wait", "start an executor"),
         (nobody_looks_into_a_doubt, "executor", "in doubt, nobody looks", "start an executor"),

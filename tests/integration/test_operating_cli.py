@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from sqlmodel import select
 from typer.testing import CliRunner
 
 from gates.store.database import Database
+from gates.store.tables import OutboxRow
 from gates.web.app import create_app
 from gates.web.waiters import Waiters
 from integrations.cli import app
@@ -113,3 +115,24 @@ def test_rotation_prints_the_new_key_and_lists_the_old_ones_end(terminal: Termin
         assert f"{key_id}  flow      invoice-agent for sam  replaced, ends 2026-11-20" in listed
         refused = terminal("key", "rotate", "nothing")
         assert (refused.exit_code, "no key 'nothing'" in refused.stderr) == (1, True)
+
+
+def test_a_delivery_that_was_given_up_is_tried_again(terminal: Terminal) -> None:
+    """It is listed with its number and its error; after `retry` nothing is."""
+    bound = free_socket()
+    made = create_app(terminal.world.gates, terminal.world.work, terminal.world.access, Waiters())
+    with serving(made, bound) as url:
+        (terminal.folder / "home" / "url").write_text(url)
+        assert "Everything is delivered" in terminal("outbox").output
+        terminal.world.propose("5000.00")
+        with terminal.database.write() as session:
+            row = session.exec(select(OutboxRow).where(OutboxRow.kind == "cards")).one()
+            row.state, row.last_error = "dead", "channel_not_found"
+            number = str(row.id)
+        assert "channel_not_found" in terminal("outbox").output
+        (listed,) = json.loads(terminal("outbox", "--json").output)
+        assert (str(listed["id"]), listed["state"]) == (number, "dead")
+        assert "with --all" in terminal("outbox", "retry").stderr
+        assert "1 tried again" in terminal("outbox", "retry", number).output
+        assert "Nothing was given up" in terminal("outbox", "retry", "--all").output
+        assert "Everything is delivered" in terminal("outbox").output

@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 from sqlmodel import select
 
-from gates.core.errors import RetryLater, Unavailable
+from gates import deliveries
+from gates.core.errors import NotFound, RetryLater, Unavailable
 from gates.outbox import AT_ONCE, GIVE_UP, LEASE, Handler, Outbox
 from gates.service import utc_now
 from gates.store.database import Database
@@ -413,3 +414,128 @@ class Failures(logging.Handler):
 def rename(database: Database, table: str, name: str) -> None:
     with database.write() as session:
         session.connection().exec_driver_sql(f"ALTER TABLE {table} RENAME TO {name}")
+
+
+# -- places ---------------------------------------------------------------------------------
+
+
+class Places:
+    """Deliveries to places are noted; what a place answers is arranged."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str]] = []
+        self.answers: dict[str, list[Exception | float]] = {}
+
+    def __call__(self, request_id: str, place: str) -> float:
+        self.seen.append((place, request_id))
+        answers = self.answers.get(place) or [0.0]
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def placed(database: Database, clock: Clock) -> tuple[Outbox, Places]:
+    places = Places()
+    return Outbox(database, {}, clock=clock, deliveries={"slack": places}), places
+
+
+def wish_at(database: Database, clock: Clock, place: str, *ids: str) -> None:
+    for request_id in ids:
+        with database.write() as session:
+            Unit(session, clock()).wish(request_id, "slack", place=place)
+
+
+def drain(box: Outbox) -> None:
+    while box.work("slack") == 0:
+        pass
+
+
+@pytest.mark.parametrize(
+    "answer", [RetryLater("slow down", seconds=30), Unavailable("away")], ids=["429", "away"]
+)
+def test_a_place_that_wants_rest_holds_up_no_other(
+    database: Database, clock: Clock, answer: Exception
+) -> None:
+    """What waits for it waits in its order; everything else goes on at once."""
+    box, places = placed(database, clock)
+    places.answers["busy"] = [answer]
+    wish_at(database, clock, "busy", "r1", "r2")
+    wish_at(database, clock, "idle", "r1", "r2")
+    drain(box)
+    assert sorted(places.seen) == [("busy", "r1"), ("idle", "r1"), ("idle", "r2")]
+    clock.advance(seconds=30)
+    drain(box)
+    assert [one for place, one in places.seen if place == "busy"] == ["r1", "r1", "r2"]
+
+
+def test_a_place_is_paced_as_its_channel_says(database: Database, clock: Clock) -> None:
+    """After each delivery it rests for as long as the delivery wants."""
+    box, places = placed(database, clock)
+    places.answers["c"] = [1.0, 1.0, 1.0]
+    wish_at(database, clock, "c", "r1", "r2")
+    drain(box)
+    assert len(places.seen) == 1
+    assert 0 < box.work("slack") <= 1.0
+    clock.advance(seconds=1)
+    drain(box)
+    assert places.seen == [("c", "r1"), ("c", "r2")]
+
+
+def test_a_change_of_what_is_shown_goes_before_what_is_not(
+    database: Database, clock: Clock
+) -> None:
+    """In a long queue of first cards nobody waits for the outcome on an old one."""
+    box, places = placed(database, clock)
+    wish_at(database, clock, "c", "old")
+    drain(box)
+    wish_at(database, clock, "c", "new-1", "new-2")
+    clock.advance(seconds=1)
+    wish_at(database, clock, "c", "old")
+    drain(box)
+    assert [one for _, one in places.seen] == ["old", "old", "new-1", "new-2"]
+
+
+def test_two_servers_deliver_to_a_place_one_at_a_time(database: Database, clock: Clock) -> None:
+    """While one has something for it in hand, the other takes nothing for the same place."""
+    first, _ = placed(database, clock)
+    second, _ = placed(database, clock)
+    wish_at(database, clock, "c", "r1", "r2")
+    wish_at(database, clock, "d", "r1")
+    held = first._claim("slack")
+    other = second._claim("slack")
+    assert held is not None
+    assert other is not None
+    assert {held.place, other.place} == {"c", "d"}
+    assert second._claim("slack") is None
+
+
+def test_what_a_place_refuses_does_not_stop_the_rest(database: Database, clock: Clock) -> None:
+    """One that cannot be posted waits by itself; the next goes out."""
+    box, places = placed(database, clock)
+    places.answers["c"] = [ValueError("invalid_blocks")]
+    wish_at(database, clock, "c", "bad", "good")
+    drain(box)
+    assert [one for _, one in places.seen] == ["bad", "good"]
+
+
+def test_an_admin_sees_what_was_given_up_and_sends_it_again(database: Database) -> None:
+    """Listed with its last error; after another try it is delivered, and the log says by whom."""
+    world = World(database)
+    wish_at(database, world.clock, "c", "r1")
+    box, places = placed(database, world.clock)
+    places.answers["c"] = [ValueError("channel_not_found")]
+    with database.write() as session:
+        session.exec(select(OutboxRow)).one().tries = GIVE_UP - 1
+    drain(box)
+    (found,) = deliveries.troubles(world.gates)
+    assert (found.state, found.place) == ("dead", "c")
+    assert "channel_not_found" in found.last_error
+    assert deliveries.retry(world.gates, None, "root") == [found]
+    drain(box)
+    assert deliveries.troubles(world.gates) == []
+    with pytest.raises(NotFound):
+        deliveries.retry(world.gates, [found.id], "root")
+    with database.read() as session:
+        kinds = [(one.kind, one.actor) for one in session.exec(select(LogRow)).all()]
+    assert ("outbox.retried", "root") in kinds

@@ -33,7 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("gates.claiming",),
     ("gates.service",),
     ("gates.work", "gates.drifting", "gates.grants.redeeming", "gates.passes", "gates.watching"),
-    ("gates.access", "gates.cards", "gates.outbox"),
+    ("gates.access", "gates.cards", "gates.deliveries", "gates.outbox"),
     ("gates.timers", "gates.health"),
     ("gates.web",),
 )
