@@ -330,7 +330,7 @@ class Asking:
         return judgement.model_copy(update=changes | {"tier": tier})
 
     def entitled(self, request: ApprovalRequest) -> set[str]:
-        """Who could answer this now, by the people file as it is now."""
+        """Who could answer this now, by the directory as it is now."""
         ask = request.judgement.ask
         try:
             people = self.directory.members((*ask.who, *ask.from_each)) if ask else []

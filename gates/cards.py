@@ -6,6 +6,7 @@ else. A click is stored raw before it is acknowledged, and settled once it has b
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,9 +25,12 @@ from gates.store.tables import CardRow, ClickRow, NoticeRow
 
 @dataclass(frozen=True)
 class Card:
+    """`digest`: of all that stood on it."""
+
     token: str
     request_id: str
     revision: int
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ class Cards:
                     at=self.clock(),
                 )
                 session.add(row)
-            return Card(row.token, row.request_id, row.revision)
+            return _card(row)
 
     def find(self, token: str) -> Card:
         """Raises NotFound."""
@@ -78,7 +82,7 @@ class Cards:
             row = session.get(CardRow, token)
         if row is None:
             raise NotFound("This button belongs to no request that is known here.")
-        return Card(row.token, row.request_id, row.revision)
+        return _card(row)
 
     def notices(self, request_id: str, channel: str) -> list[Notice]:
         with self.database.read() as session:
@@ -132,3 +136,8 @@ class Cards:
         """A click that was refused before it came to a decision is told to the log."""
         with self.database.write() as session:
             Unit(session, self.clock()).log(actor, "click.refused", subject, code=code, **body)
+
+
+def _card(row: CardRow) -> Card:
+    drawn = hashlib.sha256(row.body.encode()).hexdigest()
+    return Card(row.token, row.request_id, row.revision, drawn)

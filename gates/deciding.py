@@ -12,6 +12,7 @@ from gates.core.model import (
     DecisionKind,
     Json,
     OutcomeKind,
+    Person,
     RequestView,
 )
 from gates.recording import Recording
@@ -38,13 +39,16 @@ class Deciding(Recording):
         the answer is then the round that asks for the changed action.
 
         Raises NotFound, UnknownPerson, NotEntitled, SelfApproval, AlreadyDecided, RequestClosed,
-        StaleCard, InvalidArguments, InvalidInput (no reason or guidance, nothing changed).
+        StaleCard, InvalidArguments, InvalidInput (no reason or guidance, nothing changed), and
+        RetryLater or Unavailable where the directory cannot say now who may decide.
         """
         person = self.asking.directory.person(person_id)
         _refuse_incomplete(kind, reason, changes)
         fresh = None
+        with self.database.read() as session:
+            seen = Unit(session, self.clock()).load(request_id).request
+        left = self._has_left(seen, person)
         if changes is not None:
-            seen = self.view(request_id).request
             fresh = self.asking.changed(seen, changes, person.name, self.clock())
         with self.database.write() as session:
             unit = Unit(session, self.clock())
@@ -64,6 +68,8 @@ class Deciding(Recording):
             refusal: GatesError | None = None
             try:
                 events = lifecycle.decide(current.request, current.events, decision)
+                if left:
+                    raise NotEntitled(left)
                 if card_revision not in (None, current.row.revision):
                     raise StaleCard("This request has changed since you opened it: look again.")
                 self.record(unit, current, events, actor=person.id)
@@ -81,6 +87,17 @@ class Deciding(Recording):
         if view.outcome is not None and view.outcome.kind is OutcomeKind.EXPIRED:
             raise RequestClosed(f"The deadline was faster: {view.outcome}.")
         return view
+
+    def _has_left(self, request: ApprovalRequest, person: Person) -> str:
+        """Who was asked must still be of those whom the policy asks: the directory says it now.
+        Raises RetryLater or Unavailable where it cannot; whoever was never asked hears only that.
+        """
+        asked = request.requirement
+        if asked is None or person.id not in asked.people:
+            return ""
+        if person.id in self.asking.entitled(request):
+            return ""
+        return f"{person.name}, you were asked, but you are no longer in a group that may decide."
 
     def _ask_changed(
         self, unit: Unit, before: Aggregate, fresh: ApprovalRequest, decision: Decision

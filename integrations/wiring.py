@@ -27,7 +27,7 @@ from gates.grants.keyring import KeyRing
 from gates.grants.trusted_keys import TrustedKeys
 from gates.outbox import Handler, Outbox
 from gates.passes import Passes
-from gates.ports import Notifier, RunWaker
+from gates.ports import Directory, Notifier, RunWaker
 from gates.service import CARDS, RING, TELL, Gates, utc_now
 from gates.settings import (
     ClientSettings,
@@ -51,6 +51,7 @@ from integrations.prefect_runs.keeper import PrefectRunKeeper
 from integrations.prefect_runs.states import PrefectRunStates
 from integrations.prefect_runs.waker import PrefectRuns
 from integrations.slack.app import SlackDesk
+from integrations.slack.groups import SlackDirectory
 from integrations.slack.notifier import SlackNotifier
 from integrations.slack.settings import SlackSettings
 from integrations.slack.transport import web_client
@@ -128,16 +129,17 @@ def server(
     database = Database(settings.database_url)
     database.migrate()
     waiters = Waiters()
-    asking = Asking(registry or erp_registry(ErpSettings()), policy, people)
+    slack = SlackSettings.from_environment(os.environ)
+    directory = directory_of(people, slack)
+    asking = Asking(registry or erp_registry(ErpSettings()), policy, directory)
     folder = settings.signing_keys or Path(os.environ.get("GATES_HOME", ".gates")) / "signing-keys"
     ring = KeyRing(database, settings.address, folder, clock)
     gates = Gates(database, asking, settings.address, woken=waiters.ring, keys=ring, clock=clock)
     ring.signer()  # a key that cannot be read or made is found out now, not at the first claim
-    work, access = Work(gates), Access(database, people, clock)
+    work, access = Work(gates), Access(database, directory, clock)
     cards = Cards(database, clock=clock)
     work.settle = work.settle.__class__(seconds=settings.settle)
-    slack = SlackSettings.from_environment(os.environ)
-    desk = SlackDesk(slack, gates, cards, people) if slack else None
+    desk = SlackDesk(slack, gates, cards, directory) if slack else None
     notifiers: list[Notifier] = []
     if slack is not None:
         notifiers.append(
@@ -175,6 +177,22 @@ def server(
         stopped=stopped,
     )
     return Server(app, gates, access, database)
+
+
+def directory_of(people: People, slack: SlackSettings | None) -> Directory:
+    """The people file, and Slack beside it where groups take their members from there.
+
+    Raises InvalidInput where nobody could ask Slack.
+    """
+    wanted = [group for group, slack_group in people.groups.items() if slack_group]
+    if slack is None and wanted:
+        raise InvalidInput(
+            f"The people file's group {wanted[0]!r} has its members from Slack, which is not set "
+            "up: set GATES_SLACK_BOT_TOKEN, or list the members."
+        )
+    if slack is None:
+        return people
+    return SlackDirectory(people, web_client(slack), slack.team_ids, match_email=slack.match_email)
 
 
 def handlers(gates: Gates, notifiers: list[Notifier], runs: RunWaker | None) -> dict[str, Handler]:

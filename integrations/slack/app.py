@@ -24,7 +24,7 @@ class SlackDesk:
         self, settings: SlackSettings, gates: Gates, cards: Cards, directory: Directory
     ) -> None:
         client = web_client(settings)
-        identity = Identity(directory, client, settings.team_ids)
+        identity = Identity(directory, client, settings.team_ids, match_email=settings.match_email)
         self._interactions = Interactions(gates, cards, identity, client, transport=settings.mode)
         app = bolt_app(settings)
         self._interactions.register(app)

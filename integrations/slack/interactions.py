@@ -24,7 +24,7 @@ from slack_sdk.errors import SlackApiError
 
 from gates.cards import Cards
 from gates.core.errors import GatesError, NotFound, Refused, RetryLater, Unavailable
-from gates.core.model import DecisionKind, Json
+from gates.core.model import DecisionKind
 from gates.service import Gates
 from integrations.slack.blocks import (
     APPROVE,
@@ -178,25 +178,22 @@ class Interactions:
         account = account_of(payload)
         card = self._cards.find(token)
         try:
-            person = self._identity.person(account)
+            who = self._identity.verify(account)
         except Refused as error:
             actor = f"slack:{account.team}/{account.user}"
             self._cards.log_refusal(actor, card.request_id, error.code, reason=str(error))
             raise
-        verified: Json = {
-            "transport": self._transport,
-            "team": account.team,
-            "user": account.user,
-        }
         self._gates.decide(
             card.request_id,
-            person_id=person.id,
+            person_id=who.person.id,
             kind=kind,
             reason=reason,
             channel="slack",
             assurance="slack",
             card_revision=card.revision,
-            verified_by=verified,
+            verified_by=who.record(
+                transport=self._transport, place=_card(payload)[1], card=f"sha256:{card.digest}"
+            ),
         )
         return kind.value
 

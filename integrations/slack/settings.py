@@ -1,20 +1,25 @@
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from gates.core.errors import InvalidInput
+from gates.settings import read_secret
 
 PREFIX = "GATES_SLACK_"
+SECRETS = ("bot_token", "app_token", "signing_secret")
 
 
 class SlackSettings(BaseModel):
     """Everything that reaches Slack is a setting: addresses and tokens alike.
 
     `channel` is an id (`C...`), since names change hands. `team_ids` are the workspaces whose
-    members may decide. `mode`: `socket` needs the app token and no public address; `http` needs
-    the signing secret and a public address. A card links to a flow run only below
-    `prefect_ui_url`, because the run's own address is told by the flow.
+    members may decide. `match_email`: who is not in the people file with this account may be found
+    by the account's e-mail; only for workspaces whose members cannot change theirs. `mode`:
+    `socket` needs the app token and no public address; `http` needs the signing secret and a
+    public address. A card links to a flow run only below `prefect_ui_url`, because the run's own
+    address is told by the flow.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -26,6 +31,7 @@ class SlackSettings(BaseModel):
     channel: str = Field(pattern=r"^[CGD][A-Z0-9]{2,}$")
     mode: Literal["socket", "http"] = "socket"
     team_ids: frozenset[str] = Field(min_length=1)
+    match_email: bool = False
     prefect_ui_url: str = ""
 
     @model_validator(mode="after")
@@ -45,8 +51,9 @@ class SlackSettings(BaseModel):
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self | None:
-        """Read GATES_SLACK_*; None without GATES_SLACK_BOT_TOKEN: Slack is then left out.
+        """Read GATES_SLACK_*; None without GATES_SLACK_BOT_TOKEN(_FILE): Slack is then left out.
 
+        Each secret may be in a file instead, named by the variable with _FILE.
         GATES_SLACK_TEAM_IDS separates by commas. Raises InvalidInput naming the variable.
         """
         given = {
@@ -54,6 +61,7 @@ class SlackSettings(BaseModel):
             for name in cls.model_fields
             if environment.get(PREFIX + name.upper(), "").strip()
         }
+        given |= _kept(environment, given)
         if "bot_token" not in given:
             return None
         teams = [team.strip() for team in given.pop("team_ids", "").split(",")]
@@ -61,6 +69,20 @@ class SlackSettings(BaseModel):
             return cls.model_validate(given | {"team_ids": [team for team in teams if team]})
         except ValidationError as error:
             raise InvalidInput(_sentence(error)) from None
+
+
+def _kept(environment: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+    """The secrets that are in files: environments leak."""
+    found = {}
+    for name in SECRETS:
+        variable = f"{PREFIX}{name.upper()}_FILE"
+        path = environment.get(variable, "").strip()
+        if path and name in given:
+            other = variable.removesuffix("_FILE")
+            raise InvalidInput(f"{variable} and {other} are both set: keep one of them.")
+        if path:
+            found[name] = read_secret(Path(path), variable)
+    return found
 
 
 def _sentence(error: ValidationError) -> str:

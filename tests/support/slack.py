@@ -23,12 +23,13 @@ from gates.asking import Asking
 from gates.cards import Cards
 from gates.core.messages import Proposal
 from gates.core.model import GateReply, Requester, RequestView, RunRef
-from gates.core.people import People, load_people
+from gates.core.people import load_people
 from gates.core.policy import load_policy
 from gates.outbox import Outbox
 from gates.service import CARDS, Gates, KeyHolder
 from gates.store.database import Database
 from integrations.slack.app import SlackDesk
+from integrations.slack.groups import SlackDirectory
 from integrations.slack.notifier import SlackNotifier
 from integrations.slack.settings import SlackSettings
 from integrations.slack.transport import PATH, web_client
@@ -72,7 +73,7 @@ class Office:
     database: Database
     gates: Gates
     cards: Cards
-    directory: People
+    directory: SlackDirectory
     notifier: SlackNotifier
     outbox: Outbox
     channel: Channel
@@ -124,7 +125,13 @@ def manifest_scopes() -> frozenset[str]:
 
 @contextmanager
 def office(
-    folder: Path, *, mode: str = "socket", quorum: int = 1, limits: Limits | None = None
+    folder: Path,
+    *,
+    mode: str = "socket",
+    quorum: int = 1,
+    limits: Limits | None = None,
+    people_file: str = PEOPLE,
+    match_email: bool = False,
 ) -> Iterator[Office]:
     """Open the company without its desk: cards are sent, clicks not yet taken."""
     chosen = limits or Limits(post_interval=0.0)
@@ -145,12 +152,16 @@ def office(
                 "channel": channel.id,
                 "mode": mode,
                 "team_ids": [TEAM],
+                "match_email": match_email,
             }
         )
         database = Database(f"sqlite:///{folder / 'gates.db'}")
         database.migrate()
-        directory = load_people(PEOPLE, "people.yaml")
-        policy = load_policy(POLICY.format(quorum=quorum), "policy.yaml", directory)
+        known = load_people(people_file, "people.yaml")
+        policy = load_policy(POLICY.format(quorum=quorum), "policy.yaml", known)
+        directory = SlackDirectory(
+            known, web_client(settings), settings.team_ids, match_email=match_email
+        )
         gates = Gates(database, Asking(Registry(), policy, directory), "http://gates.test")
         cards = Cards(database)
         notifier = SlackNotifier(web_client(settings), channel.id, cards)

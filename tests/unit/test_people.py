@@ -1,6 +1,6 @@
 import pytest
 
-from gates.core.errors import InvalidPolicy, UnknownPerson
+from gates.core.errors import InvalidPolicy, Unavailable, UnknownPerson
 from gates.core.people import load_people
 from tests.support.policies import demo_people
 
@@ -59,6 +59,18 @@ def test_members_are_counted_once():
         (HEAD + "  «[]\n", "'people' is empty"),
         ("version: 1\ngroups: «[ap]\npeople:\n" + DANA, "groups is not a mapping"),
         ("version: 1\ngroups: {ap: x, «ap: y}\npeople:\n" + DANA, "'ap' stands twice in groups"),
+        (HEAD + DANA + "  - {id: d, name: D, slack: [«T7/U9]}\n", "Slack user 'U9' is 'dana' as"),
+        ("version: 1\ngroups: {ap: {«slack: S1}}\npeople:\n" + DANA, "unknown key 'slack' in a"),
+        ("version: 1\ngroups: {ap: «{for: x}}\npeople:\n" + DANA, "a group has no 'slack_group'"),
+        (
+            "version: 1\ngroups: {ap: {slack_group: «U1}}\npeople:\n" + DANA,
+            "slack_group 'U1' is no user group's id: S0123ABCD",
+        ),
+        (
+            "version: 1\ngroups: {ap: {slack_group: S12}}\npeople:\n"
+            + DANA.replace("[ap]", "[«ap]"),
+            "group 'ap' has its members from Slack: remove it here",
+        ),
         ("«people:\n" + DANA, "a people file has no 'groups'"),
         ("version: «3\ngroups: {ap: x}\npeople:\n" + DANA, "this version is unknown here"),
     ],
@@ -71,6 +83,27 @@ def test_a_fault_is_shown_at_its_place(text, words):
         load_people(before + after, "people.yaml")
     found = caught.value.details["problems"]
     assert any(one.startswith(where + words) for one in found), (where, found)
+
+
+def test_a_look_alike_address_is_another():
+    """A Kelvin sign is lowered to k by Unicode, and is no k here."""
+    people = load_people(HEAD + MIKA.replace("name: Mika", "name: M, email: mika@x.com"), "p.yaml")
+    assert people.by_email("MIKA@x.com").id == "mika"
+    with pytest.raises(UnknownPerson):
+        people.by_email("mi\u212aa@x.com")
+
+
+def test_a_group_of_slacks_could_have_anybody_and_has_nobody_by_itself():
+    """The proof of a policy goes by who there is; who is asked is asked of Slack, or of nobody."""
+    head = HEAD.replace("Money}", "Money, till: {for: Cash, slack_group: S012AB}}")
+    people = load_people(head + DANA + MIKA, "people.yaml")
+    assert people.slack_group("till") == "S012AB"
+    assert [one.id for one in people.candidates(["till"])] == ["dana", "mika"]
+    assert [one.id for one in people.candidates(["controllers"])] == ["mika"]
+    with pytest.raises(UnknownPerson):
+        people.candidates(["till", "nobody"])
+    with pytest.raises(Unavailable, match="set up Slack"):
+        people.members(["controllers", "till"])
 
 
 def test_the_demo_has_its_people():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from gates.core.errors import InvalidInput
@@ -65,3 +67,19 @@ def test_tokens_do_not_show_in_logs() -> None:
     assert "xoxb-1" not in repr(settings)
     assert "xapp-1" not in repr(settings)
     assert "hush" not in repr(settings)
+
+
+def test_a_secret_may_be_in_a_file(tmp_path: Path) -> None:
+    """Environments leak: each secret has a file's name instead; both at once is a mistake."""
+    file = tmp_path / "bot"
+    file.write_text("xoxb-2\n")
+    kept = {name: value for name, value in GOOD.items() if name != "GATES_SLACK_BOT_TOKEN"}
+    settings = SlackSettings.from_environment(kept | {"GATES_SLACK_BOT_TOKEN_FILE": str(file)})
+    assert settings is not None
+    assert settings.bot_token.get_secret_value() == "xoxb-2"
+    with pytest.raises(InvalidInput, match="both set: keep one"):
+        SlackSettings.from_environment(GOOD | {"GATES_SLACK_BOT_TOKEN_FILE": str(file)})
+    with pytest.raises(InvalidInput, match="GATES_SLACK_APP_TOKEN_FILE"):
+        SlackSettings.from_environment(
+            kept | {"GATES_SLACK_APP_TOKEN_FILE": str(tmp_path / "nothing")}
+        )

@@ -57,9 +57,11 @@ _Word = TypeVar("_Word", bound=StrEnum)
 
 
 class Groups(Protocol):
-    """What a policy needs of a directory. An unknown group raises UnknownPerson."""
+    """What a policy needs of a directory: who could ever be in one of the groups. An unknown
+    group raises UnknownPerson.
+    """
 
-    def members(self, groups: Sequence[str]) -> Sequence[Person]: ...
+    def candidates(self, groups: Sequence[str]) -> Sequence[Person]: ...
 
 
 def load_policy(text: str, source: str, directory: Groups) -> Policy:
@@ -278,7 +280,7 @@ class _Reader:
 
     def _is_group(self, group: str, node: yaml.Node) -> bool:
         try:
-            self.directory.members([group])
+            self.directory.candidates([group])
         except UnknownPerson as error:
             self.file.note(node, error.message.rstrip("."))
             return False
@@ -288,7 +290,7 @@ class _Reader:
         return len(self._ids(groups))
 
     def _ids(self, groups: Sequence[str]) -> set[str]:
-        return {person.id for person in self.directory.members(groups)} if groups else set()
+        return {person.id for person in self.directory.candidates(groups)} if groups else set()
 
     def _duration(self, fields: Fields, key: str) -> int | None:
         text = fields.text(key)

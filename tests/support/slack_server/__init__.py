@@ -21,6 +21,7 @@ from tests.support.slack_server.workspace import (
     Limits,
     Message,
     User,
+    UserGroup,
     View,
 )
 
@@ -38,6 +39,7 @@ __all__ = [
     "Message",
     "SlackSandbox",
     "User",
+    "UserGroup",
     "View",
     "check_message_blocks",
     "check_view",

@@ -9,6 +9,8 @@ from dataclasses import asdict
 from typing import Any
 
 from tests.support.slack_server.blockkit import check_message_blocks, check_view, length
+from tests.support.slack_server.methods_people import usergroups_users_list
+from tests.support.slack_server.refusing import SlackError
 from tests.support.slack_server.workspace import (
     Channel,
     Ephemeral,
@@ -22,14 +24,6 @@ from tests.support.slack_server.workspace import (
 
 MAX_TEXT = 40_000
 MAX_UPDATE_TEXT = 4_000
-
-
-class SlackError(Exception):
-    """Answered as `ok: false` with this name, and `extra` beside it."""
-
-    def __init__(self, name: str, **extra: Any) -> None:
-        super().__init__(name)
-        self.body = {"ok": False, "error": name, **extra}
 
 
 def invalid_blocks(complaints: list[str]) -> SlackError:
@@ -345,6 +339,7 @@ METHODS: dict[str, tuple[Method, str, frozenset[str]]] = {
     "views.update": (views_update, "xoxb", frozenset()),
     "users.info": (users_info, "xoxb", frozenset({"users:read"})),
     "users.lookupByEmail": (users_lookup_by_email, "xoxb", frozenset({"users:read.email"})),
+    "usergroups.users.list": (usergroups_users_list, "xoxb", frozenset({"usergroups:read"})),
     "conversations.open": (conversations_open, "xoxb", frozenset({"im:write"})),
     "conversations.info": (
         conversations_info,

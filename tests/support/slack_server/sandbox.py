@@ -28,6 +28,7 @@ from tests.support.slack_server.workspace import (
     Message,
     ResponseUrl,
     User,
+    UserGroup,
     View,
     Workspace,
 )
@@ -129,6 +130,13 @@ class SlackSandbox:
             channel = Channel(self.space.new_id("C"), name, people, is_private=private)
             self.space.channels[channel.id] = channel
             return channel
+
+    def add_user_group(self, *members: User, id: str) -> UserGroup:  # noqa: A002 Slack's name
+        """Add a user group with these members."""
+        with self.space.lock:
+            group = UserGroup(id, [user.id for user in members])
+            self.space.user_groups[id] = group
+            return group
 
     def add_message(self, channel: Channel, text: str) -> Message:
         """Somebody else says something in the channel."""

@@ -19,7 +19,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import Server, ServerConnection, serve
 
 from tests.support.slack_server.blockkit import check_message_blocks
-from tests.support.slack_server.methods import SlackError, authorize, call
+from tests.support.slack_server.methods import authorize, call
+from tests.support.slack_server.refusing import SlackError
 from tests.support.slack_server.workspace import Ephemeral, Fault, Json, Workspace
 
 
@@ -119,7 +120,8 @@ class _Handler(BaseHTTPRequestHandler):
             if wait > 0:
                 seconds = str(max(1, math.ceil(wait)))
                 return 429, {"ok": False, "error": "ratelimited"}, {"Retry_After": seconds}
-            return 200, call(self.space, method, token, args), {}
+            scopes = ",".join(sorted(self.space.tokens[str(token)]))
+            return 200, call(self.space, method, token, args), {"X_OAuth_Scopes": scopes}
         except SlackError as error:
             return 200, error.body, {}
 

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 BOT_SCOPES = frozenset(
     {"chat:write", "users:read", "users:read.email", "im:write", "channels:read"}
-    | {"channels:history", "groups:read", "groups:history", "im:history"}
+    | {"channels:history", "groups:read", "groups:history", "im:history", "usergroups:read"}
 )
 APP_SCOPES = frozenset({"connections:write"})
 
@@ -35,7 +35,9 @@ class Limits:
     post_interval: float = 1.0  # one chat.postMessage a channel in this time
     per_minute: dict[str, int] = field(
         default_factory=lambda: defaultdict(
-            lambda: 100, {"chat.update": 50, "users.lookupByEmail": 50, "conversations.history": 50}
+            lambda: 100,
+            {"chat.update": 50, "users.lookupByEmail": 50, "conversations.history": 50}
+            | {"usergroups.users.list": 20},
         )
     )
 
@@ -52,6 +54,14 @@ class User:
     is_restricted: bool = False
     is_ultra_restricted: bool = False
     is_stranger: bool = False
+    is_email_confirmed: bool = True
+
+
+@dataclass
+class UserGroup:
+    id: str
+    members: list[str]
+    enabled: bool = True
 
 
 @dataclass
@@ -167,6 +177,7 @@ class Workspace:
         self.bot_id = "B0GATES"
         self.tokens: dict[str, frozenset[str]] = {}
         self.users: dict[str, User] = {}
+        self.user_groups: dict[str, UserGroup] = {}
         self.channels: dict[str, Channel] = {}
         self.messages: dict[tuple[str, str], Message] = {}
         self.ephemerals: list[Ephemeral] = []
