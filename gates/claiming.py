@@ -30,6 +30,7 @@ from gates.deciding import Deciding
 from gates.ports import RunStates
 from gates.recording import RING, KeyHolder
 from gates.store.repository import Aggregate, Unit
+from gates.withdrawing import out_of_the_queue
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,7 @@ class Claiming(Deciding):
             by=stale.by,
             because=stale.because,
         )
+        out_of_the_queue(unit, current, stale.by, stale.because)
         self.record(unit, current, events, actor=stale.by)
         rounds.append(self.ask(unit, stale.fresh))
         rounds[-1].row.restored = current.row.restored

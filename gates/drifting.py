@@ -16,6 +16,7 @@ from gates.core.messages import AttemptReport
 from gates.core.model import Attempt, Execution, ExecutionState, GateReply, Json
 from gates.service import Gates, KeyHolder
 from gates.store.repository import Aggregate, Unit
+from gates.withdrawing import left_too_late
 
 DRIFTED = "Drifted"  # the error class of an attempt that found another world
 MOST_DISPUTED = 3  # as often may an executor see a change that the server does not see
@@ -89,6 +90,7 @@ def _write(
                 _log(unit, caller, current, after, told, stale)
                 if stale is not None:
                     gates.ask_anew(unit, rounds, stale)
+                left_too_late(gates, unit, current)
     if refusal is not None:
         raise refusal
     return rounds

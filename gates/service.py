@@ -76,7 +76,10 @@ class Gates(Claiming):
         """None where somebody was faster."""
         origin = Origin.proposing(proposal, caller.requester)
         before = Before(rounds[-1].request, _ended(rounds[-1])) if rounds else None
-        request = self.asking.question(origin, action, self.clock(), before)
+        doubt = _left_in_doubt(rounds)
+        request = doubt and self.asking.doubt_again(doubt, self.clock())
+        if request is None:
+            request = self.asking.question(origin, action, self.clock(), before)
         left = self._left_unused(request) if before is None and request.requirement else ()
         if left:
             evidence = request.evidence | {"left_unused": list(left)}
@@ -85,8 +88,8 @@ class Gates(Claiming):
             current = self._write_round(caller, proposal, request)
         except IntegrityError:  # another server was faster by less than a transaction
             current = None
-        if current is None:
-            return None
+        if current is None or request.answers != action.fingerprint:
+            return None  # where a doubt was asked again: the proposal is another one
         if request.requirement is not None:
             self.woken(request.gate_id)
         return self._again(proposal, action, current)
@@ -244,6 +247,16 @@ def _answers(current: Aggregate, action: Action) -> bool:
         outcome.kind is OutcomeKind.SENT_BACK or outcome.by == (RUN_ENDED,)
     )
     return current.request.answers == action.fingerprint and not gone
+
+
+def _left_in_doubt(rounds: list[Aggregate]) -> ApprovalRequest | None:
+    """The doubt that people were asked about when the run ended. A run that is started again asks
+    it once more, whatever it proposes: nobody has looked whether the action took effect.
+    """
+    if not rounds or rounds[-1].request.purpose is not Purpose.IN_DOUBT:
+        return None
+    found = rounds[-1].outcome
+    return rounds[-1].request if found is not None and found.by == (RUN_ENDED,) else None
 
 
 def _ended(current: Aggregate) -> str:

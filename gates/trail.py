@@ -32,6 +32,7 @@ UNDER_WAY = {
     ExecutionState.RUNNING: "is being executed",
     ExecutionState.IN_DOUBT: "nobody knows whether it took effect",
 }
+LEFT_NOTHING = (ExecutionState.FAILED, ExecutionState.WITHDRAWN)
 NO = {
     OutcomeKind.REJECTED: "rejected",
     OutcomeKind.EXPIRED: "not decided in time",
@@ -89,7 +90,7 @@ class _Found:
     @property
     def stands(self) -> bool:
         execution = self.execution
-        if execution is None or execution.state is ExecutionState.FAILED:
+        if execution is None or execution.state in LEFT_NOTHING:
             return False
         if self.definition is not None and self.definition.changes_nothing:
             return False

@@ -15,7 +15,6 @@ import logging
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from gates.core import lifecycle
 from gates.core.errors import Unavailable
 from gates.ports import RunKeeper, RunSeen
 from gates.service import Gates
@@ -23,6 +22,7 @@ from gates.store import runs
 from gates.store.repository import Aggregate, Unit
 from gates.store.runs import Followed
 from gates.ticking import Ticking
+from gates.withdrawing import WATCH, left_by_its_run
 
 log = logging.getLogger(__name__)
 
@@ -110,12 +110,12 @@ class Watch(Ticking):
         if done:
             with self.gates.database.write() as session:
                 unit = Unit(session, self.gates.clock())
-                unit.log("watch", kind, run.root_run_id)
+                unit.log(WATCH, kind, run.root_run_id)
                 runs.ringing(unit, run.root_run_id)
 
     def end(self, root_run_id: str, words: str) -> list[str]:
-        """Withdraw what a run has left behind: what is open, and approvals that nobody has used.
-        Their ids.
+        """Withdraw what a run has left behind: what is open, approvals that nobody has used, and
+        work that no executor has begun. Their ids.
         """
         ended: list[Aggregate] = []
         with self.gates.database.write() as session:
@@ -123,15 +123,13 @@ class Watch(Ticking):
             for request_id in runs.left_behind(unit, root_run_id):
                 one = unit.load(request_id, lock=True)
                 one.row.asleep, one.row.collected = False, True
-                events = lifecycle.run_ended(one.request, one.events, words, unit.now)
-                if events and one.execution is None:
-                    self.gates.record(unit, one, events, actor="watch")
+                if left_by_its_run(self.gates, unit, one, words):
                     ended.append(one)
                 else:
                     unit.touch(one)
             runs.ended(unit, root_run_id)
             ids = [one.request.id for one in ended]
-            unit.log("watch", "run.ended", root_run_id, why=words, withdrawn=ids)
+            unit.log(WATCH, "run.ended", root_run_id, why=words, withdrawn=ids)
         for one in ended:
             self.gates.woken(one.row.gate_id)
         return ids

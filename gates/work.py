@@ -37,6 +37,7 @@ from gates.grants.granting import key_audience
 from gates.service import CARDS, TELL, Gates, KeyHolder
 from gates.steady import Steady
 from gates.store.repository import Aggregate, Leasable, Unit
+from gates.withdrawing import left_too_late
 
 log = logging.getLogger(__name__)
 
@@ -264,7 +265,9 @@ class Work:
             unit.add_call(current.row.root_run_id, _call(current.request, attempt_id, told, unit))
         if following is not None:
             self.gates.ask(unit, following)
-        elif current.request.requirement is not None:
+            return
+        left_too_late(self.gates, unit, current)
+        if current.request.requirement is not None:
             current.row.revision += 1
             unit.wish(current.request.id, CARDS, TELL)
 

@@ -10,6 +10,8 @@ Rules, each with what it protects from:
 5. Only a failure proven without effect may be tried again; in doubt goes to reconciliation,
    and where that cannot tell, to a person.
 6. A grant is redeemed once, while its attempt is open (one approval, two calls).
+7. What is withdrawn is never begun, and what somebody has in hand is not withdrawn (an approval
+   that no longer holds, half used).
 """
 
 from __future__ import annotations
@@ -67,6 +69,8 @@ def start(
         raise InvalidGrant(f"Attempt {attempt_id[:12]} has ended: another try wants another id.")
     if execution.state is ExecutionState.SUCCEEDED:
         raise InvalidGrant("This grant was used: what it allowed has been done.")
+    if execution.state is ExecutionState.WITHDRAWN:
+        raise InvalidGrant("This grant no longer holds: its work was withdrawn. Propose again.")
     if execution.state is ExecutionState.RUNNING:
         raise InvalidGrant("Another process is at work on this grant: wait for its report.")
     if execution.state is ExecutionState.IN_DOUBT and not reconciling:
@@ -83,6 +87,13 @@ def start(
     return execution.model_copy(
         update={"state": ExecutionState.RUNNING, "attempts": (*execution.attempts, attempt)}
     )
+
+
+def withdraw(execution: Execution) -> Execution:
+    """Nobody is to begin it any more. Unchanged where it does not wait for an executor."""
+    if execution.state is not ExecutionState.QUEUED:
+        return execution
+    return execution.model_copy(update={"state": ExecutionState.WITHDRAWN})
 
 
 def renew(execution: Execution, attempt_id: str, fence: int, until: datetime) -> Execution:
@@ -183,6 +194,8 @@ def _at_work(execution: Execution, attempt_id: str | None) -> Standing:
         return Standing.SUCCEEDED
     if execution.state is ExecutionState.FAILED:
         return Standing.CLAIMABLE
+    if execution.state is ExecutionState.WITHDRAWN:  # its approval goes in the same transaction
+        return Standing.CANCELLED
     last = execution.last
     if execution.state is ExecutionState.RUNNING and last is not None and last.id == attempt_id:
         return Standing.CLAIMED

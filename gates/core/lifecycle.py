@@ -154,17 +154,22 @@ def withdraw(
 
 
 def run_ended(
-    request: ApprovalRequest, events: Sequence[Event], reason: str, now: datetime
+    request: ApprovalRequest,
+    events: Sequence[Event],
+    reason: str,
+    now: datetime,
+    *,
+    queued: bool = False,
 ) -> list[Event]:
     """The run is over: the question is taken back, or the approval, which the caller knows to be
-    unused. Any other answer stands.
+    unused, or `queued` for an executor that has not begun. Any other answer stands.
     """
     found = outcome(request, events)
     if found is None:
         return [Withdrawn(by=RUN_ENDED, reason=reason, at=now)]
-    if request.requirement is None or found.kind is not OutcomeKind.APPROVED:
+    if found.kind is not OutcomeKind.APPROVED or (request.requirement is None and not queued):
         return []
-    because = "nobody used it in time"
+    because = "nobody began its work" if queued else "nobody used it in time"
     return [Drifted(differences=(reason,), at=now, by=RUN_ENDED, because=because)]
 
 

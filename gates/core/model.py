@@ -278,6 +278,7 @@ class ExecutionState(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     IN_DOUBT = "in_doubt"
+    WITHDRAWN = "withdrawn"  # taken out of the queue: nobody has begun it, and nobody will
 
 
 class Attempt(Value):

@@ -10,7 +10,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from gates.core.drift import walk
-from gates.core.model import Decision, DecisionKind, OutcomeKind, RequestView, Requirement
+from gates.core.model import (
+    RUN_ENDED,
+    Decision,
+    DecisionKind,
+    OutcomeKind,
+    RequestView,
+    Requirement,
+)
 from gates.core.quorum import missing, open_groups, unmet
 
 MOST = 12  # names before "and n more"
@@ -21,6 +28,7 @@ VOIDED_BY = {  # who finds that an approval no longer holds, and what that means
     "precondition": "the real system has changed",
     "policy": "the policy has changed",
     "the agent": "the agent proposes something else",
+    RUN_ENDED: "its run has ended",
 }
 
 

@@ -12,6 +12,8 @@ from sqlmodel import col, select
 from gates.store.repository import ROUND_SPAN, Aggregate, Unit
 from gates.store.tables import AttemptRow, ExecutionRow, OutboxRow, RequestRow, RunRow
 
+UNDER_WAY = ("queued", "running", "in_doubt")  # states of an execution
+
 
 def suspend(unit: Unit, root_run_id: str, wake_at: datetime | None) -> int:
     """The number of the run's suspension that begins now. Taken after the requests' own locks."""
@@ -125,7 +127,7 @@ def followed(unit: Unit, after: str, limit: int) -> list[Followed]:
         page[row.root_run_id] = run._replace(
             open=run.open or row.outcome is None or unused,
             unused=run.unused or (unused and row.asks_people),
-            under_way=run.under_way or state in ("queued", "running", "in_doubt"),
+            under_way=run.under_way or state in UNDER_WAY,
             news_at=max((one for one in news if one), default=None),
         )
     return list(page.values())
@@ -138,11 +140,16 @@ def _aware(at: datetime | str) -> datetime:
 
 
 def left_behind(unit: Unit, root_run_id: str) -> list[str]:
-    """Requests of a run that still have something open or untold, in one order."""
-    query = select(RequestRow.id).where(
-        RequestRow.root_run_id == root_run_id,
-        col(RequestRow.asks_people).is_(True),
-        col(RequestRow.outcome).is_(None) | col(RequestRow.collected).is_(False),
+    """Requests of a run that still have something open, untold or under way, in one order."""
+    untold = col(RequestRow.outcome).is_(None) | col(RequestRow.collected).is_(False)
+    query = (
+        select(RequestRow.id)
+        .join(ExecutionRow, col(ExecutionRow.request_id) == RequestRow.id, isouter=True)
+        .where(RequestRow.root_run_id == root_run_id)
+        .where(
+            (col(RequestRow.asks_people).is_(True) & untold)
+            | col(ExecutionRow.state).in_(UNDER_WAY)
+        )
     )
     return sorted(unit.session.exec(query).all())
 
@@ -160,3 +167,10 @@ def asleep(unit: Unit, root_run_id: str) -> list[Aggregate]:
 def ended(unit: Unit, root_run_id: str) -> None:
     statement = update(RunRow).where(col(RunRow.root_run_id) == root_run_id)
     unit.session.execute(statement.values(ended_at=unit.now))
+
+
+def ended_at(unit: Unit, root_run_id: str) -> datetime | None:
+    """When the run was seen to have ended. Read after the request's own lock was taken."""
+    unit.flush()
+    query = select(RunRow.ended_at).where(RunRow.root_run_id == root_run_id)
+    return unit.session.exec(query).one()

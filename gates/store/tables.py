@@ -51,6 +51,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+ANY_ACTION = '["*"]'
 SERIAL = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only INTEGER keys itself
 
 
@@ -164,7 +165,8 @@ class ExecutionRow(Row, table=True):
     __tablename__ = "execution"
     __table_args__: Any = (
         CheckConstraint(
-            "state IN ('queued','running','succeeded','failed','in_doubt')", name="state"
+            "state IN ('queued','running','succeeded','failed','in_doubt','withdrawn')",
+            name="state",
         ),
         Index("ix_execution_state", "state"),
     )
@@ -313,7 +315,9 @@ class ClickRow(Row, table=True):
 
 
 class KeyRow(Row, table=True):
-    """`digest` is SHA-256 of a 256-bit random secret: nothing to guess, nothing to salt."""
+    """`digest` is SHA-256 of a 256-bit random secret: nothing to guess, nothing to salt.
+    `actions`: patterns of those that an executor's key may take, a JSON list.
+    """
 
     __tablename__ = "api_key"
     __table_args__: Any = (CheckConstraint("scope IN ('flow','executor','admin')", name="scope"),)
@@ -324,6 +328,11 @@ class KeyRow(Row, table=True):
     on_behalf_of: str | None = None
     created_at: datetime = Field(sa_type=UtcDateTime)
     revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    actions: str = Field(
+        default=ANY_ACTION,
+        sa_type=Text,
+        sa_column_kwargs={"server_default": text(f"'{ANY_ACTION}'")},
+    )
     expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 

@@ -54,6 +54,7 @@ EXECUTION_WORDS: dict[ExecutionState, tuple[str, Tone]] = {
     ExecutionState.SUCCEEDED: ("Done", "good"),
     ExecutionState.FAILED: ("Failed, and left nothing behind", "bad"),
     ExecutionState.IN_DOUBT: ("In doubt: nobody knows how it ended", "warn"),
+    ExecutionState.WITHDRAWN: ("Withdrawn from the queue: nothing was done", "quiet"),
 }
 ASKED: tuple[str, Tone] = ("asked", "wait")
 SEND_BACK = "Send back"

@@ -161,6 +161,18 @@ def test_a_grant_is_used_once(database: Database) -> None:
     refused(database, "(?i)executions are kept|foreign", "DELETE FROM execution")
 
 
+def test_withdrawn_work_is_never_begun(database: Database) -> None:
+    """And only what waits in the queue can be withdrawn."""
+    world = World(database)
+    world.propose("500.00")
+    change = "UPDATE execution SET state = :state"
+    assert run(database, change, state="withdrawn") == 1
+    refused(database, "never begun", change, state="queued")
+    world.propose("500.00", key="other")
+    assert world.lease() is not None
+    refused(database, "waits in the queue", f"{change} WHERE state = 'running'", state="withdrawn")
+
+
 def test_one_open_attempt(database: Database) -> None:
     """A second open attempt does not fit; an ended one keeps its end, its fence and its owner."""
     world = World(database)

@@ -56,25 +56,32 @@ def deployed(stack: Stack, state: str) -> str:
 
 @pytest.mark.parametrize("state", ["CANCELLED", "FAILED", "COMPLETED"])
 def test_what_an_ended_run_leaves_behind_is_withdrawn(stack, real, watch, state):
-    """Open questions and unused approvals, saying why; what was decided otherwise stands."""
+    """Open questions, unused approvals and work that nobody has begun, saying why; what was
+    decided otherwise stands, and what an executor holds.
+    """
     real.run = made(stack, "RUNNING")
-    keys = ("open", "approved", "rejected", "used")
+    keys = ("open", "approved", "rejected", "used", "queued")
     ids = {key: real.propose("5000.00", key=key).view.request.id for key in keys}
-    for key in ("approved", "used"):
+    for key in ("approved", "used", "queued"):
         real.decide(ids[key], "dana")
     real.decide(ids["rejected"], "dana", "reject")
     real.propose("5000.00", key="used")
+    assert real.lease() is not None
+    real.propose("5000.00", key="queued")
+    ids["allowed"] = real.propose("500.00", key="allowed").view.request.id
     watch.look()
     assert real.gates.view(ids["open"]).outcome is None
     put(stack, real.run, state)
     watch.look()
-    for key, kind in (("open", OutcomeKind.CANCELLED), ("approved", OutcomeKind.VOIDED)):
+    for key in ("open", "approved", "queued", "allowed"):
         outcome = real.gates.view(ids[key]).outcome
+        kind = OutcomeKind.CANCELLED if key == "open" else OutcomeKind.VOIDED
         assert (outcome.kind, outcome.by) == (kind, ("the end of the run",))
         assert "Run 'tidy-owl' " in outcome.reason
         assert real.gates.doorbell(ids[key]) is None
     assert real.gates.view(ids["rejected"]).outcome.kind is OutcomeKind.REJECTED
     assert real.gates.view(ids["used"]).outcome.kind is OutcomeKind.APPROVED
+    assert real.lease() is None
     assert watch.look() == 0
 
 

@@ -390,12 +390,8 @@ def _open(found: Evidence) -> Iterator[Violation]:
     for row in found.table("attempt"):
         if not row["ended_at"]:
             yield Violation("open", row["id"][:8], f"an attempt of {row['holder']} is still open")
-    approved = {row["id"] for row in found.table("request") if row["outcome"] == "approved"}
     for row in found.table("execution"):
-        # What was queued for an approval that was taken back since is never handed out.
-        if row["state"] == "running" or (
-            row["state"] == "queued" and row["request_id"] in approved
-        ):
+        if row["state"] in ("running", "queued"):
             yield Violation("open", row["request_id"][:8], f"an execution is still {row['state']}")
     for row in found.table("request"):
         if row["outcome"] is None:

@@ -29,6 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("gates.grants.keyring", "gates.grants.granting"),
     ("gates.reading",),
     ("gates.recording",),
+    ("gates.withdrawing",),
     ("gates.deciding",),
     ("gates.claiming",),
     ("gates.service",),
