@@ -6,25 +6,30 @@ Secrets are 256 random bits, so that a plain SHA-256 is enough: there is nothing
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+import orjson
 from sqlmodel import Session as StoreSession
 from sqlmodel import col, select
 
 from gates.core.errors import InvalidInput, NotAuthenticated
 from gates.core.model import PersonId, Requester
 from gates.ports import Directory
+from gates.recording import ANY
 from gates.service import KeyHolder, utc_now
 from gates.store.database import Database
 from gates.store.repository import Unit
 from gates.store.tables import KeyRow, LoginLinkRow, SessionRow
 
 LONGEST_NAME = 200
+MOST_PATTERNS = 50
+PATTERN = re.compile(r"[\w.*:/-]+", re.ASCII)
 KNOWN_SECONDS = 1.0  # so long may another server still take a key that was revoked on this one
 MOST_KNOWN = 1_000
 SCOPES = ("flow", "executor", "admin")
@@ -50,6 +55,7 @@ class Key(NamedTuple):
     created_at: datetime
     revoked_at: datetime | None
     expires_at: datetime | None
+    actions: tuple[str, ...]
 
 
 @dataclass
@@ -63,16 +69,25 @@ class Access:
 
     # -- processes --------------------------------------------------------------------------
 
-    def create_key(self, scope: str, agent: str, on_behalf_of: str | None = None) -> str:
-        """A new key, shown once. Raises InvalidInput or UnknownPerson."""
+    def create_key(
+        self,
+        scope: str,
+        agent: str,
+        on_behalf_of: str | None = None,
+        actions: Sequence[str] = ANY,
+    ) -> str:
+        """A new key, shown once. `actions`: names with `*`, for an executor that may take these
+        alone. Raises InvalidInput or UnknownPerson.
+        """
         if scope not in SCOPES:
             raise InvalidInput(f"scope = {scope!r}: one of {', '.join(SCOPES)}.")
         if on_behalf_of is not None:
             self.directory.person(on_behalf_of)
         if not 1 <= len(agent) <= LONGEST_NAME or not agent.isprintable():
             raise InvalidInput(f"agent = {agent[:80]!r}: 1 to {LONGEST_NAME} printable characters.")
+        _refuse_patterns(scope, actions)
         with self.database.write() as session:
-            return _new_key(Unit(session, self.clock()), scope, agent, on_behalf_of)
+            return _new_key(Unit(session, self.clock()), scope, agent, on_behalf_of, actions)
 
     def rotate_key(self, key_id: str, overlap: timedelta) -> str:
         """Another key for the same holder, shown once; the old one ends after `overlap`, or when
@@ -89,7 +104,7 @@ class Access:
                 )
             until = unit.now + overlap
             row.expires_at = min(until, row.expires_at or until)
-            key = _new_key(unit, row.scope, row.agent, row.on_behalf_of)
+            key = _new_key(unit, row.scope, row.agent, row.on_behalf_of, _actions(row))
             unit.log("admin", "key.rotated", key_id, to=key.split("_")[1], until=str(until))
         self._known.clear()
         return key
@@ -121,13 +136,16 @@ class Access:
                 "`gates key create` or `gates key rotate` made."
             )
         requester = Requester(agent=row.agent, on_behalf_of=row.on_behalf_of)
-        return KeyHolder(key_id=row.id, scope=row.scope, requester=requester)
+        return KeyHolder(key_id=row.id, scope=row.scope, requester=requester, actions=_actions(row))
 
     def keys(self) -> list[Key]:
         """All of them, the newest first; never their secrets."""
         with self.database.read() as session:
             rows = session.exec(select(KeyRow).order_by(col(KeyRow.created_at).desc())).all()
-        return [Key(*(getattr(row, name) for name in Key._fields)) for row in rows]
+        told = [{name: getattr(row, name) for name in Key._fields} for row in rows]
+        return [
+            Key(**one | {"actions": _actions(row)}) for one, row in zip(told, rows, strict=True)
+        ]
 
     def revoke_key(self, key_id: str) -> None:
         """Raises InvalidInput where there is no such key."""
@@ -200,7 +218,9 @@ class Access:
                 unit.log(row.person, "session.ended", row.person)
 
 
-def _new_key(unit: Unit, scope: str, agent: str, on_behalf_of: str | None) -> str:
+def _new_key(
+    unit: Unit, scope: str, agent: str, on_behalf_of: str | None, actions: Sequence[str]
+) -> str:
     key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     key = f"gk_{key_id}_{secret}"
     unit.session.add(
@@ -211,10 +231,27 @@ def _new_key(unit: Unit, scope: str, agent: str, on_behalf_of: str | None) -> st
             agent=agent,
             on_behalf_of=on_behalf_of,
             created_at=unit.now,
+            actions=orjson.dumps(list(actions)).decode(),
         )
     )
-    unit.log("admin", "key.created", key_id, scope=scope, agent=agent)
+    unit.log("admin", "key.created", key_id, scope=scope, agent=agent, actions=list(actions))
     return key
+
+
+def _actions(row: KeyRow) -> tuple[str, ...]:
+    return tuple(orjson.loads(row.actions))
+
+
+def _refuse_patterns(scope: str, actions: Sequence[str]) -> None:
+    if scope != "executor" and tuple(actions) != ANY:
+        raise InvalidInput(f"actions: only an executor's key can be limited, not one for {scope}.")
+    if not 1 <= len(actions) <= MOST_PATTERNS:
+        raise InvalidInput(f"actions: 1 to {MOST_PATTERNS} names with `*`; `*` alone is for all.")
+    for one in actions:
+        if len(one) > LONGEST_NAME or not PATTERN.fullmatch(one):
+            raise InvalidInput(
+                f"actions = {one[:80]!r}: one name for each, such as erp.bill.post or 'erp.bill.*'."
+            )
 
 
 def _ended(row: KeyRow, now: datetime) -> bool:

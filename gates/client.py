@@ -191,8 +191,17 @@ class GatesClient:
         answer = self._call("POST", "/v1/admin/login-links", {"person": person})
         return str(orjson.loads(answer)["url"])
 
-    def create_key(self, scope: str, agent: str, on_behalf_of: str | None = None) -> str:
-        body = {"scope": scope, "agent": agent, "on_behalf_of": on_behalf_of}
+    def create_key(
+        self,
+        scope: str,
+        agent: str,
+        on_behalf_of: str | None = None,
+        actions: Sequence[str] = (),
+    ) -> str:
+        """`actions`: those that an executor's key is for; none: for all."""
+        body: dict[str, Any] = {"scope": scope, "agent": agent, "on_behalf_of": on_behalf_of}
+        if actions:
+            body["actions"] = list(actions)
         answer = self._call("POST", "/v1/admin/keys", body)
         return str(orjson.loads(answer)["key"])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 
 from gates.asking import Asking
 from gates.core.errors import NotEntitled
@@ -32,6 +33,7 @@ ENDED = (
     Standing.CANCELLED,
     Standing.FORBIDDEN,
 )
+ANY = ("*",)  # actions of an executor's key
 CARDS = "cards"  # outbox: bring every card of a request up to date
 TELL = "tell"  # outbox: say on the run what it waits for
 RING = "ring"  # outbox: wake the run until it has collected the outcome
@@ -43,17 +45,32 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True)
 class KeyHolder:
-    """Who calls, as their key says; a flow cannot name itself otherwise."""
+    """Who calls, as their key says; a flow cannot name itself otherwise. `actions`: patterns of
+    those that an executor may take.
+    """
 
     key_id: str
     scope: str
     requester: Requester
+    actions: tuple[str, ...] = ANY
 
     def refuse_unless(self, scope: str) -> None:
         if self.scope != scope:
             raise NotEntitled(
                 f"This key is for {self.scope} processes; this call wants one for {scope}."
             )
+
+    def refuse_unless_for(self, *names: str) -> None:
+        """Raises NotEntitled for an action that this executor's key is not for."""
+        if self.actions == ANY:
+            return
+        for name in names:
+            if not any(fnmatchcase(name, pattern) for pattern in self.actions):
+                raise NotEntitled(
+                    f"Key {self.key_id} ({self.requester.agent}) is for {', '.join(self.actions)} "
+                    f"and not for {name!r}: leave that out of GATES_EXECUTOR_ACTIONS, or make "
+                    "a key for it with `gates key create executor NAME --actions`."
+                )
 
 
 @dataclass

@@ -66,6 +66,7 @@ class Work:
         the same job again as long as it holds it.
         """
         caller.refuse_unless("executor")
+        caller.refuse_unless_for(*names)
         with self.gates.database.read() as session:
             unit = Unit(session, self.gates.clock())
             held = unit.holder_of(attempt_id)
@@ -396,6 +397,7 @@ class Work:
             raise InvalidGrant("There is nothing to report on: claim the request first.")
         if not current.request.in_process:
             caller.refuse_unless("executor")
+            caller.refuse_unless_for(current.request.action.name)
             if attempt.holder != caller.requester.agent:
                 raise NotEntitled("This attempt belongs to another executor's key: use that key.")
         return attempt

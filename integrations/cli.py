@@ -166,10 +166,19 @@ def login_link(person: str) -> None:
 
 
 @keys.command("create")
-def key_create(scope: str, agent: str, on_behalf_of: str = "") -> None:
+def key_create(
+    scope: str,
+    agent: str,
+    on_behalf_of: str = "",
+    actions: Annotated[
+        list[str] | None,
+        typer.Option(help="An action that the executor may take, with `*`; may be repeated."),
+    ] = None,
+) -> None:
     """Make a key for a process: SCOPE is flow, executor or admin. It is shown once."""
     with told(), as_admin() as client:
-        print(client.create_key(scope, agent, on_behalf_of or None))  # noqa: T201 - likewise
+        made = client.create_key(scope, agent, on_behalf_of or None, actions or ())
+        print(made)  # noqa: T201 - likewise
 
 
 @keys.command("list")
@@ -185,7 +194,9 @@ def key_list(as_json: AsJson = False) -> None:
             ended = f"  revoked {key['revoked_at']}" if key["revoked_at"] else ""
             if key["expires_at"] and not ended:
                 ended = f"  replaced, ends {key['expires_at']}"
-            words = f"{key['id']}  {key['scope']:8}  {key['agent']}{acts_for}{ended}"
+            takes = ", ".join(key["actions"]) if key["scope"] == "executor" else ""
+            only = f"  takes {'all actions' if takes == '*' else takes}" if takes else ""
+            words = f"{key['id']}  {key['scope']:8}  {key['agent']}{acts_for}{only}{ended}"
             out.print(words, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -33,7 +33,7 @@ class Redeeming:
             try:
                 claims = verify(token, counting(session, unit.now), unit.now)
                 subject = claims.request_id
-                redeemed = self._redeem(unit, claims)
+                redeemed = self._redeem(unit, caller, claims)
             except InvalidGrant as error:
                 refusal = error
             who, words = caller.requester.agent, {"method": method}
@@ -48,11 +48,12 @@ class Redeeming:
             raise refusal or InvalidGrant("This grant allows nothing.")
         return redeemed
 
-    def _redeem(self, unit: Unit, claims: Claims) -> Redemption:
+    def _redeem(self, unit: Unit, caller: KeyHolder, claims: Claims) -> Redemption:
         try:
             current = unit.load(claims.request_id, lock=True)
         except NotFound as error:
             raise InvalidGrant("This server's store has no request of this grant.") from error
+        caller.refuse_unless_for(current.request.action.name)
         execution = current.execution
         if execution is None:
             raise InvalidGrant("Nobody holds this grant: it was not handed out by this store.")

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
-from gates.access import Access, Session
+from gates.access import MOST_PATTERNS, Access, Session
 from gates.core.errors import NotAuthenticated
 from gates.core.messages import AttemptReport, Proposal
 from gates.core.model import (
@@ -26,6 +26,7 @@ from gates.core.model import (
     Step,
 )
 from gates.passes import Passes
+from gates.recording import ANY
 from gates.service import Gates, KeyHolder
 from gates.web.direct import Direct
 from gates.web.passes import passes_router
@@ -68,6 +69,7 @@ class KeyIn(BaseModel):
     scope: Literal["flow", "executor", "admin"]
     agent: str = Field(min_length=1, max_length=200)
     on_behalf_of: str | None = None
+    actions: tuple[str, ...] = Field(default=ANY, max_length=MOST_PATTERNS)
 
 
 class RotateIn(BaseModel):
@@ -96,6 +98,7 @@ class KnownKey(BaseModel):
     created_at: datetime
     revoked_at: datetime | None
     expires_at: datetime | None
+    actions: tuple[str, ...]
 
 
 def router(  # noqa: C901, PLR0915 - a table of routes
@@ -279,7 +282,8 @@ def router(  # noqa: C901, PLR0915 - a table of routes
 
     @api.post("/admin/keys", tags=["admins"], dependencies=[Depends(admin)])
     def create_key(body: KeyIn) -> KeyOut:
-        return KeyOut(key=access.create_key(body.scope, body.agent, body.on_behalf_of))
+        made = access.create_key(body.scope, body.agent, body.on_behalf_of, body.actions)
+        return KeyOut(key=made)
 
     @api.get("/admin/keys", tags=["admins"], dependencies=[Depends(admin)])
     def keys() -> list[KnownKey]:

@@ -25,6 +25,10 @@ from integrations.erp.company import DATABASE, Company, prepare_company, start_e
 
 POOL = "gates"
 DEPLOYMENT = "vendor-invoice/demo"
+EXECUTORS = {  # part and ERP user: the actions that it, and its key, are for
+    "executor": ("erp.bill.*", "erp.payment.*"),
+    "banker": ("erp.supplier.*",),
+}
 AGENT, ACTS_FOR = "invoice-agent", "sam"
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "XDG_CACHE_HOME", "SYSTEMROOT")
 MAX_PORT = 65_535
@@ -188,7 +192,7 @@ def _parts(stack: Stack) -> dict[str, _Part]:
             shared
             | _erp_user(stack, "executor")
             | _key(stack, "executor")
-            | {"GATES_EXECUTOR_ACTIONS": "erp.bill.*, erp.payment.*"},
+            | {"GATES_EXECUTOR_ACTIONS": ",".join(EXECUTORS["executor"])},
         ),
         # Who redirects money and who pays it are two processes with two ERP users.
         "banker": _Part(
@@ -196,7 +200,7 @@ def _parts(stack: Stack) -> dict[str, _Part]:
             shared
             | _erp_user(stack, "banker")
             | _key(stack, "banker")
-            | {"GATES_EXECUTOR_ACTIONS": "erp.supplier.*"},
+            | {"GATES_EXECUTOR_ACTIONS": ",".join(EXECUTORS["banker"])},
         ),
         "worker": _Part(worker, shared | _key(stack, "flow") | flow),
     }
@@ -206,8 +210,9 @@ def _prepare_work(stack: Stack) -> None:
     """Keys for those who act, and in Prefect the pool and the deployments."""
     with stack.admin() as admin:
         _secret(stack.home / "flow.key", admin.create_key("flow", AGENT, ACTS_FOR))
-        _secret(stack.home / "executor.key", admin.create_key("executor", "executor-1"))
-        _secret(stack.home / "banker.key", admin.create_key("executor", "banker-1"))
+        for part, actions in EXECUTORS.items():
+            key = admin.create_key("executor", f"{part}-1", actions=actions)
+            _secret(stack.home / f"{part}.key", key)
     environment = _environment(stack)
     _run(_command("prefect", "work-pool", "create", POOL, "--type", "process"), environment)
     _run(_command("prefect", "--no-prompt", "deploy", "--all"), environment)

@@ -24,7 +24,7 @@ from pydantic import BaseModel
 from gates.client import GatesClient
 from integrations.demo.processes import NotStarted, Processes, Started, free_port
 from integrations.demo.runs import Runs
-from integrations.demo.stack import ACTS_FOR, AGENT, POOL, QUIET
+from integrations.demo.stack import ACTS_FOR, AGENT, EXECUTORS, POOL, QUIET
 from integrations.erp.company import DATABASE, Company, prepare_company
 from integrations.hardened import cluster, code
 from integrations.hardened.users import (
@@ -36,10 +36,6 @@ from integrations.hardened.users import (
     remove,
 )
 
-EXECUTORS = {  # each with a user of the ERP that may do no more than its actions
-    "executor": "erp.bill.*, erp.payment.*",
-    "banker": "erp.supplier.*",
-}
 PARTS = ("database", "erp", "prefect", "server", *EXECUTORS, "flow")
 LISTENERS = ("database", "erp", "prefect", "server")
 LOWEST, BELOW = 600, 1024  # ports that only root, or who was given the right, may listen on
@@ -194,7 +190,7 @@ class Hardened:
         if part == "server":
             given = self._of_server(home) | self._of_erp("reader", home)
         if part in EXECUTORS:
-            given = self._of_erp(part, home) | {"GATES_EXECUTOR_ACTIONS": EXECUTORS[part]}
+            given = self._of_erp(part, home) | {"GATES_EXECUTOR_ACTIONS": ",".join(EXECUTORS[part])}
         if part == "flow":
             auth = self._secret("flow", "prefect.auth")
             given = {
@@ -266,9 +262,9 @@ class Hardened:
         with self.admin() as admin:
             if not (self.home / "flow" / "flow.key").exists():
                 self.accounts["flow"].keep("flow.key", admin.create_key("flow", AGENT, ACTS_FOR))
-            for part in EXECUTORS:
+            for part, actions in EXECUTORS.items():
                 if not (self.home / part / f"{part}.key").exists():
-                    key = admin.create_key("executor", f"{part}-1")
+                    key = admin.create_key("executor", f"{part}-1", actions=actions)
                     self.accounts[part].keep(f"{part}.key", key)
 
     def _deploy(self) -> None:

@@ -1,11 +1,21 @@
 """Keys, links and sessions: only digests are stored, links open once, everything ends."""
 
 import threading
+from datetime import timedelta
 
 import pytest
 from sqlmodel import SQLModel, select
 
-from gates.core.errors import GatesError, InvalidInput, NotAuthenticated, UnknownPerson
+from gates.core.errors import (
+    GatesError,
+    InvalidInput,
+    NotAuthenticated,
+    NotEntitled,
+    UnknownPerson,
+)
+from gates.core.messages import AttemptReport
+from gates.core.model import Standing
+from gates.grants.redeeming import Redeeming
 from gates.store.tables import KeyRow, LoginLinkRow, LogRow, SessionRow
 from tests.support.world import World
 
@@ -161,3 +171,71 @@ def test_who_has_left_is_logged_out(world: World) -> None:
     world.access.directory = type(world.directory)(others, world.directory.groups)
     with pytest.raises(UnknownPerson):
         world.access.session(token)
+
+
+BILLS = ("erp.pay_bill", "erp.post_*")
+
+
+def test_an_executors_key_is_for_some_actions(world: World) -> None:
+    """Jobs of others it neither gets, nor renews, nor reports; the refusal names key and cure."""
+    other = world.key("executor", "biller", actions=BILLS)
+    world.propose("500.00")
+    words = (
+        rf"Key {other.key_id} \(biller\) is for erp.pay_bill, erp.post_\* and not for 'till.pay'"
+    )
+    with pytest.raises(NotEntitled, match=words):
+        world.lease(other)
+    assert world.work.lease(other, "attempt-1", ["erp.pay_bill", "erp.post_bill"], 60) is None
+    wide = world.key("executor", "biller")
+    job = world.lease(wide)
+    assert job is not None
+    told = AttemptReport(state="succeeded", fence=job.grant.fence, result={})
+    for call in (
+        lambda: world.work.report(other, job.grant.attempt_id, told),
+        lambda: world.work.renew(other, job.grant.attempt_id, job.grant.fence, 60),
+        lambda: world.work.lease(other, job.grant.attempt_id, ["erp.pay_bill"], 60),
+    ):
+        with pytest.raises(NotEntitled, match="--actions"):
+            call()
+    assert world.work.report(wide, job.grant.attempt_id, told).standing is Standing.SUCCEEDED
+
+
+def test_a_grant_is_redeemed_only_with_a_key_for_its_action(world: World) -> None:
+    """A proxy's key is an executor's key; a refused try does not use the grant up."""
+    name = {"name": "note", "in_process": True, "arguments": {"n": "1"}, "key": "note"}
+    reply = world.propose(**name)
+    assert reply.grant is not None
+    narrow = world.key("executor", "crm-proxy", actions=["crm.*"])
+    with pytest.raises(NotEntitled, match="not for 'note'"):
+        Redeeming(world.gates).redeem(narrow, reply.grant.token)
+    right = world.key("executor", "crm-proxy", actions=["crm.*", "note"])
+    assert Redeeming(world.gates).redeem(right, reply.grant.token).action.name == "note"
+
+
+def test_the_actions_of_a_key_outlive_its_rotation(world: World) -> None:
+    """And stand in the list of keys; one that names none is for all."""
+    old = world.key("executor", "biller", actions=BILLS)
+    new = world.access.key_holder(world.access.rotate_key(old.key_id, timedelta(0)))
+    assert new.actions == BILLS
+    keys = world.access.keys()
+    listed = {one.id: one.actions for one in keys}
+    assert (listed[old.key_id], listed[new.key_id]) == (BILLS, BILLS)
+    assert listed[world.executor.key_id] == ("*",)
+
+
+@pytest.mark.parametrize(
+    ("scope", "actions", "words"),
+    [
+        ("flow", ["till.pay"], "only an executor's key"),
+        ("executor", [], "1 to 50"),
+        ("executor", ["till.*"] * 51, "1 to 50"),
+        ("executor", ["till.pay, till.burn"], "'till.pay, till.burn': one name for each"),
+        ("executor", [""], "one name for each"),
+    ],
+)
+def test_patterns_that_mean_nothing_are_refused(
+    world: World, scope: str, actions: list[str], words: str
+) -> None:
+    """Instead of a key that opens other doors than its maker thinks."""
+    with pytest.raises(InvalidInput, match=words):
+        world.access.create_key(scope, "agent", actions=actions)

@@ -175,6 +175,20 @@ def test_keys_are_listed_without_their_secrets(terminal: Terminal) -> None:
     assert {"my-agent", "admin"} <= {one["agent"] for one in known}
 
 
+def test_an_executors_key_names_its_actions(terminal: Terminal) -> None:
+    """Said where it is made and where keys are listed; without any it is for all."""
+    for more, told in (
+        (("--actions", "till.pay", "--actions", "erp.post_*"), "takes till.pay, erp.post_*"),
+        ((), "takes all actions"),
+    ):
+        made = terminal("key", "create", "executor", "payer", *more).stdout.strip()
+        listed = terminal("key", "list").stdout.splitlines()
+        (line,) = [one for one in listed if one.startswith(made.split("_")[1])]
+        assert line.endswith(f"executor  payer  {told}")
+    wrong = terminal("key", "create", "flow", "payer", "--actions", "till.pay")
+    assert (wrong.exit_code, "only an executor's key" in wrong.output) == (1, True)
+
+
 def test_a_request_is_shown_with_who_is_asked(terminal: Terminal) -> None:
     """Names stand in one column, long values below themselves, and who may decide is said."""
     request_id = terminal.world.propose("5000.00").view.request.id

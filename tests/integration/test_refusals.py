@@ -67,6 +67,22 @@ def test_a_known_caller_is_named_by_its_key(world: World, client: httpx.Client) 
     assert key not in json.dumps(entry)
 
 
+def test_an_executor_that_wants_what_its_key_is_not_for_is_named(
+    world: World, client: httpx.Client
+) -> None:
+    """A payer's key does not get the banker's jobs, and the try is in the log."""
+    key = world.access.create_key("executor", "payer", actions=["till.pay"])
+    body = {"attempt_id": "attempt-1", "actions": ["till.pay", "till.burn"], "wait_seconds": 0}
+    answer = client.post("/v1/jobs/lease", json=body, headers={"Authorization": f"Bearer {key}"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "not_entitled")
+    (entry,) = refused(world)
+    assert (entry["actor"], entry["key"], entry["code"]) == (
+        "payer",
+        key.split("_")[1],
+        "not_entitled",
+    )
+
+
 def test_the_same_refusal_is_counted(world: World) -> None:
     """A thousand tries are an entry and a number, not a thousand entries."""
     with served(world) as client:

@@ -1,5 +1,6 @@
 """A small world for tests of the service: a till that pays out, five people, one policy."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -170,8 +171,14 @@ class World:
         self.clock.advance(seconds=11)
         return made
 
-    def key(self, scope: str, agent: str, on_behalf_of: str | None = None) -> KeyHolder:
-        return self.access.key_holder(self.access.create_key(scope, agent, on_behalf_of))
+    def key(
+        self,
+        scope: str,
+        agent: str,
+        on_behalf_of: str | None = None,
+        actions: Sequence[str] = ("*",),
+    ) -> KeyHolder:
+        return self.access.key_holder(self.access.create_key(scope, agent, on_behalf_of, actions))
 
     def proposal(self, amount: str = "500.00", **changes: Any) -> Proposal:
         run = RunRef(run_id=self.run, root_run_id=self.run, flow_name="pay-all")
