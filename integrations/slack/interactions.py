@@ -11,10 +11,9 @@ Rules:
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -22,36 +21,33 @@ from slack_bolt import App
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 
-from gates.cards import Cards
+from gates.cards import Card, Cards
 from gates.core.errors import GatesError, NotFound, Refused, RetryLater, Unavailable
 from gates.core.model import DecisionKind
 from gates.service import Gates
-from integrations.slack.blocks import (
-    APPROVE,
+from integrations.slack.blocks import APPROVE, DETAILS, REJECT, SEND_BACK, Block
+from integrations.slack.details import BACK, ON, details_view
+from integrations.slack.identity import Identity, Verified, account_of
+from integrations.slack.modals import (
     ASKS_FOR,
-    GUIDANCE_VIEW,
     REASON_BLOCK,
-    REASON_INPUT,
-    REASON_VIEW,
-    REJECT,
-    SEND_BACK,
-    reason_view,
+    TOLD_IN,
+    answer_view,
+    notice_view,
+    waiting_view,
 )
-from integrations.slack.identity import Identity, account_of
+from integrations.slack.payloads import Payload, pressed, shown_on, stored, typed, value, view_id
 from integrations.slack.text import clean, cut, escape
 from integrations.slack.transport import asking
 
 log = logging.getLogger(__name__)
 
 SOURCE = "slack"
-SECRETS = ("token", "response_url", "response_urls")  # let others speak for Slack or for us
 TRIES = 3
 LONGEST_WAIT = 10.0  # seconds; a person is waiting
 ASKS_WHY = {REJECT: DecisionKind.REJECT, SEND_BACK: DecisionKind.SEND_BACK}
-TELLS_WHY = {REASON_VIEW: DecisionKind.REJECT, GUIDANCE_VIEW: DecisionKind.SEND_BACK}
 TOO_LATE = {"expired_trigger_id", "invalid_trigger_id", "trigger_expired"}
-
-Payload = Mapping[str, Any]
+GONE = {"not_found", "view_not_found"}  # the person has closed the modal
 
 
 class Ack(Protocol):
@@ -79,9 +75,9 @@ class Interactions:
 
     def register(self, app: App) -> None:
         app.action(APPROVE)(self._on_approve)
-        for action in ASKS_WHY:
-            app.action(action)(self._on_wordy)
-        for view in TELLS_WHY:
+        for action in (*ASKS_WHY, DETAILS, BACK, ON):
+            app.action(action)(self._on_modal)
+        for view in TOLD_IN:
             app.view(view)(self._on_words)
 
     def catch_up(self) -> None:
@@ -99,23 +95,23 @@ class Interactions:
     # -- what Slack waits for --------------------------------------------------------------
 
     def _on_approve(self, ack: Ack, body: dict[str, Any]) -> None:
-        payload = _stored(body)
+        payload = stored(body)
         click_id = self._cards.record_click(SOURCE, payload)
         ack()
         self._later(self._work, self._process, click_id, payload)
 
-    def _on_wordy(self, ack: Ack, body: dict[str, Any]) -> None:
-        payload = _stored(body)
+    def _on_modal(self, ack: Ack, body: dict[str, Any]) -> None:
+        payload = stored(body)
         click_id = self._cards.record_click(SOURCE, payload)
         ack()
         self._later(self._modals, self._process, click_id, payload)
 
     def _on_words(self, ack: Ack, body: dict[str, Any]) -> None:
-        if not _reason(body).strip():
-            missing = ASKS_FOR[_told_in(body)].missing
+        if not typed(body).strip():
+            missing = ASKS_FOR[TOLD_IN[pressed(body)]].missing
             ack(response_action="errors", errors={REASON_BLOCK: missing})
             return
-        payload = _stored(body)
+        payload = stored(body)
         click_id = self._cards.record_click(SOURCE, payload)
         ack()
         self._later(self._work, self._process, click_id, payload)
@@ -167,22 +163,18 @@ class Interactions:
         raise AssertionError("unreachable")
 
     def _answer(self, payload: Payload) -> str:
-        if payload.get("type") == "view_submission":
-            return self._decide(payload, _told_in(payload), _card(payload)[0], _reason(payload))
-        pressed = _pressed(payload).get("action_id")
-        if pressed == APPROVE:
-            return self._decide(payload, DecisionKind.APPROVE, _card(payload)[0], "")
-        return self._ask_why(payload, ASKS_WHY[str(pressed)])
+        what = pressed(payload)
+        if what in TOLD_IN:
+            return self._decide(payload, TOLD_IN[what], typed(payload))
+        if what == APPROVE:
+            return self._decide(payload, DecisionKind.APPROVE, "")
+        if what in ASKS_WHY:
+            return self._ask_why(payload, ASKS_WHY[what])
+        return self._show_details(payload)
 
-    def _decide(self, payload: Payload, kind: DecisionKind, token: str, reason: str) -> str:
-        account = account_of(payload)
-        card = self._cards.find(token)
-        try:
-            who = self._identity.verify(account)
-        except Refused as error:
-            actor = f"slack:{account.team}/{account.user}"
-            self._cards.log_refusal(actor, card.request_id, error.code, reason=str(error))
-            raise
+    def _decide(self, payload: Payload, kind: DecisionKind, reason: str) -> str:
+        card = self._cards.find(shown_on(payload)[0])
+        who = self._verified(payload, card)
         self._gates.decide(
             card.request_id,
             person_id=who.person.id,
@@ -192,29 +184,71 @@ class Interactions:
             assurance="slack",
             card_revision=card.revision,
             verified_by=who.record(
-                transport=self._transport, place=_card(payload)[1], card=f"sha256:{card.digest}"
+                transport=self._transport, place=shown_on(payload)[1], card=f"sha256:{card.digest}"
             ),
         )
         return kind.value
 
-    def _ask_why(self, payload: Payload, kind: DecisionKind) -> str:
-        token, place = _card(payload)
+    def _verified(self, payload: Payload, card: Card) -> Verified:
+        """Who clicked; whoever is turned away is told to the log."""
+        account = account_of(payload)
         try:
-            action = self._gates.view(self._cards.find(token).request_id).request.action
-            title = action.title or action.name
+            return self._identity.verify(account)
+        except Refused as error:
+            actor = f"slack:{account.team}/{account.user}"
+            self._cards.log_refusal(actor, card.request_id, error.code, reason=str(error))
+            raise
+
+    # -- modals ----------------------------------------------------------------------------
+
+    def _ask_why(self, payload: Payload, kind: DecisionKind) -> str:
+        token, place = shown_on(payload)
+        view = self._gates.view(self._cards.find(token).request_id)
+        opened = self._open(payload, answer_view(kind, view, token, place))
+        return "asked_why" if opened else "repeated"
+
+    def _show_details(self, payload: Payload) -> str:
+        """The first page opens empty, for to find out who asks takes longer than a trigger lives;
+        further pages replace it.
+        """
+        token, place = shown_on(payload)
+        shown = view_id(payload) or self._open(payload, waiting_view("Details"))
+        if not shown:
+            return "repeated"
+        page = value(payload) if pressed(payload) in (BACK, ON) else ""
+        try:
+            card = self._cards.find(token)
+            self._verified(payload, card)
+            view = self._gates.view(card.request_id)
+        except GatesError as error:  # told where the person looks; the trigger is used up
+            self._replace(shown, notice_view("Details", str(error)))
+            return error.code
+        number = int(page) if page.isascii() and page.isdigit() else 0
+        self._replace(shown, details_view(view, token, place, number))
+        return "shown"
+
+    def _open(self, payload: Payload, view: Block) -> str:
+        """The id of the opened modal; empty where the same click has opened it already."""
+        try:
             with asking("views.open"):
-                self._client.views_open(
-                    trigger_id=str(payload.get("trigger_id")),
-                    view=reason_view(kind, token, place, title),
-                )
+                trigger = str(payload.get("trigger_id"))
+                answer = self._client.views_open(trigger_id=trigger, view=view)
         except SlackApiError as error:
             name = str(error.response.get("error"))
             if name == "exchanged_trigger_id":
-                return "repeated"  # the same click again: its modal is open
+                return ""
             if name in TOO_LATE:
                 raise NotFound("That took too long: please click the button again.") from error
             raise
-        return "asked_why"
+        return str(answer["view"]["id"])
+
+    def _replace(self, shown: str, view: Block) -> None:
+        try:
+            with asking("views.update"):
+                self._client.views_update(view_id=shown, view=view)
+        except SlackApiError as error:
+            if error.response.get("error") not in GONE:
+                raise
 
     # -- a word to one person --------------------------------------------------------------
 
@@ -227,41 +261,10 @@ class Interactions:
         text = escape(cut(clean(sentence), 500))
         try:
             try:
-                self._client.chat_postEphemeral(channel=_card(payload)[1], user=user, text=text)
+                self._client.chat_postEphemeral(channel=shown_on(payload)[1], user=user, text=text)
             except SlackApiError as error:
                 if error.response.get("error") not in {"user_not_in_channel", "channel_not_found"}:
                     raise
                 self._client.chat_postMessage(channel=user, text=text)
         except Exception as error:  # noqa: BLE001 - a word that cannot be said is only logged
             log.warning("could not tell %s: %s (%s)", user, sentence, type(error).__name__)
-
-
-def _stored(body: Payload) -> dict[str, Any]:
-    return {name: value for name, value in body.items() if name not in SECRETS}
-
-
-def _pressed(payload: Payload) -> Mapping[str, Any]:
-    actions = payload.get("actions") or [{}]
-    return dict(actions[0])
-
-
-def _card(payload: Payload) -> tuple[str, str]:
-    """Return (the card's token, the channel); a modal brings both back in its metadata."""
-    if payload.get("type") == "view_submission":
-        try:
-            carried = json.loads(payload["view"]["private_metadata"])
-            return str(carried["token"]), str(carried["place"])
-        except (KeyError, TypeError, ValueError):
-            return "", ""
-    place = (payload.get("channel") or {}).get("id") or ""
-    return str(_pressed(payload).get("value") or ""), str(place)
-
-
-def _told_in(payload: Payload) -> DecisionKind:
-    """Which answer a submitted modal gives."""
-    return TELLS_WHY[payload["view"]["callback_id"]]
-
-
-def _reason(payload: Payload) -> str:
-    values = payload["view"]["state"]["values"]
-    return str(values.get(REASON_BLOCK, {}).get(REASON_INPUT, {}).get("value") or "")

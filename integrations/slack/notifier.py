@@ -15,7 +15,7 @@ from slack_sdk.errors import SlackApiError
 from gates.cards import Cards, Notice
 from gates.core.errors import Unavailable
 from gates.core.model import RequestView
-from integrations.slack.blocks import Card, body, card
+from integrations.slack.card import Card, body, card
 from integrations.slack.transport import asking
 
 EVENT = "gates_request"

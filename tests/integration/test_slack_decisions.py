@@ -11,7 +11,9 @@ from sqlmodel import select
 
 from gates.core.model import DecisionKind, OutcomeKind
 from gates.store.tables import ClickRow, LogRow
-from integrations.slack.blocks import APPROVE, REASON_BLOCK, REASON_INPUT, REJECT, SEND_BACK
+from integrations.slack.blocks import APPROVE, DETAILS, REJECT, SEND_BACK
+from integrations.slack.details import ON
+from integrations.slack.modals import REASON_BLOCK, REASON_INPUT
 from tests.support.slack import Office, office, open_desk
 from tests.support.slack_server import ClientRefusalError
 
@@ -353,3 +355,29 @@ def test_what_cannot_be_stored_is_not_acknowledged(tmp_path: Path) -> None:
             connection.exec_driver_sql("ALTER TABLE gone RENAME TO click")
         assert company.slack.click(company.people["amara"], card, APPROVE).acked
         assert company.wait_decided(asked.request.id).outcome is not None
+
+
+def test_details_open_in_pages_for_people_of_the_directory(company: Office) -> None:
+    """Everything that is known, page by page; the pages replace each other in one modal."""
+    company.ask(claims={"letter": "words, " * 10_000})
+    amara = company.people["amara"]
+    assert company.slack.click(amara, company.card(), DETAILS).acked
+    view = company.slack.wait_view(amara)
+    company.slack.wait_for(lambda: "Page 1 of" in str(view.body) or None, "the first page")
+    assert "Fingerprint" in str(view.body)
+    assert company.slack.press(view, ON).acked
+    company.slack.wait_for(lambda: "Page 2 of" in str(view.body) or None, "the second page")
+    assert company.slack.open_views(amara) == [view]
+    assert company.slack.told(amara) == []
+
+
+def test_details_are_not_for_strangers(company: Office) -> None:
+    """Who is not in the directory reads why in the modal, and nothing of the request."""
+    asked = company.ask(claims={"secret": "to the house"})
+    zoe = company.people["zoe"]
+    company.slack.click(zoe, company.card(), DETAILS)
+    view = company.slack.wait_view(zoe)
+    company.slack.wait_for(lambda: "no single person" in str(view.body) or None, "the refusal")
+    assert "to the house" not in str(view.body)
+    entries = [row for row in rows(company, LogRow) if row.kind == "click.refused"]
+    assert [row.subject for row in entries] == [asked.request.id]

@@ -32,15 +32,10 @@ from gates.core.model import (
     Tier,
     Verdict,
 )
-from integrations.slack.blocks import (
-    APPROVE,
-    ASKS_FOR,
-    REASON,
-    REJECT,
-    SEND_BACK,
-    card,
-    reason_view,
-)
+from integrations.slack.blocks import APPROVE, DETAILS, REJECT, SEND_BACK
+from integrations.slack.card import card
+from integrations.slack.details import BACK, ON, details_view
+from integrations.slack.modals import ASKS_FOR, REASON, answer_view
 from integrations.slack.text import clean, cut, escape, label, link, units, when
 from tests.support.slack_server import check_message_blocks, check_view
 
@@ -142,6 +137,7 @@ def test_card_answers_what_how_much_why_for_whom_and_until_when() -> None:
         (APPROVE, "tok"),
         (SEND_BACK, "tok"),
         (REJECT, "tok"),
+        (DETAILS, "tok"),
     ]
     assert check_message_blocks(list(drawn.blocks)) == []
     assert drawn.text == "May this run? Pay Acme (505.75 EUR)"
@@ -193,7 +189,7 @@ def test_a_half_decided_card_keeps_its_buttons_and_shows_who_has_agreed() -> Non
     )
     drawn = card(make_view(decisions=(decision,)), "tok")
     assert "approved via slack" in words(drawn.blocks)
-    assert len(buttons(drawn.blocks)) == 3
+    assert len(buttons(drawn.blocks)) == 4
 
 
 def voice(
@@ -213,10 +209,12 @@ def test_the_group_that_is_missing_is_on_the_card() -> None:
         groups={"controllers": ("amara",), "treasury": ("bruno",)},
     )
     seen = words(card(make_view(requirement=needed), "tok").blocks)
-    assert "Asked: one of each: controllers (Amara Obi), treasury (Bruno Paz)." in seen
+    assert "one of each: controllers (Amara Obi), treasury (Bruno Paz)" in seen
+    assert "nobody yet" in seen
     assert "An approval holds for 2 h" in seen
     seen = words(card(make_view(requirement=needed, decisions=(voice(),)), "tok").blocks)
-    assert "Asked: 1 of treasury (Bruno Paz)." in seen
+    assert "1 of treasury (Bruno Paz)" in seen
+    assert "nobody yet" not in seen
 
 
 def test_what_came_before_is_on_the_card() -> None:
@@ -254,7 +252,7 @@ def test_a_change_is_made_in_the_inbox() -> None:
 def test_what_may_have_happened_is_not_sent_back() -> None:
     """In doubt there is yes and no."""
     drawn = card(make_view(purpose=Purpose.IN_DOUBT), "tok")
-    assert [one["action_id"] for one in buttons(drawn.blocks)] == [APPROVE, REJECT]
+    assert [one["action_id"] for one in buttons(drawn.blocks)] == [APPROVE, REJECT, DETAILS]
 
 
 def test_a_difference_after_execution_is_on_the_card() -> None:
@@ -308,6 +306,52 @@ def test_a_loop_shows_its_attempts_below_each_other() -> None:
     assert "abc" not in seen
 
 
+def test_old_and_new_stand_as_what_would_change() -> None:
+    """A changed bank account is one row: the old one, and below it the new one."""
+    arguments = {"supplier": "Acme", "old_iban": "DE1\n→ DE9", "new_iban": "DE2", "document": "L1"}
+    blocks = card(make_view(action=Action(name="change", arguments=arguments)), "t").blocks
+    where = next(i for i, b in enumerate(blocks) if "What would change" in str(b))
+    fields = blocks[where + 1]["fields"]
+    assert [field["text"] for field in fields] == ["*IBAN*", "DE1 → DE9\n→ DE2"]
+    rest = str(blocks[where + 2 :])
+    assert "Document" in rest
+    assert "old_iban" not in rest
+    assert "DE2" not in rest
+
+
+def test_details_show_everything_in_pages() -> None:
+    """A text of 100,000 characters goes on from section to section and page to page."""
+    long = "".join(f"{n:06d}," for n in range(15_000))
+    view = make_view(facts={"long": long, "short": "yes"})
+    pages = [details_view(view, "tok", "C1", n) for n in range(6)]
+    counted = re.search(r"Page 1 of (\d+)", words(pages[0]["blocks"]))
+    assert counted is not None
+    number = int(counted[1])
+    assert 3 < number < 6
+    texts = [
+        block["text"]["text"]
+        for page in pages[:number]
+        for block in page["blocks"]
+        if block["type"] == "section" and "text" in block
+    ]
+    assert long in "".join(texts)
+    assert [one["action_id"] for one in buttons(pages[1]["blocks"])] == [BACK, ON]
+    assert [one["value"] for one in buttons(pages[1]["blocks"])] == ["0", "2"]
+    assert pages[5] == pages[number - 1]
+
+
+def test_details_of_a_small_request_are_one_page() -> None:
+    """Arguments, facts, reasons, fingerprint and story, without buttons to turn pages."""
+    view = make_view(decisions=(voice(reason="fine"),))
+    page = details_view(view, "tok", "C1")
+    seen = words(page["blocks"])
+    for part in ("Lines [1].sku", "Supplier age days", "More than 500 EUR", "│ why: looks fine"):
+        assert part in seen, part
+    assert view.request.action.fingerprint in seen
+    assert "2026-03-02 09:30 UTC, approved via slack: fine" in seen
+    assert buttons(page["blocks"]) == []
+
+
 def test_hostile_text_everywhere_stays_text() -> None:
     """No mention, masked link, emoji or hidden character of somebody else's reaches markup."""
     view = make_view(
@@ -351,7 +395,7 @@ def test_long_content_is_cut_and_counted() -> None:
     drawn = card(make_view(facts={f"f{i}": "x" * 5000 for i in range(40)}), "t")
     seen = words(drawn.blocks)
     assert "[5,000 characters, cut]" in seen
-    assert "and 30 more values: see the inbox" in seen
+    assert "and 30 more values: see Details" in seen
 
 
 def test_what_the_run_has_done_is_on_the_card() -> None:
@@ -364,15 +408,21 @@ def test_what_the_run_has_done_is_on_the_card() -> None:
         assert part in seen
     assert "*Taken back*" in seen
     assert "Bill 0 entered" not in seen
-    assert "and 3 before: see the inbox" in seen
+    assert "and 3 before: see Details" in seen
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=4000),
-    lambda inner: st.lists(inner, max_size=20) | st.dictionaries(st.text(max_size=80), inner),
-    max_leaves=25,
-)
-OBJECTS = st.dictionaries(st.text(max_size=300), JSON, max_size=20)
+def objects(keys: st.SearchStrategy[str]) -> st.SearchStrategy[dict[str, Any]]:
+    whole = st.integers(1 - 2**53, 2**53 - 1)
+    json_ = st.recursive(
+        st.none() | st.booleans() | whole | st.text(max_size=4000),
+        lambda inner: st.lists(inner, max_size=20) | st.dictionaries(keys, inner),
+        max_leaves=25,
+    )
+    return st.dictionaries(keys, json_, max_size=20)
+
+
+OBJECTS = objects(st.text(max_size=300))
+ARGUMENTS = objects(st.text(st.characters(codec="ascii"), max_size=300))  # as the server takes them
 NAMES = st.text(min_size=1, max_size=200)
 
 
@@ -414,7 +464,7 @@ def views(draw: st.DrawFn) -> RequestView:
             name=draw(NAMES),
             title=draw(st.text(max_size=400)),
             subject=draw(st.lists(st.text(max_size=400), max_size=4).map(tuple)),
-            arguments=draw(OBJECTS),
+            arguments=draw(ARGUMENTS),
         ),
         claims=draw(OBJECTS),
         facts=draw(OBJECTS),
@@ -436,15 +486,27 @@ def views(draw: st.DrawFn) -> RequestView:
 
 
 @settings(max_examples=150, deadline=None)
-@given(views(), st.text(min_size=1, max_size=200))
-def test_every_card_is_valid_block_kit(view: RequestView, token: str) -> None:
+@given(views())
+def test_every_card_is_valid_block_kit(view: RequestView) -> None:
     """Whatever a request holds, Slack would take its card, its text and its modal."""
     drawn = card(view, "tok", prefect_ui_url="http://prefect.test")
     assert check_message_blocks(list(drawn.blocks)) == []
     assert 0 < units(drawn.text) <= 4000
     total = sum(len(json.dumps(b, ensure_ascii=False)) for b in drawn.blocks)
     assert total < 60_000
-    assert all(check_view(reason_view(kind, "tok", "C1", token)) == [] for kind in ASKS_FOR)
+    assert all(check_view(answer_view(kind, view, "tok", "C1")) == [] for kind in ASKS_FOR)
+
+
+@settings(max_examples=40, deadline=None)
+@given(views(), st.integers(0, 9))
+def test_every_page_of_details_is_valid_and_nothing_is_left_out(view: RequestView, n: int) -> None:
+    """Whatever a request holds, each page is a modal that Slack takes, and the last one exists."""
+    page = details_view(view, "tok", "C1", n)
+    assert check_view(page) == []
+    last = details_view(view, "tok", "C1", 10_000)
+    assert check_view(last) == []
+    shown = {element["action_id"] for element in buttons(last["blocks"])}
+    assert ON not in shown
 
 
 @given(st.text(max_size=400), st.integers(min_value=1, max_value=120))
@@ -481,7 +543,7 @@ def test_links_only_to_addresses_that_cannot_break_out() -> None:
 def test_reason_is_required_and_bounded() -> None:
     """The modal asks for one to 1,500 characters."""
     for kind in ASKS_FOR:
-        element = reason_view(kind, "t", "C", "x")["blocks"][1]["element"]
+        element = answer_view(kind, make_view(), "t", "C")["blocks"][-1]["element"]
         assert (element["min_length"], element["max_length"]) == (1, REASON)
 
 

@@ -5,11 +5,11 @@ scopes, Block Kit, rates, triggers, the 3 s ack), and lets a test play the peopl
 """
 
 from tests.support.slack_server.blockkit import check_message_blocks, check_view
+from tests.support.slack_server.methods_views import ClientRefusalError
 from tests.support.slack_server.sandbox import (
     APP_TOKEN,
     BOT_TOKEN,
     SIGNING_SECRET,
-    ClientRefusalError,
     Delivery,
     SlackSandbox,
 )

@@ -253,7 +253,8 @@ def _input(block: Json, out: Complaints) -> None:
     for name in ("optional", "dispatch_action"):
         if name in block:
             _boolean(block[name], out.at(name))
-    _element(block.get("element"), out.at("element"), {"plain_text_input", "static_select"})
+    fields = {"plain_text_input", "static_select", "number_input", "datepicker"}
+    _element(block.get("element"), out.at("element"), fields)
 
 
 def _rich_text(block: Json, out: Complaints) -> None:
@@ -345,6 +346,27 @@ def _plain_text_input(value: Json, out: Complaints) -> None:
         _text(value["placeholder"], out.at("placeholder"), limit=150, kinds={"plain_text"})
 
 
+def _number_input(value: Json, out: Complaints) -> None:
+    allowed = {"type", "action_id", "is_decimal_allowed", "initial_value", "focus_on_load"}
+    more = {"min_value", "max_value", "placeholder", "dispatch_action_config"}
+    _keys(value, out, required={"type", "is_decimal_allowed"}, allowed=allowed | more)
+    _boolean(value.get("is_decimal_allowed"), out.at("is_decimal_allowed"))
+    for name in ("initial_value", "min_value", "max_value"):
+        if name in value:
+            _string(value[name], out.at(name), 3000)
+            if not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", str(value[name])):
+                out.at(name).add("must be a number")
+
+
+def _datepicker(value: Json, out: Complaints) -> None:
+    allowed = {"type", "action_id", "initial_date", "placeholder", "focus_on_load", "confirm"}
+    _keys(value, out, required={"type"}, allowed=allowed)
+    if "initial_date" in value and not re.fullmatch(
+        r"[0-9]{4}-[0-9]{2}-[0-9]{2}", str(value["initial_date"])
+    ):
+        out.at("initial_date").add("must be a date, YYYY-MM-DD")
+
+
 def _static_select(value: Json, out: Complaints) -> None:
     allowed = {"type", "action_id", "placeholder", "options", "initial_option", "focus_on_load"}
     _keys(value, out, required={"type", "options"}, allowed=allowed)
@@ -357,6 +379,8 @@ def _static_select(value: Json, out: Complaints) -> None:
         _keys(option, here, required={"text", "value"}, allowed={"text", "value", "description"})
         _text(option.get("text"), here.at("text"), limit=75)
         _string(option.get("value"), here.at("value"), 150)
+    if "initial_option" in value and value["initial_option"] not in options:
+        out.at("initial_option").add("must be one of the options")
 
 
 _Check = Callable[[Json, Complaints], None]
@@ -375,4 +399,6 @@ _ELEMENTS: dict[str, _Check] = {
     "image": _image,
     "plain_text_input": _plain_text_input,
     "static_select": _static_select,
+    "number_input": _number_input,
+    "datepicker": _datepicker,
 }

@@ -14,8 +14,14 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from tests.support.slack_server.blockkit import check_view, length
+from tests.support.slack_server.blockkit import check_view
 from tests.support.slack_server.methods import shown, view_payload
+from tests.support.slack_server.methods_views import (
+    ClientRefusalError,
+    button_of,
+    pressed,
+    states,
+)
 from tests.support.slack_server.server import HttpDoor, SocketDoor
 from tests.support.slack_server.workspace import (
     APP_SCOPES,
@@ -54,10 +60,6 @@ class Delivery:
     payload: Json
     error: str | None = None
     field_errors: dict[str, str] | None = None
-
-
-class ClientRefusalError(Exception):
-    """Slack's own client does not let the person do this."""
 
 
 class SlackSandbox:
@@ -225,9 +227,6 @@ class SlackSandbox:
             if user.id not in channel.members:
                 raise ClientRefusalError(f"{user.name} cannot see this channel")
             block, button = message.button(action_id, version)
-            action = {k: v for k, v in button.items() if k in {"type", "text", "value", "style"}}
-            action |= {"action_id": action_id, "action_ts": space.new_ts()}
-            action["block_id"] = block.get("block_id") or "auto"
             name = space.new_id("R")
             space.response_urls[name] = ResponseUrl(channel.id, user.id, message.ts, space.clock())
             where = {"message_ts": message.ts, "channel_id": channel.id, "is_ephemeral": False}
@@ -237,7 +236,23 @@ class SlackSandbox:
                 "message": shown(space, message, metadata=False),
                 "state": {"values": {}},
                 "response_url": f"{space.base}/actions/{space.team_id}/{name}",
-                "actions": [action],
+                "actions": [pressed(block, button, space.new_ts())],
+            }
+
+    def press(self, view: View, action_id: str) -> Delivery:
+        """Press a button that stands within an open modal."""
+        return self.deliver(self.press_payload(view, action_id))
+
+    def press_payload(self, view: View, action_id: str) -> Json:
+        space = self.space
+        with space.lock:
+            if not view.open:
+                raise ClientRefusalError("the modal is closed")
+            block, button = button_of(view.body["blocks"], action_id)
+            return self._envelope(space.users[view.user], "block_actions") | {
+                "container": {"type": "view", "view_id": view.id},
+                "view": view_payload(space, view),
+                "actions": [pressed(block, button, space.new_ts())],
             }
 
     def submit(
@@ -257,16 +272,7 @@ class SlackSandbox:
         with self.space.lock:
             if not view.open:
                 raise ClientRefusalError("the modal is closed")
-            state: Json = {}
-            for index, block in enumerate(view.body["blocks"]):
-                if block["type"] != "input":
-                    continue
-                element = block["element"]
-                name = element.get("action_id", f"auto{index}")
-                text = values.get(name) or element.get("initial_value") or None
-                _check_input(block, element, text)
-                place = state.setdefault(block.get("block_id", f"auto{index}"), {})
-                place[name] = {"type": element["type"], "value": text}
+            state = states(view.body["blocks"], values)
             return self._envelope(user, "view_submission") | {
                 "view": view_payload(self.space, view, state),
                 "response_urls": [],
@@ -374,15 +380,3 @@ class SlackSandbox:
             self.space.refuse_sockets = on
         if on:
             self.sockets.cut()
-
-
-def _check_input(block: Json, element: Json, text: str | None) -> None:
-    """What Slack's client checks before it sends anything."""
-    if not text:
-        if not block.get("optional"):
-            raise ClientRefusalError("this field is required")
-        return
-    if length(text) < int(element.get("min_length", 0)):
-        raise ClientRefusalError("too short")
-    if length(text) > int(element.get("max_length", 3000)):
-        raise ClientRefusalError("too long")
