@@ -127,6 +127,7 @@ def server(
     refuse_unsafe(settings.host, settings.address)
     policy, people = read_policy(settings)
     database = Database(settings.database_url)
+    database.reach()
     database.migrate()
     waiters = Waiters()
     slack = SlackSettings.from_environment(os.environ)

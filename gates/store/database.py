@@ -22,7 +22,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import DisconnectionError, OperationalError
 from sqlmodel import Session
 
 from gates.core.errors import InvalidInput
@@ -38,12 +38,13 @@ WISHED = "wished"  # in a session's info: the kinds of outbox rows that its tran
 
 class Database:
     """`url` is SQLAlchemy's; sqlite:///FILE and postgresql://... are supported. `wished` is
-    called after each commit that has something for the outbox, with its kinds.
+    called after each commit that has something for the outbox, with its kinds. `wait_seconds`:
+    how long a command waits for a connection where all are in use.
     """
 
     wished: Callable[[Collection[str]], None]
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, wait_seconds: float = BUSY_SECONDS) -> None:
         parsed = make_url(url)
         if parsed.drivername in ("postgresql", "postgres"):
             parsed = parsed.set(drivername="postgresql+psycopg")
@@ -53,7 +54,8 @@ class Database:
                 "use sqlite:///FILE or postgresql://USER@HOST/DATABASE."
             )
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
-        self.engine = _sqlite(parsed) if self.is_sqlite else _postgresql(parsed)
+        made = _sqlite if self.is_sqlite else _postgresql
+        self.engine = made(parsed, wait_seconds)
         self._writing = self.engine.execution_options(gates_write=True)
         self._reading = self.engine
         if not self.is_sqlite:  # under READ COMMITTED a transaction gives a reader nothing
@@ -92,6 +94,23 @@ class Database:
         if len(self._owners) > MOST_OWNERS:
             self._owners = {}
         return self._owners
+
+    def reach(self) -> None:
+        """Raises InvalidInput where the store cannot be opened, without saying a password."""
+        try:
+            with self._reading.connect():
+                return
+        except OperationalError as error:
+            self.close()
+            plain = self.engine.url.set(drivername=self.engine.dialect.name)
+            shown = plain.difference_update_query(["password"]).render_as_string()
+            cure = "start PostgreSQL, or mend address, user and password (~/.pgpass)"
+            if self.is_sqlite:
+                cure = "is its folder there, and may this user write in it?"
+            raise InvalidInput(
+                f"GATES_DATABASE_URL = {shown!r} cannot be opened "
+                f"({' '.join(str(error.orig).split())[:300]}): {cure}"
+            ) from error
 
     def migrate(self, revision: str = "head") -> None:
         """Bring the schema to `revision`; safe to call by several servers at once.
@@ -152,10 +171,9 @@ def _refuse_loose_ends(connection: Connection) -> None:
         raise InvalidInput(f"The store's table {loose[0]} refers to rows that are not there.")
 
 
-def _sqlite(url: Any) -> Engine:
-    engine = create_engine(
-        url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}, pool_size=20
-    )
+def _sqlite(url: Any, wait_seconds: float) -> Engine:
+    arguments = {"timeout": BUSY_SECONDS, "check_same_thread": False}
+    engine = create_engine(url, connect_args=arguments, pool_size=20, pool_timeout=wait_seconds)
 
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: Any) -> None:
@@ -177,8 +195,8 @@ def _sqlite(url: Any) -> Engine:
     return engine
 
 
-def _postgresql(url: Any) -> Engine:
-    engine = create_engine(url, pool_size=20, max_overflow=20)
+def _postgresql(url: Any, wait_seconds: float) -> Engine:
+    engine = create_engine(url, pool_size=20, max_overflow=20, pool_timeout=wait_seconds)
 
     @event.listens_for(engine, "checkin")
     def _checkin(_connection: Any, record: Any) -> None:

@@ -11,9 +11,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic_core import PydanticSerializationError
 from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
-from gates.core.errors import GatesError, InvalidInput, NotFound, Unavailable
+from gates.core.errors import GatesError, InvalidInput, NotFound, RetryLater, Unavailable
 from gates.web.limits import TooLarge
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,13 @@ def away(error: OperationalError) -> Response:
     log.warning("the store does not answer: %s", error)
     words = "The store does not answer just now: try again in a moment."
     return _answer(Unavailable.code, words, 503)
+
+
+def busy(error: PoolTimeout) -> Response:
+    """All connections to the store are in use: whoever asks again finds one free."""
+    log.warning("the store is busy: %s", error)
+    words = "The server is busy, all its connections to the store are in use: try again."
+    return _answer(RetryLater.code, words, 503)
 
 
 def unstorable(error: DataError) -> Response:
@@ -58,6 +66,7 @@ def half(error: ValueError) -> Response:
 KNOWN: dict[type[Exception], Callable[[Any], Response]] = {
     GatesError: told,
     OperationalError: away,
+    PoolTimeout: busy,
     DataError: unstorable,
     RequestValidationError: unfit,
     TooLarge: large,
@@ -101,7 +110,8 @@ def _handler(say: Callable[[Any], Response]) -> Callable[[Request, Any], Awaitab
 
 def _answer(code: str, words: str, status: int) -> Response:
     body: dict[str, Any] = {"code": code, "message": words, "details": {}}
-    return JSONResponse({"error": body}, status, {HEADER: code})
+    later = {"Retry-After": "1"} if status == Unavailable.http_status else {}
+    return JSONResponse({"error": body}, status, {HEADER: code} | later)
 
 
 def _sentence(errors: Sequence[Any]) -> str:

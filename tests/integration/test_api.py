@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -645,3 +645,29 @@ def bound_to(port: int) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     bound.bind(("127.0.0.1", port))
     return bound
+
+
+def test_a_server_whose_connections_are_all_in_use_is_asked_again(tmp_path: Path) -> None:
+    """503 with Retry-After, on the hot routes and on the others; a client waits and succeeds."""
+    database = Database(f"sqlite:///{tmp_path / 'gates.sqlite'}", wait_seconds=0.05)
+    database.migrate()
+    house = House(World(database))
+    proposal = house.world.proposal("5000.00", key="other")
+    patient = house.client(key=house.keys["flow"], patience=60.0)
+    with house.serving(), ThreadPoolExecutor(1) as pool, httpx.Client(trust_env=False) as plain:
+        house.flow.propose(house.world.proposal("5000.00"))
+        with ExitStack() as held:
+            for _ in range(30):
+                held.enter_context(database.engine.connect())
+            for method, path, key, body in (
+                ("POST", "/v1/actions", "flow", proposal.model_dump(mode="json")),
+                ("GET", "/v1/admin/keys", "admin", None),
+            ):
+                headers = {"Authorization": f"Bearer {house.keys[key]}"}
+                answer = plain.request(method, f"{house.url}{path}", json=body, headers=headers)
+                assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+                assert answer.json()["error"]["code"] == "retry_later"
+            waits = pool.submit(patient.propose, proposal)
+        assert waits.result(60).standing is Standing.WAITING
+    house.close()
+    database.close()

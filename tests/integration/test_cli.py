@@ -149,6 +149,30 @@ def test_server_that_is_away_is_named(tmp_path: Path) -> None:
     assert "http://127.0.0.1:9" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("url", "shown", "cure"),
+    [
+        (
+            "postgresql://gates:hunter2@127.0.0.1:9/gates",
+            "postgresql://gates:***@127.0.0.1:9/gates",
+            "start PostgreSQL",
+        ),
+        ("sqlite:////nowhere/gates.sqlite", "sqlite:////nowhere/gates.sqlite", "is its folder"),
+    ],
+)
+def test_a_server_whose_store_is_away_says_so_in_one_line(
+    tmp_path: Path, url: str, shown: str, cure: str
+) -> None:
+    """The setting, the address without its password, the cure; no traceback."""
+    env = {"GATES_HOME": str(tmp_path), "GATES_DATABASE_URL": url, "COLUMNS": "400"}
+    done = CliRunner().invoke(app, ["server"], env=env)
+    assert done.exit_code == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert f"GATES_DATABASE_URL = '{shown}' cannot be opened" in line
+    assert cure in line
+    assert "hunter2" not in done.output
+
+
 def test_policy_check_points_at_the_mistake(terminal: Terminal, tmp_path: Path) -> None:
     """A typo is told with file, line and column; the shipped policy is in order."""
     assert terminal("policy", "check").exit_code == 0
