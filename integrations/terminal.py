@@ -16,7 +16,7 @@ from rich.text import Text
 
 from gates.core.errors import GatesError, InvalidInput, NotFound
 from gates.core.model import Json, Purpose, RequestView
-from gates.core.wording import approvers, asks, ended
+from gates.core.wording import approvers, asks, ended, left_unused
 from gates.core.wording import changed as changed_by
 from gates.web.words import holds
 
@@ -126,6 +126,8 @@ def details(view: RequestView) -> Iterator[tuple[str, str]]:
         yield "fact", f"{plain(key)} = {plain(value)}"
     for key, value in request.claims.items():
         yield "agent says", f"{plain(key)} = {plain(value)}"
+    for line in left_unused(view):
+        yield "note", plain(f"in this run {line}")
     yield from _happened(view)
     if view.woken:
         yield "note", f"resumed {view.woken} time(s) in Prefect although nobody had decided"

@@ -20,6 +20,7 @@ from gates.core.model import (
 )
 from gates.core.quorum import missing, open_groups, unmet
 
+LEFT_UNUSED = "left_unused"  # in a question's evidence
 MOST = 12  # names before "and n more"
 
 VOIDED_BY = {  # who finds that an approval no longer holds, and what that means
@@ -102,6 +103,18 @@ def ended(view: RequestView) -> str:
     if decision is not None:
         return f"changed by {decision.name}" + (f": {decision.reason}" if decision.reason else "")
     return f"voided: {outcome.reason}"
+
+
+def left_unused(view: RequestView) -> list[str]:
+    """Questions about the very same that this run has left under other keys, a line for each."""
+    left = view.request.evidence.get(LEFT_UNUSED)
+    lines = []
+    for one in left if isinstance(left, list) else ():
+        found = one if isinstance(one, dict) else {}
+        told = str(found.get("outcome"))
+        was = "asked" if told == "None" else told
+        lines.append(f"the same was {was} under the key {found.get('key')!r}, and that is not used")
+    return lines
 
 
 def changed(view: RequestView, decision: Decision) -> list[str]:

@@ -24,7 +24,7 @@ from gates.core.model import (
     RequestView,
     Step,
 )
-from gates.core.wording import approvers, asks, places
+from gates.core.wording import LEFT_UNUSED, approvers, asks, left_unused, places
 from gates.web.listing import Row, row
 from gates.web.values import (
     Comparison,
@@ -165,6 +165,7 @@ class RequestPage:
     changed: Comparison | None
     changed_since: int
     before: tuple[str, ...]
+    left_unused: tuple[str, ...]
     in_process: bool
     agent: str
     on_behalf_of: str
@@ -222,6 +223,7 @@ def request_page(
         changed=changed[0] if changed else None,
         changed_since=changed[1] if changed else request.round - 1,
         before=tuple(visible(one) for one in request.before),
+        left_unused=tuple(visible(line) for line in left_unused(view)),
         in_process=request.in_process,
         agent=visible(request.requester.agent),
         on_behalf_of=_on_behalf_of(view),
@@ -279,7 +281,8 @@ def _number(record: dict[str, JsonValue], index: int) -> str:
 
 def _evidence(view: RequestView, *, told_otherwise: bool) -> tuple[Json, Json]:
     """What stands out, and what is folded away because the page tells it in its own form."""
-    given = {key: one for key, one in view.request.evidence.items() if key != "allow_more"}
+    told = ("allow_more", LEFT_UNUSED)
+    given = {key: one for key, one in view.request.evidence.items() if key not in told}
     if view.request.purpose is Purpose.ACTION or not told_otherwise:
         return given, {}
     return {}, {key: one for key, one in given.items() if key != "attempts"}

@@ -8,7 +8,9 @@ import pytest
 
 from gates.core.model import DecisionKind, Outcome, OutcomeKind, RequestView, Requirement
 from gates.core.quorum import missing
-from gates.core.wording import MOST, approvers, asks, changed, ended, places
+from gates.core.wording import MOST, approvers, asks, changed, ended, left_unused, places
+from gates.web.rendering import request_page
+from integrations.terminal import details
 from tests.support.rounds import DEADLINE, OPENED, decision, request, view
 
 PEOPLE = {"dana": "Dana", "mika": "Mika", "tess": "Tess"}
@@ -104,3 +106,22 @@ def test_an_open_round_has_not_ended() -> None:
     """Nothing is said of an end that has not come."""
     assert ended(view(request(quorum=2), decision("dana"))) == ""
     assert ended(view(request(), decision("dana"))) == "approved by Dana"
+
+
+def test_what_a_run_left_under_another_key_is_told_alike_everywhere() -> None:
+    """With its answer, if it has one; on the page and on the command line."""
+    left = [
+        {"key": "old", "request": "r1", "outcome": "approved by Dana"},
+        {"key": "older", "request": "r2", "outcome": "None"},
+    ]
+    shown = view(request().model_copy(update={"evidence": {"left_unused": left}}))
+    lines = [
+        "the same was approved by Dana under the key 'old', and that is not used",
+        "the same was asked under the key 'older', and that is not used",
+    ]
+    assert left_unused(shown) == lines
+    assert left_unused(view(request())) == []
+    page = request_page(shown, [], "dana", OPENED)
+    assert page.left_unused == tuple(lines)
+    assert page.evidence.fields == ()
+    assert [text for name, text in details(shown) if text in [f"in this run {x}" for x in lines]]
