@@ -314,6 +314,15 @@ class ClickRow(Row, table=True):
     result: str = Field(default="", sa_type=Text)
 
 
+class SignedRow(Row, table=True):
+    """A signed message that was taken; the same one again changes nothing."""
+
+    __tablename__ = "signed"
+    digest: str = Field(primary_key=True)
+    expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
+    repeats: int = 0
+
+
 class KeyRow(Row, table=True):
     """`digest` is SHA-256 of a 256-bit random secret: nothing to guess, nothing to salt.
     `actions`: patterns of those that an executor's key may take, a JSON list.

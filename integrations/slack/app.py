@@ -6,11 +6,12 @@ from fastapi import APIRouter
 
 from gates.cards import Cards
 from gates.ports import Directory
+from gates.replays import Replays
 from gates.service import Gates
 from integrations.slack.identity import Identity
 from integrations.slack.interactions import Interactions
 from integrations.slack.settings import SlackSettings
-from integrations.slack.transport import SocketMode, bolt_app, http_router, web_client
+from integrations.slack.transport import WINDOW, SocketMode, bolt_app, http_router, web_client
 
 
 class SlackDesk:
@@ -29,7 +30,10 @@ class SlackDesk:
         app = bolt_app(settings)
         self._interactions.register(app)
         self._socket = SocketMode(app, settings) if settings.mode == "socket" else None
-        self.router: APIRouter | None = http_router(app) if settings.mode == "http" else None
+        self.router: APIRouter | None = None
+        if settings.mode == "http":
+            replays = Replays(gates.database, "slack", WINDOW, gates.clock)
+            self.router = http_router(app, replays.first)
 
     def start(self) -> None:
         """Finish the clicks of an earlier process, then take new ones."""

@@ -13,13 +13,14 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 
 import anyio.to_thread
 from anyio import CapacityLimiter
 from fastapi import APIRouter, Request, Response
-from slack_bolt import App, BoltRequest
+from slack_bolt import App, BoltRequest, BoltResponse
 from slack_bolt.adapter.socket_mode.websocket_client import SocketModeHandler
 from slack_bolt.authorization import AuthorizeResult
 from slack_sdk import WebClient
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 
 TIMEOUT = 10  # seconds for one call; the SDK's own 30 would outlive any click
 PATH = "/slack/events"
+WINDOW = timedelta(minutes=5)  # bolt's, around a request's time stamp
 MAX_BODY = 1_000_000  # bytes; Slack's own payloads stay far below
 STAMP = re.compile(r"[0-9]{1,12}")
 ACK_THREADS = 10
@@ -135,9 +137,23 @@ def bolt_app(settings: SlackSettings) -> App:
     )
 
 
-def http_router(app: App) -> APIRouter:
-    """Return the route for signed requests; bolt verifies signature and time (5 minutes)."""
+def http_router(app: App, first: Callable[[str, str], bool]) -> APIRouter:
+    """Return the route for signed requests; bolt verifies signature and time (5 minutes).
+
+    `first` is told time stamp and signature of each true request, and says whether it comes for
+    the first time: bolt would take it again and again. A repeat is answered as if it were taken.
+    """
     router = APIRouter()
+
+    def once(request: BoltRequest, next_: Callable[[], None]) -> BoltResponse | None:
+        stamp = request.headers["x-slack-request-timestamp"][0]
+        signature = request.headers["x-slack-signature"][0]
+        if first(stamp, signature):
+            next_()
+            return None
+        return BoltResponse(status=200)
+
+    app.use(once)  # after bolt's own middleware: what is forged never comes this far
     limiter = CapacityLimiter(ACK_THREADS)  # its own, so that slow pages do not delay an ack
 
     @router.post(PATH, include_in_schema=False)

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from sqlmodel import select
 
 from gates.core.errors import InvalidInput, RetryLater, Unavailable
+from gates.replays import Replays
+from gates.store.database import Database
+from gates.store.tables import ClickRow, LogRow, SignedRow
 from integrations.slack.blocks import APPROVE
-from integrations.slack.transport import SocketMode, asking, bolt_app, check, web_client
+from integrations.slack.transport import WINDOW, SocketMode, asking, bolt_app, check, web_client
 from tests.support.slack import Office, office, open_desk
 from tests.support.slack_server import Limits
 
@@ -37,6 +43,11 @@ def signed_click(company: Office, at: float | None = None) -> tuple[bytes, dict[
     company.ask()
     payload = company.slack.click_payload(company.people["amara"], company.card(), APPROVE)
     return company.slack.signed(payload, at=at)
+
+
+def rows(company: Office, table: Any) -> list[Any]:
+    with company.database.read() as session:
+        return list(session.exec(select(table)).all())
 
 
 def spoil(headers: dict[str, str], name: str, value: str | None) -> dict[str, str]:
@@ -78,15 +89,61 @@ def test_an_old_or_future_request_is_refused(over_http: Office, age: int) -> Non
     assert post(over_http, body, headers).status_code == 401
 
 
-def test_a_replayed_request_decides_nothing_new(over_http: Office) -> None:
-    """Within five minutes bolt takes a replay; the decision is still one."""
+def test_a_replayed_request_changes_nothing(over_http: Office) -> None:
+    """Within five minutes bolt would take it again: 200, no click, no word to anybody; logged."""
     body, headers = signed_click(over_http)
     request_id = over_http.gates.waiting()[0].request.id
     assert post(over_http, body, headers).status_code == 200
     over_http.wait_decided(request_id)
-    assert post(over_http, body, headers).status_code == 200
-    over_http.slack.wait_told(over_http.people["amara"])
-    assert len(over_http.gates.view(request_id).decisions) == 1
+    for _ in range(12):
+        again = post(over_http, body, headers)
+        assert (again.status_code, again.text) == (200, "")
+    assert len(rows(over_http, ClickRow)) == 1
+    assert over_http.slack.told(over_http.people["amara"]) == []
+    replayed = [row.body for row in rows(over_http, LogRow) if row.kind == "request.replayed"]
+    assert ['"times":1}' in replayed[0], '"times":10}' in replayed[1], len(replayed)] == [
+        True
+    ] * 2 + [2]
+
+
+def test_a_replay_at_another_server_is_one_too(over_http: Office) -> None:
+    """What one server has taken, all that share its store have taken."""
+    body, headers = signed_click(over_http)
+    other = Database(str(over_http.database.engine.url))
+    stamp, signature = headers["X-Slack-Request-Timestamp"], headers["X-Slack-Signature"]
+    try:
+        assert Replays(other, "slack", WINDOW).first(stamp, signature)
+        assert post(over_http, body, headers).status_code == 200
+    finally:
+        other.close()
+    assert rows(over_http, ClickRow) == []
+
+
+def test_the_same_click_twice_at_once_is_taken_once(over_http: Office) -> None:
+    """Copies that race each other leave one click."""
+    body, headers = signed_click(over_http)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: post(over_http, body, headers).status_code, range(8)))
+    assert answers == [200] * 8
+    assert len(rows(over_http, ClickRow)) == 1
+
+
+def test_what_was_taken_is_forgotten_when_it_counts_no_more(tmp_path: Path) -> None:
+    """Bolt refuses it by its time by then."""
+    database = Database(f"sqlite:///{tmp_path / 'gates.db'}")
+    database.migrate()
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    replays = Replays(database, "slack", WINDOW, lambda: now)
+    stamp = str(int(now.timestamp()))
+    assert replays.first(stamp, "v0=a")
+    now += timedelta(minutes=9)
+    assert not replays.first(stamp, "v0=a")
+    assert replays.first(stamp, "v0=b")
+    now += timedelta(minutes=2)
+    assert replays.first(str(int(now.timestamp())), "v0=c")
+    with database.read() as session:
+        assert len(session.exec(select(SignedRow)).all()) == 1
+    database.close()
 
 
 def test_an_unsigned_ssl_check_is_not_answered(over_http: Office) -> None:

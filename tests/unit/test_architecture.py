@@ -34,7 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("gates.claiming",),
     ("gates.service",),
     ("gates.work", "gates.drifting", "gates.grants.redeeming", "gates.passes", "gates.watching"),
-    ("gates.access", "gates.cards", "gates.deliveries", "gates.outbox"),
+    ("gates.access", "gates.cards", "gates.deliveries", "gates.outbox", "gates.replays"),
     ("gates.timers", "gates.health"),
     ("gates.web",),
 )
@@ -61,6 +61,7 @@ VENDORS = {  # who alone may import what
     "prefect": ("gates.flow", "integrations.prefect_runs", "flows"),
     "sqlalchemy": (
         "gates.store",
+        "gates.replays",
         "gates.service",
         "gates.work",
         "gates.web",
@@ -71,6 +72,7 @@ VENDORS = {  # who alone may import what
         "gates.store",
         "gates.access",
         "gates.cards",
+        "gates.replays",
         "gates.outbox",
         "gates.grants.keyring",
         "gates.health",
