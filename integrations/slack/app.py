@@ -11,7 +11,8 @@ from gates.service import Gates
 from integrations.slack.identity import Identity
 from integrations.slack.interactions import Interactions
 from integrations.slack.settings import SlackSettings
-from integrations.slack.transport import WINDOW, SocketMode, bolt_app, http_router, web_client
+from integrations.slack.socket_mode import SocketMode
+from integrations.slack.transport import WINDOW, bolt_app, http_router, web_client
 
 
 class SlackDesk:

@@ -1,4 +1,5 @@
-"""How Slack and we reach each other: the Web API, Socket Mode, signed HTTP requests.
+"""How Slack and we reach each other: the Web API and signed HTTP requests. Socket Mode is in
+socket_mode.py.
 
 Nothing here knows what a request or a decision is.
 """
@@ -6,28 +7,22 @@ Nothing here knows what a request or a decision is.
 from __future__ import annotations
 
 import http.client
-import json
 import logging
 import re
 import secrets
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 
 import anyio.to_thread
 from anyio import CapacityLimiter
 from fastapi import APIRouter, Request, Response
 from slack_bolt import App, BoltRequest, BoltResponse
-from slack_bolt.adapter.socket_mode.websocket_client import SocketModeHandler
 from slack_bolt.authorization import AuthorizeResult
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
-from websocket import WebSocketApp
 
-from gates.core.errors import GatesError, InvalidInput, RetryLater, Unavailable
+from gates.core.errors import InvalidInput, RetryLater, Unavailable
 from integrations.slack.settings import SlackSettings
 
 log = logging.getLogger(__name__)
@@ -38,9 +33,7 @@ WINDOW = timedelta(minutes=5)  # bolt's, around a request's time stamp
 MAX_BODY = 1_000_000  # bytes; Slack's own payloads stay far below
 STAMP = re.compile(r"[0-9]{1,12}")
 ACK_THREADS = 10
-PING = 10.0  # seconds between pings, and between looks at a connection that is gone
 LONGEST_WAIT = 30.0
-GOODBYE = 2.0
 PASSING = {
     "ratelimited",
     "internal_error",
@@ -176,105 +169,3 @@ def http_router(app: App, first: Callable[[str, str], bool]) -> APIRouter:
         return Response(answer.body, status_code=answer.status, headers=headers)
 
     return router
-
-
-def _leave_when_asked(session: WebSocketApp, message: str) -> None:
-    """End the reading of a connection that Slack takes back.
-
-    The SDK closes it from another thread, which the reader notices up to 10 s later; until then
-    it does not turn to the new connection.
-    """
-    if message.startswith("{") and json.loads(message).get("type") == "disconnect":
-        session.keep_running = False
-
-
-class SocketMode:
-    """Keeps a Socket Mode connection up, from a Slack that is away at start onwards.
-
-    websocket-client's adapter is back soonest after a cut (measured 0.5 s; bolt's own 59 s),
-    but never looks whether its pings are answered: a connection that died without a word would
-    swallow clicks for a quarter of an hour. `_watch` looks, and cuts what is silent.
-    """
-
-    def __init__(self, app: App, settings: SlackSettings, *, ping: float = PING) -> None:
-        self._ping = ping
-        self._stop = threading.Event()
-        self._left = threading.Event()
-        self._opened = 0.0
-        web = WebClient(base_url=settings.base_url, timeout=TIMEOUT, retry_handlers=[])
-        self._handler = SocketModeHandler(
-            app,
-            settings.app_token.get_secret_value(),
-            web_client=web,
-            ping_interval=ping,
-            concurrency=ACK_THREADS,
-        )
-        self._handler.client.on_open_listeners.append(self._on_open)
-        self._handler.client.on_close_listeners.append(self._on_close)
-        self._handler.client.on_message_listeners.append(_leave_when_asked)
-        self._thread = threading.Thread(target=self._run, name="slack-socket", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-        if self._thread.ident is not None:
-            self._thread.join()
-        self._handler.client.auto_reconnect_enabled = False
-        if self._handler.client.current_session is not None:
-            self._handler.client.current_session.keep_running = False
-        self._left.clear()
-        if self._cut():  # the reader would notice a plain close only seconds later
-            self._left.wait(GOODBYE)
-        self._handler.client.closed = True
-        self._handler.client.message_queue.put(None)  # its reader looks up once a second only
-        self._handler.close()  # type: ignore[no-untyped-call]
-
-    def _on_open(self, _session: object) -> None:
-        self._opened = time.time()
-
-    def _on_close(self, _session: object) -> None:
-        self._left.set()
-
-    def _run(self) -> None:
-        self._connect()
-        while not self._stop.wait(self._ping / 2):
-            session = self._handler.client.current_session
-            if session is None or session.sock is None:
-                continue  # the handler is on its way back
-            heard = max(session.last_pong_tm, self._opened)
-            if time.time() - heard > 2 * self._ping:
-                log.warning(
-                    "Slack has not answered a ping for %g s: connecting anew", 2 * self._ping
-                )
-                self._cut()
-
-    def _cut(self) -> bool:
-        """End the connection under the session; whether there was one."""
-        session = self._handler.client.current_session
-        inner = session.sock.sock if session is not None and session.sock is not None else None
-        if inner is not None:
-            with suppress(OSError):
-                inner.shutdown(socket.SHUT_RDWR)
-                return True
-        return False
-
-    def _connect(self) -> None:
-        """Try until the first connection stands; the handler itself comes back after that."""
-        wait = 0.5
-        while not self._stop.is_set():
-            try:
-                with asking("apps.connections.open"):
-                    self._handler.connect()  # type: ignore[no-untyped-call]
-            except SlackApiError as error:
-                log.error(  # noqa: TRY400 - the reason is the whole story
-                    "Slack refuses GATES_SLACK_APP_TOKEN (%s): see docs/set-up-slack.md",
-                    error.response.get("error"),
-                )
-            except GatesError as error:
-                log.warning("%s; trying again in %g s", error, wait)
-            else:
-                return
-            self._stop.wait(wait)
-            wait = min(wait * 2, LONGEST_WAIT)

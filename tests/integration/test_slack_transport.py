@@ -18,7 +18,8 @@ from gates.replays import Replays
 from gates.store.database import Database
 from gates.store.tables import ClickRow, LogRow, SignedRow
 from integrations.slack.blocks import APPROVE
-from integrations.slack.transport import WINDOW, SocketMode, asking, bolt_app, check, web_client
+from integrations.slack.socket_mode import SocketMode
+from integrations.slack.transport import WINDOW, asking, bolt_app, check, web_client
 from tests.support.slack import Office, office, open_desk
 from tests.support.slack_server import Limits
 
@@ -165,10 +166,11 @@ def test_bodies_that_no_slack_would_send_are_turned_away(over_http: Office) -> N
 
 @pytest.mark.parametrize("how", ["cut", "refresh_requested"])
 def test_socket_mode_comes_back(over_socket: Office, how: str) -> None:
-    """After a lost network or Slack's own refresh, the next click is taken within seconds."""
+    """After a lost network or Slack's own refresh a new connection stands within 2 s."""
     asked = over_socket.ask()
     card = over_socket.card()
     before = len(over_socket.slack.calls("apps.connections.open"))
+    began = time.monotonic()
     if how == "cut":
         assert over_socket.slack.cut_sockets() == 1
     else:
@@ -177,8 +179,27 @@ def test_socket_mode_comes_back(over_socket: Office, how: str) -> None:
         lambda: len(over_socket.slack.calls("apps.connections.open")) > before, "a new address"
     )
     over_socket.slack.wait_connected()
+    assert time.monotonic() - began < 2
     assert over_socket.slack.click(over_socket.people["amara"], card, APPROVE).acked
     assert over_socket.wait_decided(asked.request.id).outcome is not None
+    assert len(over_socket.slack.calls("apps.connections.open")) == before + 1
+
+
+@pytest.mark.parametrize("refusing", ["addresses", "connections"])
+def test_after_an_outage_it_is_back_within_seconds(over_socket: Office, refusing: str) -> None:
+    """Slack gives no addresses, or takes no connections, for 5 s: back within 3.5 s of its end,
+    and without a storm of tries.
+    """
+    slack = over_socket.slack
+    before = len(slack.calls("apps.connections.open"))
+    slack.outage(on=True, addresses=refusing == "connections")
+    with pytest.raises(TimeoutError):
+        slack.wait_connected(seconds=5)
+    slack.outage(on=False)
+    began = time.monotonic()
+    slack.wait_connected()
+    assert time.monotonic() - began < 3.5
+    assert len(slack.calls("apps.connections.open")) - before < 12
 
 
 def test_every_refresh_is_followed_at_once(over_socket: Office) -> None:

@@ -61,7 +61,7 @@ def auth_test(space: Workspace, args: Json) -> Json:
 
 def apps_connections_open(space: Workspace, args: Json) -> Json:
     del args
-    if space.refuse_sockets:
+    if space.refuse_addresses:
         raise SlackError("internal_error")
     ticket = space.new_id("W")
     space.tickets.add(ticket)

@@ -374,9 +374,12 @@ class SlackSandbox:
     def cut_sockets(self) -> int:
         return self.sockets.cut()
 
-    def outage(self, *, on: bool) -> None:
-        """Refuse (or accept again) new sockets, and cut those that stand."""
+    def outage(self, *, on: bool, addresses: bool = False) -> None:
+        """Refuse (or accept again) new sockets, and cut those that stand; `addresses`: give them
+        out all the same.
+        """
         with self.space.lock:
             self.space.refuse_sockets = on
+            self.space.refuse_addresses = on and not addresses
         if on:
             self.sockets.cut()

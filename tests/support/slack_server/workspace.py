@@ -188,6 +188,7 @@ class Workspace:
         self.faults: list[Fault] = []
         self.calls: list[tuple[str, Json]] = []
         self.refuse_sockets = False
+        self.refuse_addresses = False
         self.base = ""  # the HTTP address, set by the server
         self.socket_base = ""
         self._numbers = itertools.count(1)
