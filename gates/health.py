@@ -23,6 +23,7 @@ from gates.store.database import Database, revisions
 from gates.store.tables import ExecutionRow, LogRow, OutboxRow, RequestRow
 
 SKEW = timedelta(seconds=5)  # a lease of 30 s bears this much
+CROWD = 50  # runs that wait at once, beyond which SQLite wakes them late
 SPARE = 1 << 30  # bytes of free disk below which a store may soon be full
 LONG_WAL = 1 << 29  # bytes: somebody keeps SQLite from writing its log back
 REMOTE = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs")
@@ -164,6 +165,17 @@ def disk(look: Look) -> Iterator[Finding]:
         yield ok("disk", f"{free >> 30} GB free")
 
 
+def crowd(look: Look) -> Iterator[Finding]:
+    """SQLite writes one after the other, and so does Prefect's, which wakes these runs."""
+    if not look.database.is_sqlite:
+        return
+    waiting = select(func.count(func.distinct(RequestRow.root_run_id)))
+    number = look.session.exec(waiting.where(col(RequestRow.outcome).is_(None))).one()
+    if number > CROWD:
+        cure = "move both to PostgreSQL, Prefect first: docs/operate.md, `Moving to PostgreSQL`"
+        yield warning("store", f"{number} runs wait for people, on SQLite", cure)
+
+
 def restores(look: Look) -> Iterator[Finding]:
     """For a day everybody should know that the store was put back."""
     query = select(LogRow).where(LogRow.subject == "store", LogRow.kind == "store.restored")
@@ -181,6 +193,7 @@ CHECKS: list[Callable[[Look], Iterator[Finding]]] = [
     bells,
     work,
     unknown_actions,
+    crowd,
     restores,
 ]
 

@@ -11,6 +11,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,7 @@ def _prefect(api: PrefectApi) -> Iterator[Finding]:
         return
     if not answer.is_success:
         raise Unavailable(f"it answers {answer.status_code}")
+    yield from prefect_clock(answer.headers.get("date", ""), datetime.now(UTC))
     told = str(answer.json())
     if PREFECT_FROM <= numbers(told) < PREFECT_BELOW:
         yield ok("prefect", f"answers, version {told}")
@@ -176,6 +178,19 @@ def _prefect(api: PrefectApi) -> Iterator[Finding]:
     if not found:
         cure = "`prefect deploy --all`: runs without a deployment cannot sleep"
         yield warning("deployments", "there are none", cure)
+
+
+def prefect_clock(told: str, now: datetime) -> Iterator[Finding]:
+    """By the Date of Prefect's answer, in whole seconds. Prefect starts and wakes runs by it."""
+    try:
+        off = abs(parsedate_to_datetime(told) - now)
+    except ValueError:
+        return  # it does not say
+    if off > SKEW:
+        words = f"Prefect's server is {off.total_seconds():.0f} s off this machine"
+        yield warning("clock", words, "run NTP on both machines")
+    else:
+        yield ok("clock", "Prefect's server and this machine agree")
 
 
 def _pools(api: PrefectApi) -> Iterator[Finding]:

@@ -12,12 +12,12 @@ import sqlalchemy as sa
 from click.testing import Result
 from typer.testing import CliRunner
 
-from gates.health import LATE, filesystem
+from gates.health import CROWD, LATE, filesystem
 from gates.store.database import Database
 from gates.web.app import create_app
 from gates.web.waiters import Waiters
 from integrations.cli import app
-from integrations.operating.doctor import numbers
+from integrations.operating.doctor import numbers, prefect_clock
 from integrations.wiring import first_admin_key
 from tests.support.browser import free_socket, serving
 from tests.support.erp import ErpServer, erp_server
@@ -251,6 +251,28 @@ def test_without_the_admin_key_the_rest_is_still_looked_at(house: House) -> None
     assert any("its own view is not known" in one["text"] for one in house.findings("warning"))
 
 
+def test_a_crowd_on_sqlite_is_a_warning(house: House) -> None:
+    """Many runs that wait at once are woken late; the cure is named."""
+    for number in range(CROWD + 1):
+        house.world.run = f"run-{number}"
+        house.world.propose("5000.00")
+    (found,) = [one for one in house.findings("warning") if one["check"] == "store"]
+    assert found["text"] == f"{CROWD + 1} runs wait for people, on SQLite"
+    assert "PostgreSQL" in found["cure"]
+
+
+def test_a_clock_of_prefect_that_is_off_is_a_warning() -> None:
+    """By the Date of its answer; one that agrees, or says nothing, is none."""
+    now = datetime(2026, 11, 20, 9, 0, 30, tzinfo=UTC)
+    told = "Fri, 20 Nov 2026 09:00:00 GMT"
+    (found,) = prefect_clock(told, now)
+    assert (found.level, found.text) == ("warning", "Prefect's server is 30 s off this machine")
+    assert "NTP" in found.cure
+    (found,) = prefect_clock(told, now - timedelta(seconds=27))
+    assert found.level == "ok"
+    assert not [*prefect_clock("", now)]
+
+
 def test_versions_are_compared_as_numbers() -> None:
     """3.10 comes after 3.9, whatever is appended."""
     assert numbers("3.10.0rc1") > numbers("3.9.9")
@@ -294,6 +316,8 @@ def test_a_pool_that_nobody_polls_is_found(house: House, tmp_path: Path) -> None
         until(lambda: engine._answers("prefect", f"{engine.api}/health"), seconds=120)
         house.environment["GATES_PREFECT_API_URL"] = engine.api
         assert house.findings("bad") == []
+        agree = "Prefect's server and this machine agree"
+        assert agree in {one["text"] for one in house.findings("ok")}
         assert any("no work pool" in one["text"] for one in house.findings("warning"))
         engine.prefect("POST", "/work_pools/", {"name": POOL, "type": "process"})
         (found,) = house.findings("bad")
