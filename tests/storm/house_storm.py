@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,9 @@ class HouseStorm:
     def _look(self) -> None:
         time.sleep(LOOK)
         self.progress(self)
+        if not self.calm:
+            for name in STARTERS:
+                self.lives[name].again(partial(self._fate, name))
         for one in list(self.going.values()):
             try:
                 seen = self.house.runs.read(one.run)
@@ -179,9 +183,12 @@ class HouseStorm:
     # -- faults ---------------------------------------------------------------------------------
 
     def _born(self, name: str) -> None:
-        kind = "executor of the house" if name == "executor" else name
-        marks = [] if self.calm else self.dice.life(kind, name, mortal=1.0, far=FAR[name])
+        marks = [] if self.calm else self._fate(name)
         self.lives[name] = Life(name, marks, lambda mark: self._strike(name, mark))
+
+    def _fate(self, name: str) -> list[Mark]:
+        kind = "executor of the house" if name == "executor" else name
+        return self.dice.life(kind, name, mortal=1.0, far=FAR[name])
 
     def _hit(self, *names: str) -> list[Life]:
         run = getattr(self._here, "run", "")

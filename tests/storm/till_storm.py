@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from signal import SIGCONT, SIGSTOP
 from typing import Any
@@ -281,16 +282,15 @@ class TillStorm:
     def _born(self, victim: Victim) -> None:
         """A new life, with what will happen in it."""
         victim.lives += 1
-        mortal = 0.0 if self.calm else MORTAL[victim.kind]
         marks: list[Mark] = []
-        name = victim.name
+        name, spared = victim.name, False
         if victim.kind == "flow":
             slot = self.slots[int(name.rsplit("-", 1)[1])]
             assert slot.run is not None
             name = slot.run.id
-            mortal *= victim.lives < LIVES
+            spared = victim.lives >= LIVES
         if not self.calm:
-            marks = self.dice.life(victim.kind, name, mortal=mortal, far=FAR[victim.kind])
+            marks = self._fate(victim.kind, name, spared=spared)
         life = Life(name, marks, lambda mark: self._strike(victim, mark))
         life.awake = victim.kind != "gates"
         victim.life = life
@@ -298,6 +298,10 @@ class TillStorm:
         victim.pid = victim.start()
         if victim.kind == "gates":
             threading.Thread(target=self._awaken, args=(victim, life), daemon=True).start()
+
+    def _fate(self, kind: str, name: str, *, spared: bool = False) -> list[Mark]:
+        mortal = 0.0 if spared else MORTAL[kind]
+        return self.dice.life(kind, name, mortal=mortal, far=FAR[kind])
 
     def _awaken(self, victim: Victim, life: Life) -> None:
         until(lambda: victim.life is not life or _healthy(self.servers[victim.name]), 60)
@@ -348,6 +352,8 @@ class TillStorm:
                 idle = victim.kind == "flow" and self.slots[int(victim.name[5:])].run is None
                 if not victim.pid and not idle:
                     self._born(victim)
+                elif victim.kind != "flow" and not self.calm and not victim.stopped:
+                    victim.life.again(partial(self._fate, victim.kind, victim.name))
 
     def _left(self, victim: Victim, code: int) -> None:
         victim.pid = 0
