@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, Self
 from urllib.parse import urlsplit
 
 HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "host"}
-LONGEST = 90.0  # seconds of one held or answered call
+LONGEST = 150.0  # seconds of one held or answered call
 
 
 class Call(NamedTuple):
@@ -43,7 +43,7 @@ class Hold:
         self.status = 0  # what the caller is told instead, where the call is lost
         self._free = threading.Event()
 
-    def wait(self, seconds: float = 40.0) -> None:
+    def wait(self, seconds: float = 120.0) -> None:
         """Until a call is held here."""
         assert self.reached.wait(seconds), f"no such call within {seconds} s"
 
