@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
 
 from gates.client import GatesClient
 from gates.core.model import DecisionKind, RequestView
@@ -34,7 +36,7 @@ class NotInTime(AssertionError):
     pass
 
 
-def until(look: Callable[[], T | None], seconds: float = 60, every: float = 0.05) -> T:
+def until(look: Callable[[], T | None], seconds: float = 150, every: float = 0.05) -> T:
     """What `look` finds, as soon as it finds something. Raises NotInTime."""
     end = time.monotonic() + seconds
     while True:
@@ -69,6 +71,7 @@ class Stack:
             "PREFECT_API_URL": self.api,
             "PREFECT_WORKER_QUERY_SECONDS": "0.2",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.2",
             "DO_NOT_TRACK": "1",
             "PYTHONPATH": str(ROOT),
             "GATES_URL": self.gates_url,
@@ -163,7 +166,7 @@ class Stack:
     def state(self, run: str) -> dict[str, Any]:
         return dict(self.prefect("GET", f"/flow_runs/{run}")["state"] or {})
 
-    def reaches(self, run: str, *types: str, seconds: float = 60) -> dict[str, Any]:
+    def reaches(self, run: str, *types: str, seconds: float = 150) -> dict[str, Any]:
         """The run's state once it is of one of these types. Ends early where the run ends."""
 
         def look() -> dict[str, Any] | None:
@@ -262,6 +265,10 @@ def stack(folder: Path, *, worker: bool = True) -> Iterator[Stack]:
             made.start_worker()
         yield made
     finally:
+        # What flows of this process have told Prefect goes to the server that was up first, for
+        # ever, unless these are ended with it.
+        for service in (EventsWorker, APILogWorker):
+            service.drain_all(timeout=30, at_exit=False)
         for client in made._clients.values():
             client.close()
         for name in reversed(list(made._processes)):
