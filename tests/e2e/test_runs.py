@@ -73,7 +73,7 @@ def test_a_resume_without_a_decision_suspends_again_and_is_recorded(stack):
     run = stack.run("one_payment", amount="5000.00")
     stack.reaches(run, "PAUSED")
     stack.prefect("POST", f"/flow_runs/{run}/resume")
-    stack.reaches(run, "RUNNING")
+    until(lambda: stack.history(run).count("Running") == 2)
     stack.reaches(run, "PAUSED")
     (view,) = stack.asked(run)
     assert view.woken == 1

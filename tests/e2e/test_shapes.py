@@ -50,7 +50,7 @@ def test_an_async_group_suspends_and_goes_on_alike(stack):
 
 def test_a_suspended_run_is_woken_when_its_author_waits_no_longer(stack):
     """Although nobody has decided; the withdrawn ones are told as such."""
-    run = stack.run("waits_no_longer", seconds=6, left="withdrawn")
+    run = stack.run("waits_no_longer", seconds=12, left="withdrawn")
     stack.reaches(run, "PAUSED")
     stack.reaches(run, "COMPLETED")
     assert sorted(stack.trace(run)) == ["till.pay-1 Cancelled", "till.pay-2 Cancelled"]

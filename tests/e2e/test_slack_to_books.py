@@ -26,7 +26,7 @@ from tests.support.slack_server import (
 pytestmark = [
     pytest.mark.erp,
     pytest.mark.prefect,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(600),
     pytest.mark.xdist_group("house-with-slack"),
     pytest.mark.skipif(not installed(), reason=WHY_SKIPPED),
 ]
@@ -51,12 +51,12 @@ class Town:
                     return message
             return None
 
-        return self.slack.wait_for(found, f"a card with {words!r}", 60)
+        return self.slack.wait_for(found, f"a card with {words!r}", 150)
 
     def closed(self, card: Message) -> str:
         """The card's blocks once it has lost its buttons."""
         self.slack.wait_for(
-            lambda: not card.has_button("gates_approve") or None, "the outcome on the card", 30
+            lambda: not card.has_button("gates_approve") or None, "the outcome on the card", 150
         )
         return str(card.blocks)
 
@@ -83,7 +83,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
         ):
             environment.setenv(f"GATES_SLACK_{name}", value)
         with house(tmp_path_factory.mktemp("town"), linger=0.5) as built:
-            slack.wait_connected(seconds=30)
+            slack.wait_connected(seconds=120)
             yield Town(built, slack, channel, people)
 
 
@@ -94,7 +94,7 @@ def test_a_click_pays_the_bill_once(town: Town) -> None:
     card = town.card("SLACK-1")
     town.house.until_state(run, "PAUSED")
     town.slack.click(town.people["stranger"], card, "gates_approve")
-    refusal = town.slack.wait_told(town.people["stranger"], seconds=20)
+    refusal = town.slack.wait_told(town.people["stranger"], seconds=60)
     assert "belongs to no single person" in refusal
     assert card.has_button("gates_approve")
 

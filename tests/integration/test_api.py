@@ -112,7 +112,7 @@ def woken(house: House, name: str, wait: Callable[[], Any], act: Callable[[], An
     begun = time.monotonic()
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(wait)
-        assert waiting.wait(20), "nobody began to wait"
+        assert waiting.wait(60), "nobody began to wait"
         act()
         found = answer.result()
     assert time.monotonic() - begun < FAR, "nobody rang: the wait ran into its end"
@@ -195,9 +195,9 @@ def on_the_line(house: House, name: str, scope: str, call: str, body: str = "") 
     headers += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
     with socket.create_connection(("127.0.0.1", house.port)) as line:
         line.sendall(f"{call} HTTP/1.1\r\n{headers}\r\n{body}".encode())
-        assert house.waiters.expect(name).wait(20), "nobody began to wait"
+        assert house.waiters.expect(name).wait(60), "nobody began to wait"
         yield line
-        assert house.waiters.left.wait(20), "nobody answered"
+        assert house.waiters.left.wait(60), "nobody answered"
 
 
 @pytest.mark.parametrize("dead", [True, False])

@@ -32,7 +32,7 @@ class Ear:
         self.bells = Bells(database, self.told.put, lambda: self.told.put("missed"))
 
     def next(self) -> str:
-        return self.told.get(timeout=20)
+        return self.told.get(timeout=60)
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_a_run_that_waits_on_one_server_is_woken_by_a_decision_on_another(
             mine.beyond, world.gates.woken = bells.tell, mine.ring
             bells.start()
             stack.callback(bells.stop)
-            assert listening.wait(20)
+            assert listening.wait(60)
         bound = socket.socket()
         bound.bind(("127.0.0.1", 0))
         app = create_app(here.gates, here.work, here.access, waiters[0], reread=NEVER)
@@ -131,7 +131,7 @@ def test_a_run_that_waits_on_one_server_is_woken_by_a_decision_on_another(
             answer = pool.submit(
                 client.wait, request_id, attempt_id="a", call=1, after=reply.version, seconds=30
             )
-            assert waiters[0].somebody.wait(20)
+            assert waiters[0].somebody.wait(60)
             there.decide(request_id, "dana")
             assert answer.result().standing is Standing.CLAIMABLE
         assert time.monotonic() - begun < FAR, "nobody rang: the wait ran into its end"

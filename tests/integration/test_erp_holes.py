@@ -418,7 +418,7 @@ def together(house: ErpGates) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=30)
+        thread.join(timeout=60)
 
 
 def test_a_run_s_steps_stand_in_the_books(house: ErpGates) -> None:

@@ -270,7 +270,7 @@ def test_a_bell_starts_the_work_at_once_and_a_restart_finds_the_rest(database: D
         if not round_:
             world.propose("20000.00", key="while-running")
             box.ring()
-        assert delivered.wait(20)
+        assert delivered.wait(60)
         box.stop()
         delivered.clear()
     with database.read() as session:
@@ -340,7 +340,7 @@ def test_an_ending_that_could_not_be_written_down_is_written_down_later(
     def deliver(request_id: str) -> bool:
         if not delivered:
             begun.set()
-            away.wait(10)
+            away.wait(60)
         delivered.append(request_id)
         return True
 
@@ -351,10 +351,10 @@ def test_an_ending_that_could_not_be_written_down_is_written_down_later(
     try:
         wish(database, Clock(utc_now()), "r")
         box.ring()
-        assert begun.wait(10)
+        assert begun.wait(60)
         rename(database, "outbox", "away")
         away.set()
-        assert failures.seen.wait(10)
+        assert failures.seen.wait(60)
         rename(database, "away", "outbox")
         wish(database, Clock(utc_now()), "later")
         assert until(lambda: row(database, "later").state == "done")
@@ -377,22 +377,22 @@ def test_a_row_that_was_taken_in_hand_twice_stops_nothing(database: Database, cl
             return True
         go = waiting.pop(0)
         begun.release()
-        return go.wait(20)
+        return go.wait(60)
 
     box = Outbox(database, {"ring": deliver}, clock=clock, renews=1_000.0)
     box.start()
     try:
         wish(database, clock, "r", kind="ring")
         box.ring()
-        assert begun.acquire(timeout=10)
+        assert begun.acquire(timeout=60)
         clock.jump(minutes=5)
         box.ring()
-        assert begun.acquire(timeout=10)
+        assert begun.acquire(timeout=60)
         for go, other in zip(gates, ("between", "later"), strict=True):
             go.set()
             wish(database, clock, other, kind="ring")
-            assert until(lambda: row(database, other).state == "done", seconds=20)  # noqa: B023 - now
-        assert until(lambda: row(database).state == "done", seconds=20)
+            assert until(lambda: row(database, other).state == "done", seconds=60)  # noqa: B023 - now
+        assert until(lambda: row(database).state == "done", seconds=60)
     finally:
         for go in gates:
             go.set()

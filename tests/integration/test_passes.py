@@ -152,5 +152,5 @@ def test_suspensions_at_once_get_keys_of_their_own(database: Database) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=30)
+        thread.join(timeout=60)
     assert sorted(keys) == [f"{world.run}-{number}" for number in (1, 2, 3, 4)]

@@ -349,7 +349,7 @@ def test_a_backup_is_one_picture_of_a_store_in_use(house: House) -> None:
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        assert begun.wait(20)
+        assert begun.wait(60)
         made = house.save()
     finally:
         stop.set()

@@ -119,7 +119,7 @@ def test_a_burst_of_requests_gets_its_cards_one_by_one(tmp_path: Path) -> None:
         def all_there() -> bool:
             return len(company.slack.messages(company.channel)) == 3
 
-        company.slack.wait_for(all_there, "three cards", 20)
+        company.slack.wait_for(all_there, "three cards", 60)
 
 
 def test_a_deleted_card_comes_back_while_people_are_asked(company: Office) -> None:

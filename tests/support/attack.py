@@ -270,7 +270,7 @@ def _anew(house: Hardened) -> None:
     server = next(one for one in house.processes.running() if one.name == "server")
     process = psutil.Process(server.pid)
     process.send_signal(signal.SIGTERM)
-    process.wait(20)
+    process.wait(60)
     up(house.home, house.plan.prefix)
 
 

@@ -82,9 +82,9 @@ def serving(app: FastAPI, bound: socket.socket) -> Iterator[str]:
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()
     try:
-        assert server.ready.wait(20), "the server did not come up"
+        assert server.ready.wait(60), "the server did not come up"
         yield f"http://127.0.0.1:{bound.getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join(60)
         bound.close()

@@ -229,10 +229,10 @@ def serving(app: FastAPI) -> Iterator[str]:
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()
     try:
-        if not started.wait(10):
+        if not started.wait(60):
             raise TimeoutError("the server did not start")
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(60)
         listening.close()

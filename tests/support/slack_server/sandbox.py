@@ -176,17 +176,17 @@ class SlackSandbox:
         with self.space.lock:
             return [args for name, args in self.space.calls if name == method]
 
-    def wait_for(self, look: Callable[[], T | None], what: str, seconds: float = 10.0) -> T:
+    def wait_for(self, look: Callable[[], T | None], what: str, seconds: float = 60.0) -> T:
         """Return the first truthy `look()`; woken by every change, no polling."""
         return self.space.wait_for(look, what, seconds)
 
-    def wait_message(self, channel: Channel, seconds: float = 10.0) -> Message:
+    def wait_message(self, channel: Channel, seconds: float = 60.0) -> Message:
         return self.wait_for(lambda: self.messages(channel), "a message", seconds)[-1]
 
-    def wait_view(self, user: User, seconds: float = 10.0) -> View:
+    def wait_view(self, user: User, seconds: float = 60.0) -> View:
         return self.wait_for(lambda: self.open_views(user), "a modal", seconds)[-1]
 
-    def wait_told(self, user: User, count: int = 1, seconds: float = 10.0) -> str:
+    def wait_told(self, user: User, count: int = 1, seconds: float = 60.0) -> str:
         """Return the `count`-th thing said to this person alone."""
 
         def enough() -> list[str] | None:
@@ -195,7 +195,7 @@ class SlackSandbox:
 
         return self.wait_for(enough, f"a private word to {user.name}", seconds)[count - 1]
 
-    def wait_connected(self, count: int = 1, seconds: float = 10.0) -> None:
+    def wait_connected(self, count: int = 1, seconds: float = 60.0) -> None:
         self.wait_for(lambda: self.sockets.connected >= count, "a socket", seconds)
 
     # -- what people do --------------------------------------------------------------------
