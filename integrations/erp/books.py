@@ -42,9 +42,11 @@ class BookEntry(BaseModel):
         return sum((p.amount for p in self.payments if p.state == "succeeded"), Decimal())
 
 
-def books(erp: Erp) -> list[BookEntry]:
-    """Every supplier bill with every payment on it, oldest first."""
-    bills = erp.bills()
+def books(erp: Erp, number: str | None = None) -> list[BookEntry]:
+    """Every supplier bill (under this number of its supplier) with every payment on it, oldest
+    first.
+    """
+    bills = erp.bills(number=number)
     lines = tuple(line for bill in bills for line in bill.payable_lines)
     payments = erp.payments(line_ids=lines) if lines else []
     return [
