@@ -12,6 +12,33 @@ from gates.store.database import Database
 from tests.support.postgres import postgres_url
 from tests.support.world import World
 
+# The suite runs file by file on two cores: what takes longest begins first, so that no core is
+# left alone with a long file at the end. The others follow in any order.
+LONGEST_FIRST = (
+    "test_crashes",
+    "test_demo",
+    "test_hostile_agent",
+    "test_erp_crashes",
+    "test_shapes",
+    "test_runs",
+    "test_slack_to_books",
+    "test_erp_holes",
+    "test_together",
+    "test_flow",
+    "test_erp_undo",
+    "test_erp_flows",
+    "test_erp_actions",
+    "test_storm",
+    "test_restore",
+    "test_doctor",
+    "test_watch",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    ranks = {name: rank for rank, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
+
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:

@@ -17,24 +17,34 @@ from tests.support.erp import WHY_SKIPPED
 pytestmark = [
     pytest.mark.erp,
     pytest.mark.prefect,
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(1200),
     pytest.mark.xdist_group("house"),
 ]
 needs_erp = pytest.mark.skipif(not installed(), reason=WHY_SKIPPED)
 GATES = str(Path(sys.executable).with_name("gates"))
+STARTS = """
+import pathlib, sys
+from integrations.demo import stack
+stack.up(pathlib.Path(sys.argv[1]), print)
+"""
 
 
 def gates(home: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    return ended(home, [GATES, *arguments], **settings)
+
+
+def ended(home: Path, command: list[str], **settings: str) -> subprocess.CompletedProcess[str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("GATES_", "PREFECT_"))}
-    environment = kept | {"GATES_HOME": str(home), "COLUMNS": "200"} | settings
+    ours = {"GATES_HOME": str(home), "GATES_LINGER": "1", "COLUMNS": "200"}
+    environment = kept | ours | settings
     if "GATES_ERP_CACHE" in os.environ:
         environment["GATES_ERP_CACHE"] = os.environ["GATES_ERP_CACHE"]
     return subprocess.run(
-        [GATES, *arguments],
+        command,
         env=environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
 
@@ -71,7 +81,7 @@ def bystander() -> Iterator[psutil.Popen]:
     )
     yield process
     process.stdin.close()
-    process.wait(10)
+    process.wait(60)
 
 
 @needs_erp
@@ -88,7 +98,7 @@ def test_the_demo_that_decides_by_itself_ends_well_only_with_the_books(home: Pat
 @needs_erp
 def test_the_demo_can_be_started_again_and_stops_what_it_started(home: Path) -> None:
     """A second `up` replaces the first; `down` says what it ended, and ends all of it."""
-    first = gates(home, "demo", "up")
+    first = ended(home, [sys.executable, "-c", STARTS, str(home)])  # without any invoices
     assert first.returncode == 0, first.stdout + first.stderr
     before = {one.pid for one in Processes(home).running()}
     again = gates(home, "demo", "up")
