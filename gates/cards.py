@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 
 import orjson
-from sqlmodel import col, select
+from sqlmodel import col, func, select
 
 from gates.core.errors import NotFound
 from gates.core.model import Json
 from gates.service import utc_now
+from gates.store import wishes
 from gates.store.database import Database
 from gates.store.repository import Unit
-from gates.store.tables import CardRow, ClickRow, NoticeRow
+from gates.store.tables import CardRow, ClickRow, NoticeRow, RequestRow
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,18 @@ class Card:
 
 @dataclass(frozen=True)
 class Notice:
-    """A message that shows a request: `place` and `message` are the channel's own ids."""
+    """A message that shows a request: `place` and `message` are the channel's own ids; without a
+    `message` it was meant to be posted, and nobody knows whether it was. `told`: lines of the story
+    that stand below it; negative while that is being changed. `digest`: it shows others, too.
+    """
 
     request_id: str
     place: str
     message: str
     revision: int
+    told: int = 0
+    posted_at: datetime | None = None
+    digest: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,22 +96,52 @@ class Cards:
             query = select(NoticeRow).where(
                 NoticeRow.request_id == request_id, NoticeRow.channel == channel
             )
-            return [
-                Notice(row.request_id, row.place, row.message, row.revision)
-                for row in session.exec(query).all()
-            ]
+            return [_notice(row) for row in session.exec(query).all()]
 
-    def shown(self, channel: str, notice: Notice) -> None:
+    def notice(self, request_id: str, channel: str, place: str) -> Notice | None:
+        with self.database.read() as session:
+            row = session.get(NoticeRow, (channel, request_id, place))
+            return None if row is None else _notice(row)
+
+    def notices_at(self, channel: str, place: str, message: str | None = None) -> list[Notice]:
+        """What a place shows, or one message there."""
+        query = select(NoticeRow).where(NoticeRow.channel == channel, NoticeRow.place == place)
+        if message is not None:
+            query = query.where(NoticeRow.message == message)
+        with self.database.read() as session:
+            rows = session.exec(query.order_by(NoticeRow.request_id)).all()
+            return [_notice(row) for row in rows]
+
+    def posted_since(self, channel: str, place: str, since: datetime) -> int:
+        """How many messages a place has got."""
+        messages = func.count(func.distinct(NoticeRow.message))
+        query = select(messages).where(
+            NoticeRow.channel == channel, NoticeRow.place == place, col(NoticeRow.posted_at) > since
+        )
+        with self.database.read() as session:
+            return session.exec(query).one()
+
+    def waiting_at(self, channel: str, place: str, limit: int = 1_000) -> list[str]:
+        """Requests that are yet to be shown at a place, in their order."""
+        with self.database.read() as session:
+            return wishes.waiting_at(session, channel, place, limit)
+
+    def standings(self, request_ids: Collection[str]) -> dict[str, tuple[int, bool]]:
+        """Each request's revision, and whether it is open."""
+        query = select(RequestRow.id, RequestRow.revision, RequestRow.outcome)
+        with self.database.read() as session:
+            rows = session.exec(query.where(col(RequestRow.id).in_(request_ids))).all()
+            return {row[0]: (row[1], row[2] is None) for row in rows}
+
+    def shown(self, channel: str, *notices: Notice) -> None:
         with self.database.write() as session:
-            session.merge(
-                NoticeRow(
-                    channel=channel,
-                    request_id=notice.request_id,
-                    place=notice.place,
-                    message=notice.message,
-                    revision=notice.revision,
-                )
-            )
+            for one in notices:
+                session.merge(NoticeRow(channel=channel, **asdict(one)))
+
+    def wish(self, channel: str, request_id: str, place: str) -> None:
+        """Have something shown at a place."""
+        with self.database.write() as session:
+            Unit(session, self.clock()).wish(request_id, channel, place=place)
 
     def record_click(self, source: str, payload: Json) -> str:
         """Durable before it returns."""
@@ -141,3 +178,7 @@ class Cards:
 def _card(row: CardRow) -> Card:
     drawn = hashlib.sha256(row.body.encode()).hexdigest()
     return Card(row.token, row.request_id, row.revision, drawn)
+
+
+def _notice(row: NoticeRow) -> Notice:
+    return Notice(**{one.name: getattr(row, one.name) for one in fields(Notice)})

@@ -24,6 +24,7 @@ from datetime import datetime, timedelta
 from sqlmodel import Session
 
 from gates.core.errors import RetryLater, Unavailable
+from gates.ports import Shown
 from gates.recording import RING, utc_now
 from gates.store import wishes
 from gates.store.database import Database
@@ -47,9 +48,9 @@ LAST_WORDS = 10.0  # seconds that what is in hand gets when the server stops
 Handler = Callable[[str], bool]
 """Takes a request's id. True: done. False: not yet, come back soon. Raises: come back later."""
 
-Delivery = Callable[[str, str], float]
-"""Takes a request's id and a place. Returns for how many seconds the place rests now. Raises
-RetryLater or Unavailable: the place wants rest; anything else: this one has to wait.
+Delivery = Callable[[str, str], Shown]
+"""Takes a request's id and a place. Returns whether the place rests now, and whether to come back.
+Raises RetryLater or Unavailable: the place wants rest; anything else: this one has to wait.
 """
 
 
@@ -180,18 +181,23 @@ class Outbox:
         lane.bell.set()
 
     def _delivered(self, wish: Wish) -> Ending:
-        rest = 0.0
         try:
             if wish.kind in self.deliveries:
-                done, rest = True, self.deliveries[wish.kind](wish.request_id, wish.place)
-            else:
-                done = self.handlers[wish.kind](wish.request_id)
+                shown = self.deliveries[wish.kind](wish.request_id, wish.place)
+                return self._shown(wish, shown)
+            done = self.handlers[wish.kind](wish.request_id)
         except RetryLater as error:
             return _patient(wish, error)
         except Exception as error:  # noqa: BLE001 - a handler's trouble must not end the loop
             log.warning("outbox %s %s: %s", wish.kind, wish.request_id[:8], error)
             return _failed(wish, error)
-        return Ending(wish, None if done else _quick(wish.tries), rest=rest)
+        return Ending(wish, None if done else _quick(wish.tries))
+
+    def _shown(self, wish: Wish, shown: Shown) -> Ending:
+        after = None
+        if shown.again is not None:
+            after = max((shown.again - self.clock()).total_seconds(), 0.0)
+        return Ending(wish, after, rest=shown.rest)
 
     @staticmethod
     def _rest(lane: Lane, endings: list[Ending], now: datetime) -> None:

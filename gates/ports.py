@@ -18,17 +18,34 @@ class Directory(Protocol):
     def members(self, groups: Sequence[str]) -> Sequence[Person]: ...
 
 
-class Notifier(Protocol):
-    """Shows requests to people on one channel.
+class Errand(Value):
+    """Something to be brought up to date at a place of a channel: one request, or with an empty
+    `request_id` whatever the place shows.
+    """
 
-    `show` makes every card of the request look as `view` says, and posts the first one where
-    there is none; it may be called again with the same view. It returns once the channel has
-    taken it, and raises RetryLater or Unavailable where it has not.
+    place: str
+    request_id: str = ""
+
+
+class Shown(Value):
+    """`rest`: for so many seconds nothing more may go to this place; `again`: when to come back."""
+
+    rest: float = 0.0
+    again: datetime | None = None
+
+
+class Notifier(Protocol):
+    """Shows requests to people on one channel, which has places.
+
+    `errands` says what a request that is new or has changed has to be shown by, and asks nobody.
+    `show` makes one place say what is true now; it may be called again. It returns once the
+    channel has taken it, and raises RetryLater or Unavailable where it has not.
     """
 
     channel: str
 
-    def show(self, view: RequestView) -> None: ...
+    def errands(self, view: RequestView) -> Sequence[Errand]: ...
+    def show(self, request_id: str, place: str) -> Shown: ...
 
 
 class RunWaker(Protocol):

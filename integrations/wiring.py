@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from gates.access import Access
 from gates.actions import Registry
+from gates.announcing import Announcing
 from gates.asking import Asking
 from gates.cards import Cards
 from gates.client import GatesClient
@@ -143,20 +144,16 @@ def server(
     desk = SlackDesk(slack, gates, cards, directory) if slack else None
     notifiers: list[Notifier] = []
     if slack is not None:
-        notifiers.append(
-            SlackNotifier(
-                web_client(slack),
-                slack.channel,
-                cards,
-                prefect_ui_url=slack.prefect_ui_url or settings.prefect_ui_url,
-            )
-        )
+        ui = slack.prefect_ui_url or settings.prefect_ui_url
+        notifiers.append(SlackNotifier(slack, gates, cards, directory, prefect_ui_url=ui))
     runs: RunWaker | None = None
     prefect: PrefectApi | None = None
     if settings.prefect_api_url:
         prefect = PrefectApi(settings.prefect_api_url, settings.prefect_auth())
         runs, gates.runs = PrefectRuns(prefect), PrefectRunStates(prefect)
-    outbox = Outbox(database, handlers(gates, notifiers, runs), clock)
+    announcing = Announcing(gates, notifiers)
+    handled = handlers(gates, announcing, runs)
+    outbox = Outbox(database, handled, clock, deliveries=announcing.deliveries)
     database.wished = outbox.ring
     timers = Timers(gates, work, Passes(gates))
     parts: list[Any] = [outbox, timers, *([desk] if desk else [])]
@@ -196,14 +193,8 @@ def directory_of(people: People, slack: SlackSettings | None) -> Directory:
     return SlackDirectory(people, web_client(slack), slack.team_ids, match_email=slack.match_email)
 
 
-def handlers(gates: Gates, notifiers: list[Notifier], runs: RunWaker | None) -> dict[str, Handler]:
+def handlers(gates: Gates, announcing: Announcing, runs: RunWaker | None) -> dict[str, Handler]:
     """What the outbox does for each kind of wish."""
-
-    def cards(request_id: str) -> bool:
-        view = gates.view(request_id)
-        for notifier in notifiers:
-            notifier.show(view)
-        return True
 
     def tell(request_id: str) -> bool:
         if runs is not None:
@@ -216,7 +207,7 @@ def handlers(gates: Gates, notifiers: list[Notifier], runs: RunWaker | None) -> 
             return True
         return runs.ring(bell.run, bell.pauses)
 
-    return {CARDS: cards, TELL: tell, RING: ring}
+    return {CARDS: announcing, TELL: tell, RING: ring}
 
 
 def first_admin_key(access: Access, path: Path) -> str:

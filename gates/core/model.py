@@ -156,7 +156,8 @@ class Reason(Value):
 class Ask(Value):
     """Whom a policy wants to hear: groups, how many of them, for how long in seconds. An approval
     that is not used within `valid_seconds` has lapsed. `from_each`: groups each of which must
-    agree, nobody for two of them.
+    agree, nobody for two of them. `notify`: where they are asked, in the channel or each of them
+    directly; `channel`: its id, empty for the usual one.
     """
 
     who: tuple[str, ...]
@@ -164,6 +165,8 @@ class Ask(Value):
     deadline_seconds: int = Field(default=86_400, ge=1)
     valid_seconds: int = Field(default=86_400, ge=1)
     from_each: tuple[str, ...] = ()
+    notify: tuple[Literal["channel", "direct"], ...] = ("channel",)
+    channel: str = ""
 
 
 class Judgement(Value):

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import case, func, or_, select, update
+from sqlalchemy import case, exists, func, or_, select, update
 from sqlmodel import Session
 
 from gates.store.repository import Unit
 from gates.store.rows import table
-from gates.store.tables import OutboxRow
+from gates.store.tables import NoticeRow, OutboxRow
 
-outbox = table(OutboxRow)
+outbox, notice = table(OutboxRow), table(NoticeRow)
 
 
 @dataclass
@@ -61,7 +61,7 @@ def claim(session: Session, kind: str, now: datetime, lease: timedelta, most: in
     due = (
         select(outbox.c.id)
         .where(_free(kind, now), outbox.c.due_at <= now)
-        .order_by(outbox.c.due_at)
+        .order_by(outbox.c.due_at, outbox.c.id)
         .limit(most)
         .with_for_update(skip_locked=True)
     )
@@ -132,10 +132,12 @@ def _open_places(kind: str, now: datetime, resting: Collection[str]):  # type: i
 
 
 def waiting_at(session: Session, kind: str, place: str, limit: int) -> list[str]:
-    """Requests that are yet to be shown at a place or changed there, in their order."""
+    """Requests that are yet to be shown at a place, in their order."""
+    shown = (notice.c.channel == kind) & (notice.c.place == place)
     query = (
         select(outbox.c.request_id)
         .where(outbox.c.kind == kind, outbox.c.place == place, outbox.c.state == "pending")
+        .where(~exists().where(shown, notice.c.request_id == outbox.c.request_id))
         .order_by(outbox.c.due_at, outbox.c.id)
         .limit(limit)
     )

@@ -1,13 +1,24 @@
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from gates.core.errors import InvalidInput
+from gates.core.model import Tier
 from gates.settings import read_secret
 
 PREFIX = "GATES_SLACK_"
+CHANNEL = r"^[CGD][A-Z0-9]{2,}$"
 SECRETS = ("bot_token", "app_token", "signing_secret")
 
 
@@ -20,6 +31,11 @@ class SlackSettings(BaseModel):
     `socket` needs the app token and no public address; `http` needs the signing secret and a
     public address. A card links to a flow run only below `prefect_ui_url`, because the run's own
     address is told by the flow.
+
+    `channels`: others than `channel` for some tiers, as `high=C0123,expert=C0456`. `pace`: seconds
+    between two posts to one channel. More than `digest_after` first cards within `digest_window`
+    seconds become one message (0: never). `remind`: minutes before the deadline (0: never), not in
+    the `quiet_hours` of whoever is reminded.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -28,11 +44,34 @@ class SlackSettings(BaseModel):
     app_token: SecretStr = SecretStr("")
     signing_secret: SecretStr = SecretStr("")
     api_base_url: str = Field(default="https://slack.com/api/", pattern=r"^https?://\S+$")
-    channel: str = Field(pattern=r"^[CGD][A-Z0-9]{2,}$")
+    channel: str = Field(pattern=CHANNEL)
     mode: Literal["socket", "http"] = "socket"
     team_ids: frozenset[str] = Field(min_length=1)
     match_email: bool = False
     prefect_ui_url: str = ""
+    channels: dict[Tier, str] = Field(default_factory=dict)
+    pace: float = Field(default=1.0, ge=0)
+    digest_after: int = Field(default=10, ge=0)
+    digest_window: float = Field(default=60.0, gt=0)
+    remind: int = Field(default=60, ge=0)
+    quiet_hours: str = Field(default="22-7", pattern=r"^([01]?\d|2[0-3])-([01]?\d|2[0-3])$|^$")
+
+    @field_validator("channels", mode="before")
+    @classmethod
+    def _read_channels(cls, given: object) -> object:
+        """`high=C0123,expert=C0456`, as an environment variable says it."""
+        if not isinstance(given, str):
+            return given
+        pairs = [one.partition("=") for one in given.split(",") if one.strip()]
+        return {tier.strip(): channel.strip() for tier, _, channel in pairs}
+
+    @field_validator("channels")
+    @classmethod
+    def _are_channels(cls, channels: dict[Tier, str]) -> dict[Tier, str]:
+        for tier, channel in channels.items():
+            if not re.fullmatch(CHANNEL, channel):
+                raise ValueError(f"{tier.value}={channel} is no channel's id: write high=C0123ABCD")
+        return channels
 
     @model_validator(mode="after")
     def _tokens_fit_the_transport(self) -> Self:

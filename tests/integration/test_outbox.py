@@ -10,6 +10,7 @@ from sqlmodel import select
 from gates import deliveries
 from gates.core.errors import NotFound, RetryLater, Unavailable
 from gates.outbox import AT_ONCE, GIVE_UP, LEASE, Handler, Outbox
+from gates.ports import Shown
 from gates.service import utc_now
 from gates.store.database import Database
 from gates.store.repository import Unit
@@ -426,13 +427,13 @@ class Places:
         self.seen: list[tuple[str, str]] = []
         self.answers: dict[str, list[Exception | float]] = {}
 
-    def __call__(self, request_id: str, place: str) -> float:
+    def __call__(self, request_id: str, place: str) -> Shown:
         self.seen.append((place, request_id))
         answers = self.answers.get(place) or [0.0]
         answer = answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        return Shown(rest=answer)
 
 
 def placed(database: Database, clock: Clock) -> tuple[Outbox, Places]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import yaml
 from fastapi import FastAPI
 
 from gates.actions import Registry
+from gates.announcing import Announcing
 from gates.asking import Asking
 from gates.cards import Cards
 from gates.core.messages import Proposal
@@ -26,7 +28,8 @@ from gates.core.model import GateReply, Requester, RequestView, RunRef
 from gates.core.people import load_people
 from gates.core.policy import load_policy
 from gates.outbox import Outbox
-from gates.service import CARDS, Gates, KeyHolder
+from gates.ports import Shown
+from gates.service import CARDS, Gates, KeyHolder, utc_now
 from gates.store.database import Database
 from integrations.slack.app import SlackDesk
 from integrations.slack.groups import SlackDirectory
@@ -113,6 +116,14 @@ class Office:
         self.slack.wait_for(decided, "the outcome on the card", seconds)
         return self.gates.view(request_id)
 
+    def deliver(self) -> None:
+        """Do here what is due, where the outbox is at rest."""
+        while any(self.outbox.work(kind) == 0 for kind in ("cards", "slack")):
+            pass
+
+    def show(self, view: RequestView, place: str = "") -> Shown:
+        return self.notifier.show(view.request.id, place or self.channel.id)
+
     def desk(self) -> SlackDesk:
         return SlackDesk(self.settings, self.gates, self.cards, self.directory)
 
@@ -132,8 +143,13 @@ def office(
     limits: Limits | None = None,
     people_file: str = PEOPLE,
     match_email: bool = False,
+    policy_file: str = POLICY,
+    clock: Callable[[], datetime] = utc_now,
+    **changes: Any,
 ) -> Iterator[Office]:
-    """Open the company without its desk: cards are sent, clicks not yet taken."""
+    """Open the company without its desk: cards are sent, clicks not yet taken. `changes` of the
+    Slack settings; `clock` is the gates server's.
+    """
     chosen = limits or Limits(post_interval=0.0)
     with SlackSandbox(limits=chosen, team_id=TEAM, bot_scopes=manifest_scopes()) as slack:
         people = {
@@ -152,25 +168,26 @@ def office(
                 "channel": channel.id,
                 "mode": mode,
                 "team_ids": [TEAM],
+                "pace": 0,
                 "match_email": match_email,
             }
+            | changes
         )
         database = Database(f"sqlite:///{folder / 'gates.db'}")
         database.migrate()
         known = load_people(people_file, "people.yaml")
-        policy = load_policy(POLICY.format(quorum=quorum), "policy.yaml", known)
+        policy = load_policy(policy_file.format(quorum=quorum), "policy.yaml", known)
         directory = SlackDirectory(
             known, web_client(settings), settings.team_ids, match_email=match_email
         )
-        gates = Gates(database, Asking(Registry(), policy, directory), "http://gates.test")
-        cards = Cards(database)
-        notifier = SlackNotifier(web_client(settings), channel.id, cards)
-
-        def show(request_id: str) -> bool:
-            notifier.show(gates.view(request_id))
-            return True
-
-        outbox = Outbox(database, {CARDS: show})
+        asking = Asking(Registry(), policy, directory)
+        gates = Gates(database, asking, "http://gates.test", clock=clock)
+        cards = Cards(database, clock=clock)
+        notifier = SlackNotifier(settings, gates, cards, directory)
+        announcing = Announcing(gates, [notifier])
+        kinds = {CARDS: announcing}
+        outbox = Outbox(database, kinds, clock, deliveries=announcing.deliveries)
+        database.wished = outbox.ring
         gates.woken = lambda _gate: outbox.ring()
         outbox.start()
         try:

@@ -35,7 +35,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("gates.service",),
     ("gates.work", "gates.drifting", "gates.grants.redeeming", "gates.passes", "gates.watching"),
     ("gates.access", "gates.cards", "gates.deliveries", "gates.outbox", "gates.replays"),
-    ("gates.timers", "gates.health"),
+    ("gates.timers", "gates.health", "gates.announcing"),
     ("gates.web",),
 )
 CLIENT_SIDE = ("gates.calling", "gates.client", "gates.flow", "gates.executor", "gates.testing")

@@ -154,6 +154,8 @@ def _strictest(voices: Sequence[Matched], digest: str) -> Judgement:
             deadline_seconds=min(one.deadline_seconds for one in asks),
             valid_seconds=min(one.valid_seconds for one in asks),
             from_each=tuple(dict.fromkeys(group for one in asks for group in one.from_each)),
+            notify=tuple(dict.fromkeys(way for one in asks for way in one.notify)),
+            channel=next((one.channel for one in asks if one.channel), ""),
         )
     return Judgement(
         verdict=verdict,

@@ -14,7 +14,9 @@
         because: "{amount} is 10,000 or more"
 
 An `ask` may also say `valid: 8h` (an approval not used by then has lapsed; a day if left out) and
-`from_each: true` (somebody of each group in `who`, nobody for two of them).
+`from_each: true` (somebody of each group in `who`, nobody for two of them), `channel: C0123ABCD`
+(where they are asked, instead of the usual channel) and `notify: [channel, direct]` (there, or each
+of them directly, or both).
 
 What an `ask` leaves out it takes from `defaults.ask`. An unsatisfiable requirement is refused
 where it is written: no group that is unknown, no quorum that the groups cannot fill.
@@ -26,7 +28,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import yaml
 
@@ -48,7 +50,9 @@ from gates.core.yaml_file import plain as plain_content
 
 SUPPORTED = (Verdict.ALLOW, Verdict.REQUIRE_APPROVAL, Verdict.FORBID)
 RULE_KEYS = ("name", "on", "when", "verdict", "tier", "ask", "because")
-ASK_KEYS = ("who", "quorum", "deadline", "valid", "from_each")
+ASK_KEYS = ("who", "quorum", "deadline", "valid", "from_each", "notify", "channel")
+CHANNEL = re.compile(r"[CG][A-Z0-9]{2,30}")
+WAYS: dict[str, Literal["channel", "direct"]] = {"channel": "channel", "direct": "direct"}
 LONGEST_DEADLINE = 366 * 86_400
 _SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _DURATION = re.compile(r"(?:[0-9]{1,6}[dhms])+")
@@ -250,6 +254,8 @@ class _Reader:
             deadline_seconds=self._duration(ask, "deadline") or base.deadline_seconds,
             valid_seconds=self._duration(ask, "valid") or base.valid_seconds,
             from_each=self._from_each(ask, whom, base),
+            notify=self._notify(ask) or base.notify,
+            channel=self._channel(ask) or base.channel,
         )
         people = self._people(found.who)
         self._prove_each(found, ask.values.get("from_each", node))
@@ -267,6 +273,24 @@ class _Reader:
         if said is None:  # as the defaults have it, for the groups named here
             said = bool(base.from_each)
         return whom if said else ()
+
+    def _notify(self, ask: Fields) -> tuple[Literal["channel", "direct"], ...]:
+        found = ask.texts("notify") if "notify" in ask else []
+        for text, node in found:
+            if text not in WAYS:
+                self.file.note(node, f"unknown notify {text!r}: {cure(text, WAYS)}")
+        return tuple(dict.fromkeys(WAYS[text] for text, _ in found if text in WAYS))
+
+    def _channel(self, ask: Fields) -> str:
+        text = ask.text("channel") or ""
+        if text and not CHANNEL.fullmatch(text):
+            self.file.note(
+                ask.values["channel"],
+                f"channel {text!r} is no channel's id: write it as Slack shows it at the end of "
+                "the channel's details, such as C0123ABCD",
+            )
+            return ""
+        return text
 
     def _prove_each(self, ask: Ask, node: yaml.Node) -> None:
         members = {group: self._ids([group]) for group in ask.from_each}

@@ -128,6 +128,15 @@ def _metadata(args: Json) -> Json | None:
     return value
 
 
+def thread_of(space: Workspace, channel: Channel, args: Json) -> str:
+    """A reply needs a message that is there; replies have no replies."""
+    thread = str(args.get("thread_ts") or "")
+    parent = space.messages.get((channel.id, thread))
+    if thread and parent is None:
+        raise SlackError("thread_not_found")
+    return (parent.thread or thread) if parent else ""
+
+
 def chat_post_message(space: Workspace, args: Json) -> Json:
     channel = _postable(space, args)
     text, blocks = _content(args, MAX_TEXT)
@@ -136,6 +145,7 @@ def chat_post_message(space: Workspace, args: Json) -> Json:
         channel.id, space.new_ts(), space.bot_user, [{"text": text, "blocks": blocks or []}]
     )
     message.metadata = metadata or None
+    message.thread = thread_of(space, channel, args)
     space.messages[channel.id, message.ts] = message
     return {
         "channel": channel.id,
@@ -293,6 +303,7 @@ def conversations_history(space: Workspace, args: Json) -> Json:
         message
         for (where, ts), message in space.messages.items()
         if where == channel.id
+        and not message.thread
         and (float(oldest) < float(ts) < float(latest) or (inclusive and ts in {oldest, latest}))
     ]
     chosen.sort(key=lambda message: float(message.ts), reverse=True)
@@ -322,6 +333,8 @@ def shown(space: Workspace, message: Message, *, metadata: bool) -> Json:
     }
     if message.edits:
         body["edited"] = {"user": message.user, "ts": message.ts}
+    if message.thread:
+        body["thread_ts"] = message.thread
     if metadata and message.metadata:
         body["metadata"] = message.metadata
     return body
@@ -357,6 +370,11 @@ METHODS: dict[str, tuple[Method, str, frozenset[str]]] = {
         frozenset({"channels:history", "groups:history", "im:history"}),
     ),
 }
+
+
+def register(methods: dict[str, tuple[Method, str, frozenset[str]]]) -> None:
+    """Other modules of the sandbox bring methods of their own."""
+    METHODS.update(methods)
 
 
 def authorize(space: Workspace, method: str, token: str | None) -> frozenset[str]:

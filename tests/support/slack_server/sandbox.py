@@ -153,7 +153,13 @@ class SlackSandbox:
     def messages(self, channel: Channel | str) -> list[Message]:
         name = channel if isinstance(channel, str) else channel.id
         with self.space.lock:
-            return [m for (where, _), m in self.space.messages.items() if where == name]
+            found = [m for (where, _), m in self.space.messages.items() if where == name]
+            return [one for one in found if not one.thread]
+
+    def thread(self, message: Message) -> list[Message]:
+        """The replies below a message."""
+        with self.space.lock:
+            return [m for m in self.space.messages.values() if m.thread == message.ts]
 
     def direct_messages(self, user: User) -> list[Message]:
         with self.space.lock:

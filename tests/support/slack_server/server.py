@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import Server, ServerConnection, serve
 
+from tests.support.slack_server import methods_places  # noqa: F401 - brings its methods
 from tests.support.slack_server.blockkit import check_message_blocks
 from tests.support.slack_server.methods import authorize, call
 from tests.support.slack_server.refusing import SlackError

@@ -55,6 +55,7 @@ class User:
     is_ultra_restricted: bool = False
     is_stranger: bool = False
     is_email_confirmed: bool = True
+    tz: str = "Etc/UTC"
 
 
 @dataclass
@@ -84,6 +85,7 @@ class Message:
     versions: list[Json]
     metadata: Json | None = None
     edits: int = 0
+    thread: str = ""  # the message below which it stands
 
     @property
     def text(self) -> str:
