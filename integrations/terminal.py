@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -16,11 +17,13 @@ from rich.text import Text
 
 from gates.core.errors import GatesError, InvalidInput, NotFound
 from gates.core.model import Json, Purpose, RequestView
-from gates.core.wording import approvers, asks, ended, left_unused
+from gates.core.wording import approvers, asks, ended, left_unused, proof
 from gates.core.wording import changed as changed_by
+from gates.health import Finding
 from gates.web.words import holds
 
 INDENT = 10
+MARKS = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "bad": "[red]✗[/]"}
 NOTES = {
     Purpose.ACTION: "",
     Purpose.LOOP: "stopped: it goes in circles",
@@ -38,6 +41,26 @@ def told() -> Iterator[None]:
         err.print(f"[red]{error.code}[/]: ", end="")
         err.print(str(error), markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(3 if isinstance(error, NotFound) else 1) from None
+
+
+def print_findings(console: Console, found: Sequence[Finding], *, as_json: bool) -> None:
+    """A line for each with its mark, and the cure below it. Ends with exit code 1 where something
+    must be mended.
+    """
+    sick = any(one.level == "bad" for one in found)
+    if as_json:
+        listed = [one.model_dump() for one in found]
+        sys.stdout.write(json.dumps({"sound": not sick, "findings": listed}) + "\n")
+    else:
+        table = Table.grid(padding=(0, 2))
+        for one in found:
+            words = Text(plain(one.text))
+            if one.cure:
+                words.append(f"\n{plain(one.cure)}", style="italic")
+            table.add_row(MARKS[one.level], Text(one.check, style="bold"), words)
+        console.print(table)
+    if sick:
+        raise typer.Exit(1)
 
 
 def title(view: RequestView) -> str:
@@ -142,6 +165,7 @@ def _happened(view: RequestView) -> Iterator[tuple[str, str]]:
         yield "decided", plain(f"{decision.name} {decision.kind.told}{said}")
         for line in changed_by(view, decision):
             yield "changed", plain(line)
+        yield "known by", ", ".join(f"{key} {plain(one)}" for key, one in proof(decision).items())
     for step in view.stands:
         yield f"{step.state.replace('_', ' ')} so far", plain(step)
     if (asked := _asks(view)) and view.request.requirement is not None:

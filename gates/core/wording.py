@@ -14,6 +14,7 @@ from gates.core.model import (
     RUN_ENDED,
     Decision,
     DecisionKind,
+    Json,
     OutcomeKind,
     RequestView,
     Requirement,
@@ -133,3 +134,10 @@ def _names(names: Sequence[str]) -> str:
         return "nobody left"
     more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
     return ", ".join(names[:MOST]) + more
+
+
+def proof(decision: Decision) -> Json:
+    """For auditors: who that was, how that is known, and which revision of the card they saw."""
+    seen = {} if decision.card_revision is None else {"card_revision": decision.card_revision}
+    known: Json = {"person": decision.person, "assurance": decision.assurance, **seen}
+    return known | decision.verified_by

@@ -24,7 +24,7 @@ from gates.core.model import (
     RequestView,
     Step,
 )
-from gates.core.wording import LEFT_UNUSED, approvers, asks, left_unused, places
+from gates.core.wording import LEFT_UNUSED, approvers, asks, left_unused, places, proof
 from gates.web.listing import Row, row
 from gates.web.values import (
     Comparison,
@@ -79,6 +79,7 @@ class Voice:
     channel: str = ""
     reason: str = ""
     changes: tuple[Difference, ...] = ()
+    proof: Fields | None = None  # who that was, how that is known, what they saw
 
 
 @dataclass(frozen=True)
@@ -359,6 +360,7 @@ def _voice(decision: Decision, person: PersonId, now: datetime, asked: Json) -> 
         changes=compare(("asked", "approved"), (asked, decision.changes)).differing
         if decision.changes is not None
         else (),
+        proof=fields(proof(decision)),
     )
 
 

@@ -462,6 +462,21 @@ def test_who_has_decided_and_who_has_not_is_told() -> None:
     assert page.voices[0].reason == "seen the contract"
 
 
+def test_an_auditor_sees_how_a_decision_is_known() -> None:
+    """Account, transport, what Slack said and when, and the card that they saw, folded away."""
+    how = {
+        "team": "T012AB",
+        "user": "U0MIKA",
+        "flags": {"deleted": False},
+        "card": "sha256:ab",
+    }
+    seen = decision("mika").model_copy(update={"verified_by": how, "card_revision": 3})
+    page = html(view(quorum=2, decisions=(seen,)))
+    told = page[page.index("How that is known") :]
+    for words in ("mika", "T012AB", "U0MIKA", "sha256:ab", "deleted"):
+        assert words in told
+
+
 def test_a_decision_is_only_confirmed_to_whom_has_made_it() -> None:
     """A link with a flash in it tells nobody that they have decided."""
     assert said(view(), "dana") == ""
