@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from gates.access import Access
 from gates.core.errors import GatesError
@@ -20,13 +18,11 @@ from gates.settings import ServerSettings
 from gates.store.database import Database
 from integrations.operating.copying import Restored, backup, restore, store_at
 from integrations.shell import AsJson, address, err, home, out
-from integrations.terminal import plain, told
+from integrations.terminal import print_findings, told
 
 Programs = Annotated[
     Path | None, typer.Option(help="Folder of PostgreSQL's pg_dump and pg_restore.")
 ]
-
-MARKS = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "bad": "[red]✗[/]"}
 
 
 def register(app: typer.Typer) -> None:
@@ -125,17 +121,4 @@ def doctor(as_json: AsJson = False) -> None:
 
     with told():
         found = examine(Desk(address(), home()))
-    sick = any(one.level == "bad" for one in found)
-    if as_json:
-        listed = [one.model_dump() for one in found]
-        sys.stdout.write(json.dumps({"sound": not sick, "findings": listed}) + "\n")
-    else:
-        table = Table.grid(padding=(0, 2))
-        for one in found:
-            words = Text(plain(one.text))
-            if one.cure:
-                words.append(f"\n{plain(one.cure)}", style="italic")
-            table.add_row(MARKS[one.level], Text(one.check, style="bold"), words)
-        out.print(table)
-    if sick:
-        raise typer.Exit(1)
+    print_findings(out, found, as_json=as_json)

@@ -22,7 +22,7 @@ from slack_bolt.authorization import AuthorizeResult
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
 
-from gates.core.errors import InvalidInput, RetryLater, Unavailable
+from gates.core.errors import RetryLater, Unavailable
 from integrations.slack.settings import SlackSettings
 
 log = logging.getLogger(__name__)
@@ -83,28 +83,6 @@ def _seconds(header: object) -> float:
         return max(1.0, float(str(value)))
     except ValueError:
         return LONGEST_WAIT
-
-
-def check(settings: SlackSettings) -> str:
-    """Ask Slack who we are and return the bot's user id.
-
-    Raises InvalidInput for a token or workspace that is wrong, Unavailable or RetryLater where
-    Slack cannot be asked now.
-    """
-    try:
-        with asking("auth.test"):
-            answer = web_client(settings).auth_test()
-    except SlackApiError as error:
-        raise InvalidInput(
-            f"Slack refuses GATES_SLACK_BOT_TOKEN ({error.response.get('error')}): copy the bot "
-            "token again; see docs/set-up-slack.md"
-        ) from error
-    if answer["team_id"] not in settings.team_ids:
-        raise InvalidInput(
-            f"GATES_SLACK_TEAM_IDS {', '.join(sorted(settings.team_ids))} lacks {answer['team_id']}"
-            ", the workspace of GATES_SLACK_BOT_TOKEN: add it"
-        )
-    return str(answer["user_id"])
 
 
 def bolt_app(settings: SlackSettings) -> App:

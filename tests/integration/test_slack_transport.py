@@ -13,13 +13,13 @@ import httpx
 import pytest
 from sqlmodel import select
 
-from gates.core.errors import InvalidInput, RetryLater, Unavailable
+from gates.core.errors import RetryLater, Unavailable
 from gates.replays import Replays
 from gates.store.database import Database
 from gates.store.tables import ClickRow, LogRow, SignedRow
 from integrations.slack.blocks import APPROVE
 from integrations.slack.socket_mode import SocketMode
-from integrations.slack.transport import WINDOW, asking, bolt_app, check, web_client
+from integrations.slack.transport import WINDOW, asking, bolt_app, web_client
 from tests.support.slack import Office, office, open_desk
 from tests.support.slack_server import Limits
 
@@ -242,21 +242,6 @@ def test_a_connection_that_fell_silent_is_replaced(tmp_path: Path) -> None:
             company.slack.wait_connected(seconds=60)
         finally:
             mode.stop()
-
-
-def test_check_names_the_setting_that_is_wrong(tmp_path: Path) -> None:
-    """A revoked token, a foreign workspace and an absent Slack are told apart."""
-    with office(tmp_path) as company:
-        assert check(company.settings) == company.slack.space.bot_user
-        bad = company.settings.model_copy(update={"team_ids": frozenset({"T0OTHER"})})
-        with pytest.raises(InvalidInput, match="GATES_SLACK_TEAM_IDS T0OTHER lacks T0SANDBOX"):
-            check(bad)
-        company.slack.space.tokens.clear()
-        with pytest.raises(InvalidInput, match="GATES_SLACK_BOT_TOKEN"):
-            check(company.settings)
-        company.slack.fail_next("auth.test", "status", status=503)
-        with pytest.raises(Unavailable):
-            check(company.settings)
 
 
 @pytest.mark.parametrize(

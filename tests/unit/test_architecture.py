@@ -95,6 +95,7 @@ VENDORS = {  # who alone may import what
         "integrations.operating",
         "integrations.hardened.commands",
         "integrations.grant_proxy.commands",
+        "integrations.slack.commands",
     ),
 }
 NEVER = {"trytond"}  # GPL, and a process of its own

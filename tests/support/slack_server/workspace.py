@@ -19,7 +19,14 @@ T = TypeVar("T")
 
 BOT_SCOPES = frozenset(
     {"chat:write", "users:read", "users:read.email", "im:write", "channels:read"}
-    | {"channels:history", "groups:read", "groups:history", "im:history", "usergroups:read"}
+    | {
+        "channels:history",
+        "groups:read",
+        "groups:history",
+        "im:history",
+        "usergroups:read",
+        "commands",
+    }
 )
 APP_SCOPES = frozenset({"connections:write"})
 
