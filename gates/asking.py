@@ -333,7 +333,8 @@ class Asking:
         """Who could answer this now, by the directory as it is now."""
         ask = request.judgement.ask
         try:
-            people = self.directory.members((*ask.who, *ask.from_each)) if ask else []
+            groups = (*ask.who, *ask.from_each, *ask.escalate_to) if ask else ()
+            people = self.directory.members(groups) if groups else []
         except UnknownPerson:  # a group is gone, and with it the right of those who were in it
             return set()
         return {one.id for one in people} - {request.requester.on_behalf_of}
@@ -360,6 +361,11 @@ class Asking:
             deadline_at=now + timedelta(seconds=ask.deadline_seconds),
             valid_seconds=ask.valid_seconds,
             groups=groups,
+            escalation={
+                one: name
+                for one, name in self._names(ask.escalate_to, requester).items()
+                if one not in people
+            },
         )
 
     def _slots(self, ask: Ask, requester: Requester) -> dict[str, tuple[str, ...]]:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import logging
 
 from gates.core import lifecycle
-from gates.core.errors import GatesError, InvalidInput, NotEntitled, RequestClosed, StaleCard
+from gates.core.errors import (
+    GatesError,
+    InvalidInput,
+    NotEntitled,
+    ReasonNeeded,
+    RequestClosed,
+    StaleCard,
+)
 from gates.core.model import (
     ApprovalRequest,
     Decision,
@@ -39,14 +46,16 @@ class Deciding(Recording):
         the answer is then the round that asks for the changed action.
 
         Raises NotFound, UnknownPerson, NotEntitled, SelfApproval, AlreadyDecided, RequestClosed,
-        StaleCard, InvalidArguments, InvalidInput (no reason or guidance, nothing changed), and
+        StaleCard, InvalidArguments, InvalidInput (no reason or guidance, nothing changed, nobody to
+        escalate to), ReasonNeeded, and
         RetryLater or Unavailable where the directory cannot say now who may decide.
         """
         person = self.asking.directory.person(person_id)
         _refuse_incomplete(kind, reason, changes)
         fresh = None
         with self.database.read() as session:
-            seen = Unit(session, self.clock()).load(request_id).request
+            loaded = Unit(session, self.clock()).load(request_id)
+        seen = lifecycle.widened(loaded.request, loaded.events)
         left = self._has_left(seen, person)
         if changes is not None:
             fresh = self.asking.changed(seen, changes, person.name, self.clock())
@@ -115,7 +124,7 @@ class Deciding(Recording):
         )
         try:
             events = lifecycle.decide(fresh, (), approval)
-        except NotEntitled:  # what they changed it into is for others to approve
+        except (NotEntitled, ReasonNeeded):  # what they changed it into asks others, or more
             return changed
         self.record(unit, changed, events, actor=decision.person)
         return changed
@@ -159,6 +168,8 @@ def _refuse_incomplete(kind: DecisionKind, reason: str, changes: Json | None) ->
         raise InvalidInput("reason is empty: say why, so that the requester can do better.")
     if kind is DecisionKind.SEND_BACK and not reason.strip():
         raise InvalidInput("reason is empty: it is the guidance that the agent gets; write some.")
+    if kind is DecisionKind.ESCALATE and not reason.strip():
+        raise InvalidInput("reason is empty: say what you cannot decide, to those who now can.")
     if (kind is DecisionKind.APPROVE_WITH_CHANGES) != (changes is not None):
         raise InvalidInput(
             f"kind = {kind.value!r} and changes contradict: send all arguments under `changes` "

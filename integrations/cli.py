@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from gates.client import GatesClient
-from gates.core.errors import InvalidInput
+from gates.core.errors import InvalidInput, ReasonNeeded
 from gates.core.model import DecisionKind
 from gates.core.quorum import missing
 from gates.core.wording import approvers, asks, ended
@@ -137,6 +137,18 @@ def send_back(
     decide(request, DecisionKind.SEND_BACK, guidance, as_json=as_json)
 
 
+@app.command()
+def escalate(
+    request: str,
+    reason: Annotated[
+        str, typer.Option(help="What you cannot decide; those who then can read it.", prompt=True)
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Ask more people, those whom the policy names for it, as the person who is logged in."""
+    decide(request, DecisionKind.ESCALATE, reason, as_json=as_json)
+
+
 def decide(
     request: str, kind: DecisionKind, reason: str, change: Sequence[str] = (), *, as_json: bool
 ) -> None:
@@ -145,7 +157,13 @@ def decide(
         if change:
             kind = DecisionKind.APPROVE_WITH_CHANGES
             changes = changed(client.view(request).request.action.arguments, change)
-        view = client.decide(request, kind, reason, changes)
+        try:
+            view = client.decide(request, kind, reason, changes)
+        except ReasonNeeded:
+            if not sys.stdin.isatty():
+                raise
+            reason = typer.prompt("This approval counts only with a reason. Why?")
+            view = client.decide(request, kind, reason, changes)
         if as_json:
             sys.stdout.write(view.model_dump_json() + "\n")
         elif view.outcome is None and view.request.requirement is not None:

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from gates.core.errors import GatesError, InvalidInput, NotFound
 from gates.core.model import Json, Purpose, RequestView
-from gates.core.wording import approvers, asks, ended, left_unused, proof
+from gates.core.wording import answer_of, approvers, asks, ended, left_unused, proof
 from gates.core.wording import changed as changed_by
 from gates.health import Finding
 from gates.web.words import holds
@@ -70,7 +70,7 @@ def title(view: RequestView) -> str:
 def waits_for(view: RequestView, person: str) -> bool:
     """Whether this person is asked and has not answered."""
     asked = view.request.requirement
-    answered = any(decision.person == person for decision in view.decisions)
+    answered = answer_of(view, person) is not None
     return view.outcome is None and asked is not None and person in asked.people and not answered
 
 

@@ -5,7 +5,8 @@
     │   ├── UnknownAction       the registry has no such action
     │   ├── InvalidArguments    the arguments do not fit the action
     │   ├── InvalidPolicy       file:line:column, the text and the cure
-    │   └── NotCanonical        a value that has no single canonical JSON form
+    │   ├── NotCanonical        a value that has no single canonical JSON form
+    │   └── ReasonNeeded        this answer counts only with a reason
     ├── Refused                 understood, and not allowed to this caller
     │   ├── NotAuthenticated    no key or session, or one that is unknown, expired or revoked
     │   ├── NotEntitled         a person or key that this request does not admit
@@ -83,6 +84,10 @@ class InvalidPolicy(InvalidInput):
 
 class NotCanonical(InvalidInput):
     code = "not_canonical"
+
+
+class ReasonNeeded(InvalidInput):
+    code = "reason_needed"
 
 
 class Refused(GatesError):

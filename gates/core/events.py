@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gates.core.model import Decision, Value
+from gates.core.model import Decision, PersonId, Value
 
 
 class Decided(Value):
@@ -44,4 +44,18 @@ class Drifted(Value):
     because: str = "changed since people were asked"
 
 
-Event = Annotated[Decided | DeadlinePassed | Withdrawn | Drifted, Field(discriminator="kind")]
+class Escalated(Value):
+    """Somebody who was asked wants others to decide: `people`, ids and names, are asked as well."""
+
+    kind: Literal["escalated"] = "escalated"
+    decision: Decision
+    people: dict[PersonId, str]
+
+    @property
+    def at(self) -> datetime:
+        return self.decision.at
+
+
+Event = Annotated[
+    Decided | Escalated | DeadlinePassed | Withdrawn | Drifted, Field(discriminator="kind")
+]

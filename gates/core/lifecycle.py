@@ -13,7 +13,10 @@ Rules, each with what it protects from:
 6. At the deadline the request expires, whoever is late; silence never approves.
 7. Who approves something else than was asked voids the round (votes for what was asked are no
    votes for what was not). What may have happened already is not changed any more.
-8. An approval holds for a while, and as long as those who gave it could still give it.
+8. An escalation is no answer: it only adds people, those whom the policy names for it, once
+   (nobody picks who decides). Where somebody of each group must agree they may stand for any of
+   the groups, and as ever for one alone. Who has escalated may still decide.
+9. An approval holds for a while, and as long as those who gave it could still give it.
 """
 
 from __future__ import annotations
@@ -21,14 +24,16 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
+from gates.core.care import wants_reason
 from gates.core.errors import (
     AlreadyDecided,
     InvalidInput,
     NotEntitled,
+    ReasonNeeded,
     RequestClosed,
     SelfApproval,
 )
-from gates.core.events import DeadlinePassed, Decided, Drifted, Event, Withdrawn
+from gates.core.events import DeadlinePassed, Decided, Drifted, Escalated, Event, Withdrawn
 from gates.core.model import (
     RUN_ENDED,
     ApprovalRequest,
@@ -37,6 +42,7 @@ from gates.core.model import (
     Outcome,
     OutcomeKind,
     Purpose,
+    Requirement,
     Verdict,
 )
 from gates.core.quorum import satisfied
@@ -55,10 +61,35 @@ def outcome(request: ApprovalRequest, events: Sequence[Event]) -> Outcome | None
     approvals: dict[str, Decision] = {}
     for event in events:
         if found is None:
+            request = widened(request, [event])
             found = _settled_by(request, event, approvals)
         elif isinstance(event, Drifted) and found.kind is OutcomeKind.APPROVED:
             found = _voided(event)
     return found
+
+
+def widened(request: ApprovalRequest, events: Sequence[Event]) -> ApprovalRequest:
+    """The request with those who are asked now, escalations included."""
+    for event in events:
+        if isinstance(event, Escalated):
+            request = _with(request, event)
+    return request
+
+
+def _with(request: ApprovalRequest, escalated: Escalated) -> ApprovalRequest:
+    asked = request.requirement
+    if asked is None:
+        return request
+    more = tuple(escalated.people)
+    changes = {
+        "people": asked.people | escalated.people,
+        "groups": {
+            group: tuple(dict.fromkeys((*members, *more)))
+            for group, members in asked.groups.items()
+        },
+        "escalation": {},
+    }
+    return request.model_copy(update={"requirement": asked.model_copy(update=changes)})
 
 
 def _by_policy(request: ApprovalRequest) -> Outcome | None:
@@ -84,7 +115,7 @@ def _settled_by(
         return Outcome(kind=OutcomeKind.EXPIRED, by=("deadline",), reason=words, at=event.at)
     if isinstance(event, Withdrawn):
         return Outcome(kind=OutcomeKind.CANCELLED, by=(event.by,), reason=event.reason, at=event.at)
-    return _voided(event)
+    return _voided(event) if isinstance(event, Drifted) else None
 
 
 def _voided(event: Drifted) -> Outcome:
@@ -110,10 +141,11 @@ def decide(request: ApprovalRequest, events: Sequence[Event], decision: Decision
     """One person's answer.
 
     Raises RequestClosed, SelfApproval, NotEntitled, AlreadyDecided, or InvalidInput where the
-    question does not admit such an answer; where the deadline has passed unnoticed, the answer
-    is that event, and the decision is not counted.
+    question does not admit such an answer (ReasonNeeded where it lacks a reason); where the
+    deadline has passed unnoticed, the answer is that event, and the decision is not counted.
     """
     _refuse_closed(request, events)
+    request = widened(request, events)
     if request.purpose is Purpose.IN_DOUBT and decision.kind in _ALTERS:
         raise InvalidInput(
             f"kind = {decision.kind.value!r}: what is asked may have happened already, so it can "
@@ -129,12 +161,36 @@ def decide(request: ApprovalRequest, events: Sequence[Event], decision: Decision
         raise NotEntitled(f"{decision.name} is not among those asked here ({asked}).")
     if decision.at >= requirement.deadline_at:
         return [DeadlinePassed(at=requirement.deadline_at)]
+    if decision.kind is DecisionKind.ESCALATE:
+        return [Escalated(decision=decision, people=_added(requirement, events))]
     for event in events:
         if isinstance(event, Decided) and event.decision.person == decision.person:
             raise AlreadyDecided(
                 f"{decision.name} has decided this already: {event.decision.kind.value}."
             )
+    if decision.kind in _AGREES and not decision.reason and wants_reason(request):
+        raise ReasonNeeded(
+            f"reason is empty: an approval of tier {request.judgement.tier.value} counts only with "
+            "one here; say why."
+        )
     return [Decided(decision=decision)]
+
+
+def _added(requirement: Requirement, events: Sequence[Event]) -> dict[str, str]:
+    """Whom an escalation adds. Raises InvalidInput where there is nobody (any more)."""
+    before = [event.decision.name for event in events if isinstance(event, Escalated)]
+    if before:
+        raise InvalidInput(f"{before[-1]} has escalated this already: {_all(requirement)} decide.")
+    if not requirement.escalation:
+        raise InvalidInput(
+            "The policy names nobody to escalate this to: decide it, or send it back. Whoever "
+            "writes the policy can add `escalate_to` to its `ask`."
+        )
+    return requirement.escalation
+
+
+def _all(requirement: Requirement) -> str:
+    return ", ".join(requirement.people.values())
 
 
 def expire(request: ApprovalRequest, events: Sequence[Event], now: datetime) -> list[Event]:
@@ -216,16 +272,18 @@ def disentitled(
     """What an approval has lost if only `entitled` may still give it: the names of those who left,
     or nothing where enough of them remain.
     """
-    if request.requirement is None:
+    requirement = widened(request, events).requirement
+    if requirement is None:
         return []
     gave = approvers(events)
-    if satisfied(request.requirement, [one for one in gave if one in entitled]):
+    if satisfied(requirement, [one for one in gave if one in entitled]):
         return []
     return [
         f"{name} may no longer approve this" for one, name in gave.items() if one not in entitled
     ]
 
 
+_AGREES = (DecisionKind.APPROVE, DecisionKind.APPROVE_WITH_CHANGES)
 _ALTERS = (DecisionKind.APPROVE_WITH_CHANGES, DecisionKind.SEND_BACK)
 
 

@@ -54,13 +54,14 @@ class Tier(StrEnum):
 
 class DecisionKind(StrEnum):
     """`send_back`: guidance for the agent instead of an answer. `approve_with_changes`: yes, but
-    with other arguments, which the policy judges anew.
+    with other arguments, which the policy judges anew. `escalate`: no answer; more are asked.
     """
 
     APPROVE = "approve"
     APPROVE_WITH_CHANGES = "approve_with_changes"
     REJECT = "reject"
     SEND_BACK = "send_back"
+    ESCALATE = "escalate"
 
     @property
     def told(self) -> str:
@@ -73,6 +74,7 @@ _TOLD = {
     DecisionKind.APPROVE_WITH_CHANGES: "approved with changes",
     DecisionKind.REJECT: "rejected",
     DecisionKind.SEND_BACK: "sent back",
+    DecisionKind.ESCALATE: "escalated",
 }
 
 
@@ -157,7 +159,8 @@ class Ask(Value):
     """Whom a policy wants to hear: groups, how many of them, for how long in seconds. An approval
     that is not used within `valid_seconds` has lapsed. `from_each`: groups each of which must
     agree, nobody for two of them. `notify`: where they are asked, in the channel or each of them
-    directly; `channel`: its id, empty for the usual one.
+    directly; `channel`: its id, empty for the usual one. `escalate_to`: groups whose people are
+    asked as well once somebody escalates. `reason`: an approval without one does not count.
     """
 
     who: tuple[str, ...]
@@ -167,6 +170,8 @@ class Ask(Value):
     from_each: tuple[str, ...] = ()
     notify: tuple[Literal["channel", "direct"], ...] = ("channel",)
     channel: str = ""
+    escalate_to: tuple[str, ...] = ()
+    reason: bool = False
 
 
 class Judgement(Value):
@@ -189,7 +194,8 @@ class Person(Value):
 
 class Requirement(Value):
     """Who must agree, resolved when the question was put: `people` maps eligible ids to names.
-    `groups`, where somebody of each must agree: its eligible ids.
+    `groups`, where somebody of each must agree: its eligible ids. `escalation`: whom an escalation
+    would add.
     """
 
     people: dict[PersonId, str]
@@ -197,6 +203,7 @@ class Requirement(Value):
     deadline_at: datetime
     valid_seconds: int = 86_400
     groups: dict[str, tuple[PersonId, ...]] = Field(default_factory=dict)
+    escalation: dict[PersonId, str] = Field(default_factory=dict)
 
 
 class ApprovalRequest(Value):

@@ -16,6 +16,7 @@ from gates.core.model import (
     DecisionKind,
     Json,
     OutcomeKind,
+    PersonId,
     RequestView,
     Requirement,
 )
@@ -84,6 +85,14 @@ def asks(requirement: Requirement, agreed: Collection[str] = ()) -> str:
 def approvers(view: RequestView) -> list[str]:
     """The ids of those who have agreed to what is asked here."""
     return [one.person for one in view.decisions if one.kind is DecisionKind.APPROVE]
+
+
+def answer_of(view: RequestView, person: PersonId) -> Decision | None:
+    """What this person has answered; who has only escalated has not."""
+    escalates = DecisionKind.ESCALATE
+    return next(
+        (one for one in view.decisions if one.person == person and one.kind is not escalates), None
+    )
 
 
 def changer(view: RequestView) -> Decision | None:

@@ -19,9 +19,10 @@ from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
 from gates.core.errors import InvalidInput, NotFound
-from gates.core.events import Decided, Event
+from gates.core.events import Decided, Escalated, Event
 from gates.core.execution import standing as standing_of
 from gates.core.lifecycle import outcome as fold
+from gates.core.lifecycle import widened
 from gates.core.loops import Call
 from gates.core.model import (
     UNDO,
@@ -68,7 +69,10 @@ class Aggregate:
 
     @property
     def decisions(self) -> tuple[Decision, ...]:
-        return tuple(event.decision for event in self.events if isinstance(event, Decided))
+        """What people have said, escalations included."""
+        return tuple(
+            event.decision for event in self.events if isinstance(event, Decided | Escalated)
+        )
 
     @property
     def version(self) -> int:
@@ -79,7 +83,7 @@ class Aggregate:
 
     def view(self, base_url: str) -> RequestView:
         return RequestView(
-            request=self.request,
+            request=widened(self.request, self.events),
             decisions=self.decisions,
             outcome=self.outcome,
             execution=self.execution,

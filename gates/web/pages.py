@@ -47,7 +47,12 @@ log = logging.getLogger(__name__)
 HERE = Path(__file__).parent
 LONGEST_REASON = 2_000  # characters; the field of the form and the server agree on it
 RECENT = 40
-BY_BUTTON = (DecisionKind.APPROVE, DecisionKind.REJECT, DecisionKind.SEND_BACK)
+BY_BUTTON = (
+    DecisionKind.APPROVE,
+    DecisionKind.REJECT,
+    DecisionKind.SEND_BACK,
+    DecisionKind.ESCALATE,
+)
 STATIC = {"style.css": "text/css", "icon.svg": "image/svg+xml"}
 HOW_TO_LOG_IN = (
     "A link works once and for a short time. Whoever runs this server makes a new one for you: "

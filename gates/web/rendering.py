@@ -24,7 +24,7 @@ from gates.core.model import (
     RequestView,
     Step,
 )
-from gates.core.wording import LEFT_UNUSED, approvers, asks, left_unused, places, proof
+from gates.core.wording import LEFT_UNUSED, answer_of, approvers, asks, left_unused, places, proof
 from gates.web.listing import Row, row
 from gates.web.values import (
     Comparison,
@@ -63,6 +63,7 @@ VOICE_TONES: dict[DecisionKind, Tone] = {
     DecisionKind.APPROVE_WITH_CHANGES: "good",
     DecisionKind.REJECT: "bad",
     DecisionKind.SEND_BACK: "warn",
+    DecisionKind.ESCALATE: "warn",
 }
 ATTEMPTS = 5  # attempts side by side; earlier ones are counted
 
@@ -182,6 +183,7 @@ class RequestPage:
     quorum: int
     approvals: int
     choice: Choice
+    escalation: str
     execution: ExecutionShown | None
     stands: tuple[StepShown, ...]
     earlier: tuple[RoundShown, ...]
@@ -240,6 +242,7 @@ def request_page(
         quorum=requirement.quorum if requirement else 0,
         approvals=approvals(view),
         choice=choice(view, person),
+        escalation=visible(", ".join(requirement.escalation.values())) if requirement else "",
         execution=_execution(view, now),
         stands=tuple(_step(one) for one in view.stands),
         earlier=_rounds(view, rounds, now, newer=False),
@@ -338,7 +341,7 @@ def _voices(view: RequestView, person: PersonId, now: datetime) -> tuple[Voice, 
     asked = view.request.action.arguments
     said = [_voice(one, person, now, asked) for one in view.decisions]
     requirement = view.request.requirement
-    decided = {one.person for one in view.decisions}
+    decided = {one.person for one in view.decisions if answer_of(view, one.person)}
     words, tone = ASKED if view.outcome is None else WAS_ASKED
     silent = [
         Voice(visible(name), id_ == person, words, tone)

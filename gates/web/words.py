@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 from urllib.parse import urlsplit
 
+from gates.core.care import wants_reason
 from gates.core.model import (
-    Decision,
     DecisionKind,
     ExecutionState,
     OutcomeKind,
@@ -21,7 +21,7 @@ from gates.core.model import (
     Requirement,
     Verdict,
 )
-from gates.core.wording import VOIDED_BY, changer
+from gates.core.wording import VOIDED_BY, answer_of, changer
 from gates.web.values import visible
 
 SHORT_DIGEST = 12
@@ -58,6 +58,7 @@ EXECUTION_WORDS: dict[ExecutionState, tuple[str, Tone]] = {
 }
 ASKED: tuple[str, Tone] = ("asked", "wait")
 SEND_BACK = "Send back"
+ESCALATE = "Escalate"
 WAS_ASKED: tuple[str, Tone] = ("was asked", "quiet")
 VERDICT_WORDS = {
     Verdict.ALLOW: "may run",
@@ -97,7 +98,8 @@ class Amount:
 @dataclass(frozen=True)
 class Choice:
     """What this reader may do. `why_not` says why there are no buttons; `send_back` is empty
-    where the question admits only yes and no.
+    where the question admits only yes and no. `escalate` is empty where there is nobody to escalate
+    to; `reason`: an approval has to say why.
     """
 
     may_decide: bool
@@ -107,6 +109,8 @@ class Choice:
     hint: str
     send_back: str
     may_change: bool
+    escalate: str
+    reason: bool
 
 
 def moment(at: datetime, now: datetime) -> Moment:
@@ -198,10 +202,6 @@ def holds(requirement: Requirement) -> str:
     return f"An approval holds for {span}; if it is not used by then, people are asked again."
 
 
-def decision_of(view: RequestView, person: PersonId) -> Decision | None:
-    return next((one for one in view.decisions if one.person == person), None)
-
-
 def is_mine(view: RequestView, person: PersonId) -> bool:
     """Whether this request waits for this person."""
     return choice(view, person).may_decide
@@ -221,13 +221,23 @@ def choice(view: RequestView, person: PersonId) -> Choice:
     why_not = _why_not(view, person)
     alters = view.request.purpose is not Purpose.IN_DOUBT  # that may have happened already
     may_change = alters and not why_not and bool(view.request.action.arguments)
-    send_back = SEND_BACK if alters else ""
-    return Choice(not why_not, why_not, approve, reject, hint, send_back, may_change)
+    requirement = view.request.requirement
+    return Choice(
+        may_decide=not why_not,
+        why_not=why_not,
+        approve=approve,
+        reject=reject,
+        hint=hint,
+        send_back=SEND_BACK if alters else "",
+        may_change=may_change,
+        escalate=ESCALATE if requirement and requirement.escalation else "",
+        reason=wants_reason(view.request),
+    )
 
 
 def _why_not(view: RequestView, person: PersonId) -> str:
     requirement = view.request.requirement
-    mine = decision_of(view, person)
+    mine = answer_of(view, person)
     if view.outcome is not None:
         return "This is decided."
     if requirement is None or person not in requirement.people:
@@ -258,13 +268,15 @@ def said(view: RequestView, person: PersonId, before: RequestView | None = None)
     """What this person's decision has led to; empty where there is none of theirs. `before`: the
     round before, which they may have changed into this one.
     """
-    mine = decision_of(view, person)
+    mine = answer_of(view, person)
     change = changer(before) if before else None
     if change is not None and change.person == person and view.outcome is None:
         counts = "Your approval counts for it" if mine else "Your approval does not count for it"
         return f"Your changes are asked as this new round. {counts}; others are still asked."
     if mine is None:
-        return ""
+        escalated = view.decisions and view.decisions[-1].kind is DecisionKind.ESCALATE
+        told = escalated and view.decisions[-1].person == person
+        return "Your escalation is recorded. More people are asked now." if told else ""
     if mine.kind is DecisionKind.SEND_BACK:
         return "Your guidance is recorded. The run is told, and the agent may propose again."
     if mine.kind is DecisionKind.REJECT:

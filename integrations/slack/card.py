@@ -21,6 +21,7 @@ from gates.web.words import QUESTIONS, choice, ended_by, execution_status, holds
 from integrations.slack.blocks import (
     APPROVE,
     DETAILS,
+    ESCALATE,
     HEADER,
     REJECT,
     SEND_BACK,
@@ -79,7 +80,7 @@ def body(view: RequestView, *, prefect_ui_url: str = "") -> list[Block]:
         {"type": "header", "text": plain(title(view), HEADER)},
         *standing(view),
         *_before(view),
-        *_changing(pairs_of),
+        *changes_shown(pairs_of),
         *table("What would run", _arguments(view, rest), rest=DETAILED, value=ARGUMENT),
         *table("Checked by the server", list(flat(request.facts)), rest=DETAILED),
         *_why(view),
@@ -151,7 +152,7 @@ def changing(
     return found, rest
 
 
-def _changing(found: list[tuple[str, JsonValue, JsonValue]]) -> Iterator[Block]:
+def changes_shown(found: list[tuple[str, JsonValue, JsonValue]]) -> Iterator[Block]:
     """Old over new; neither can hold a line of its own."""
     if not found:
         return
@@ -321,22 +322,11 @@ def _links(view: RequestView, prefect_ui_url: str) -> str:
 
 def _buttons(view: RequestView, token: str) -> Block:
     words = choice(view, "")
-    approve = button(APPROVE, words.approve, token, "primary")
-    if view.request.purpose is Purpose.IN_DOUBT:
-        # To run a second time by mistake is the one thing that cannot be taken back.
-        approve["confirm"] = _confirm(words.hint)
-    buttons = [approve]
+    buttons = [button(APPROVE, words.approve, token, "primary")]
     if words.send_back:
         buttons.append(button(SEND_BACK, words.send_back, token))
     buttons.append(button(REJECT, words.reject, token, "danger"))
+    if words.escalate:
+        buttons.append(button(ESCALATE, words.escalate, token))
     buttons.append(button(DETAILS, DETAILED, token))
     return {"type": "actions", "block_id": "gates_buttons", "elements": buttons}
-
-
-def _confirm(text: str) -> Block:
-    return {
-        "title": plain("Are you sure?", 100),
-        "text": plain(text, 300),
-        "confirm": plain("Run it again", 30),
-        "deny": plain("Back", 30),
-    }

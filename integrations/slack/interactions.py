@@ -22,10 +22,11 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 
 from gates.cards import Card, Cards
+from gates.core.care import wants_second_look
 from gates.core.errors import GatesError, NotFound, Refused, RetryLater, Unavailable
-from gates.core.model import DecisionKind
+from gates.core.model import DecisionKind, RequestView
 from gates.service import Gates
-from integrations.slack.blocks import APPROVE, DETAILS, REJECT, SEND_BACK, Block
+from integrations.slack.blocks import APPROVE, DETAILS, ESCALATE, REJECT, SEND_BACK, Block
 from integrations.slack.details import BACK, ON, details_view
 from integrations.slack.identity import Identity, Verified, account_of
 from integrations.slack.modals import (
@@ -45,7 +46,11 @@ log = logging.getLogger(__name__)
 SOURCE = "slack"
 TRIES = 3
 LONGEST_WAIT = 10.0  # seconds; a person is waiting
-ASKS_WHY = {REJECT: DecisionKind.REJECT, SEND_BACK: DecisionKind.SEND_BACK}
+ASKS_WHY = {
+    REJECT: DecisionKind.REJECT,
+    SEND_BACK: DecisionKind.SEND_BACK,
+    ESCALATE: DecisionKind.ESCALATE,
+}
 TOO_LATE = {"expired_trigger_id", "invalid_trigger_id", "trigger_expired"}
 GONE = {"not_found", "view_not_found"}  # the person has closed the modal
 
@@ -98,7 +103,7 @@ class Interactions:
         payload = stored(body)
         click_id = self._cards.record_click(SOURCE, payload)
         ack()
-        self._later(self._work, self._process, click_id, payload)
+        self._later(self._modals, self._look, click_id, payload)
 
     def _on_modal(self, ack: Ack, body: dict[str, Any]) -> None:
         payload = stored(body)
@@ -107,7 +112,7 @@ class Interactions:
         self._later(self._modals, self._process, click_id, payload)
 
     def _on_words(self, ack: Ack, body: dict[str, Any]) -> None:
-        if not typed(body).strip():
+        if not typed(body).strip() and not _may_be_empty(body):
             missing = ASKS_FOR[TOLD_IN[pressed(body)]].missing
             ack(response_action="errors", errors={REASON_BLOCK: missing})
             return
@@ -129,6 +134,17 @@ class Interactions:
             log.info("click %s waits for the next start", click_id)
 
     # -- what happens afterwards -----------------------------------------------------------
+
+    def _look(self, click_id: str, payload: Payload) -> None:
+        """Where a modal comes first it is opened now; a decision is too slow for this pool."""
+        try:
+            opens = self._opens(self._view(payload))
+        except Exception:  # noqa: BLE001 - what is wrong is found again, and told, where it belongs
+            opens = False
+        if opens:
+            self._process(click_id, payload)
+        else:
+            self._later(self._work, self._process, click_id, payload)
 
     def _process(self, click_id: str, payload: Payload) -> None:
         try:
@@ -167,7 +183,7 @@ class Interactions:
         if what in TOLD_IN:
             return self._decide(payload, TOLD_IN[what], typed(payload))
         if what == APPROVE:
-            return self._decide(payload, DecisionKind.APPROVE, "")
+            return self._approve(payload)
         if what in ASKS_WHY:
             return self._ask_why(payload, ASKS_WHY[what])
         return self._show_details(payload)
@@ -199,11 +215,24 @@ class Interactions:
             self._cards.log_refusal(actor, card.request_id, error.code, reason=str(error))
             raise
 
+    def _approve(self, payload: Payload) -> str:
+        """One click, or a second look where what is asked wants one."""
+        if self._opens(self._view(payload)):
+            return self._ask_why(payload, DecisionKind.APPROVE)
+        return self._decide(payload, DecisionKind.APPROVE, "")
+
+    @staticmethod
+    def _opens(view: RequestView) -> bool:
+        return view.outcome is None and wants_second_look(view.request)
+
+    def _view(self, payload: Payload) -> RequestView:
+        return self._gates.view(self._cards.find(shown_on(payload)[0]).request_id)
+
     # -- modals ----------------------------------------------------------------------------
 
     def _ask_why(self, payload: Payload, kind: DecisionKind) -> str:
         token, place = shown_on(payload)
-        view = self._gates.view(self._cards.find(token).request_id)
+        view = self._view(payload)
         opened = self._open(payload, answer_view(kind, view, token, place))
         return "asked_why" if opened else "repeated"
 
@@ -268,3 +297,9 @@ class Interactions:
                 self._client.chat_postMessage(channel=user, text=text)
         except Exception as error:  # noqa: BLE001 - a word that cannot be said is only logged
             log.warning("could not tell %s: %s (%s)", user, sentence, type(error).__name__)
+
+
+def _may_be_empty(payload: Payload) -> bool:
+    """Whether the modal itself said so; the service is asked in any case."""
+    fields = [one for one in payload["view"]["blocks"] if one.get("block_id") == REASON_BLOCK]
+    return bool(fields and fields[0].get("optional"))

@@ -6,12 +6,17 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from gates.core.care import wants_reason
 from gates.core.model import DecisionKind, RequestView
-from integrations.slack.blocks import HEADER, Block, plain, said
-from integrations.slack.card import title
+from gates.web.words import choice
+from integrations.slack.blocks import HEADER, ROWS, Block, context, flat, pairs, plain, said
+from integrations.slack.card import ASKED, changes_shown, changing, title
+from integrations.slack.text import escape
 
 REASON_BLOCK = "gates_reason_block"
 REASON_INPUT = "gates_reason_text"
+SUBJECTS = 3
+PAYEE = {"payee", "supplier", "vendor", "recipient", "beneficiary", "customer", "account", "iban"}
 REASON = 1_500  # characters that a person may write
 
 
@@ -27,6 +32,20 @@ class Words:
 
 
 ASKS_FOR = {
+    DecisionKind.APPROVE: Words(
+        "gates_approval",
+        "Approve",
+        "Why?",
+        "For the record, and for whoever looks at this later.",
+        "This approval counts only with a reason.",
+    ),
+    DecisionKind.ESCALATE: Words(
+        "gates_escalation",
+        "Escalate",
+        "What can you not decide?",
+        "Those who are asked then read this. You may still decide.",
+        "Please say what you cannot decide.",
+    ),
     DecisionKind.REJECT: Words(
         "gates_reason",
         "Reject",
@@ -48,6 +67,9 @@ TOLD_IN = {words.callback: kind for kind, words in ASKS_FOR.items()}  # which an
 def answer_view(kind: DecisionKind, view: RequestView, token: str, place: str) -> Block:
     """The modal that asks for words; `private_metadata` brings the token and the channel back."""
     words = ASKS_FOR[kind]
+    approves = kind is DecisionKind.APPROVE
+    about = _twice(view) if approves else _about(view, kind)
+    optional = approves and not wants_reason(view.request)
     return {
         "type": "modal",
         "callback_id": words.callback,
@@ -55,17 +77,43 @@ def answer_view(kind: DecisionKind, view: RequestView, token: str, place: str) -
         "title": {"type": "plain_text", "text": words.button},
         "submit": {"type": "plain_text", "text": words.button},
         "close": {"type": "plain_text", "text": "Back"},
-        "blocks": [*_about(view), _field(words)],
+        "blocks": [*about, _field(words, optional=optional)],
     }
 
 
-def _about(view: RequestView) -> Iterator[Block]:
+def _about(view: RequestView, kind: DecisionKind) -> Iterator[Block]:
     yield said(title(view), HEADER)
+    requirement = view.request.requirement
+    if kind is DecisionKind.ESCALATE and requirement is not None:
+        names = ", ".join(requirement.escalation.values()) or "nobody"
+        yield said(f"Asked as well: {names}", ASKED)
 
 
-def _field(words: Words) -> Block:
+def _twice(view: RequestView) -> Iterator[Block]:
+    """Once more what would run: how much, of what, for whom, and what changes."""
+    request, words = view.request, choice(view, "")
+    found, _ = changing(request.action.arguments)
+    rows = [("Amount", str(request.amount))] if request.amount else []
+    rows += [(name, text) for name, text in flat(request.action.arguments) if _is_payee(name)]
+    rows += [("About", one) for one in request.action.subject[:SUBJECTS]]
+    rows.append(("Action", request.action.name))
+    yield said(title(view), HEADER)
+    yield from pairs(rows[:ROWS])
+    yield from changes_shown(found)
+    yield context(f"*{escape(words.hint)}*", f"Tier {request.judgement.tier.value}")
+
+
+def _is_payee(path: str) -> bool:
+    """By how arguments that say where money goes are called."""
+    words = path.lower().replace("[", " ").replace(".", " ").replace("_", " ").split()
+    old = bool({"old", "previous", "current"} & set(words))
+    return not old and bool(PAYEE & set(words))
+
+
+def _field(words: Words, *, optional: bool) -> Block:
     return {
         "type": "input",
+        "optional": optional,
         "block_id": REASON_BLOCK,
         "label": plain(words.label, HEADER),
         "hint": plain(words.hint, HEADER),

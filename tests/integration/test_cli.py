@@ -301,6 +301,32 @@ def test_sending_back_tells_the_guidance(terminal: Terminal) -> None:
     assert "Round 1: sent back by Dana Okafor" in terminal("list").stdout
 
 
+def test_an_approval_without_the_reason_that_it_wants_is_refused(terminal: Terminal) -> None:
+    """A script is told; with --reason it counts."""
+    asked = terminal.world.propose("777.00").view.request.id
+    terminal.log_in("dana")
+    refused = terminal("approve", asked[:8])
+    assert refused.exit_code == 1
+    assert "reason_needed: reason is empty: an approval of tier expert" in refused.stderr
+    assert terminal("approve", asked[:8], "--reason", "seen the letter").exit_code == 0
+
+
+def test_escalating_asks_more_people(terminal: Terminal) -> None:
+    """It says who is asked now, and whoever it is escalated to decides."""
+    asked = terminal.world.propose("777.00").view.request.id
+    terminal.log_in("dana")
+    done = terminal("escalate", asked[:8], "--reason", "beyond me")
+    assert done.exit_code == 0
+    assert "Tess Laurent" in done.stdout
+    assert "Dana Okafor escalated: beyond me" in " ".join(
+        terminal("show", asked[:8]).stdout.split()
+    )
+    again = terminal("escalate", asked[:8], "--reason", "still")
+    assert "Dana Okafor has escalated this already" in again.stderr
+    terminal.log_in("tess")
+    assert "approved by Tess Laurent" in terminal("approve", asked, "--reason", "ours").stdout
+
+
 def test_approving_with_changes_names_the_new_round(terminal: Terminal) -> None:
     """The command says which round it is now and who is still asked; the old one says why."""
     first = terminal.world.propose("20000.00").view.request.id

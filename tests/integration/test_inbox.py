@@ -163,6 +163,37 @@ def test_a_decision_is_recorded_with_how_it_was_made(
     assert set(recorded.verified_by) == {"session"}
 
 
+def test_the_page_asks_for_a_reason_where_an_approval_wants_one(
+    log_in: LogIn, world: World
+) -> None:
+    """The field stands open and is required; without it nothing is recorded."""
+    asked = world.propose("777.00").view.request.id
+    client = log_in()
+    assert "this approval counts only with a reason" in client.get(f"/requests/{asked}").text
+    refused = decide(client, asked)
+    assert refused.status_code == 422
+    assert "counts only with one" in refused.text
+    assert decide(client, asked, reason="seen the letter").status_code == 303
+    assert len(world.gates.view(asked).decisions) == 1
+
+
+def test_an_escalation_asks_more_people(log_in: LogIn, world: World) -> None:
+    """Treasury may decide from then on; who escalated still may; the form is gone."""
+    asked = world.propose("777.00").view.request.id
+    dana, tess = log_in(), log_in("tess")
+    assert "You are not among those asked" in tess.get(f"/requests/{asked}").text
+    assert "Tess Laurent would be asked as well" in dana.get(f"/requests/{asked}").text
+    assert decide(dana, asked, decision="escalate", reason="beyond me").status_code == 303
+    shown = dana.get(f"/requests/{asked}?said=1").text
+    assert "Your escalation is recorded" in shown
+    assert 'value="escalate"' not in shown
+    assert 'value="approve"' in shown
+    assert decide(tess, asked, reason="ours").status_code == 303
+    found = world.gates.view(asked).outcome
+    assert found is not None
+    assert found.by == ("Tess Laurent",)
+
+
 @pytest.mark.parametrize(
     ("changes", "status", "words"),
     [

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from sqlmodel import select
 
+from gates.core.errors import InvalidInput, ReasonNeeded
 from gates.core.model import DecisionKind, OutcomeKind
 from gates.store.tables import ClickRow, LogRow
-from integrations.slack.blocks import APPROVE, DETAILS, REJECT, SEND_BACK
+from integrations.slack.blocks import APPROVE, DETAILS, ESCALATE, REJECT, SEND_BACK
 from integrations.slack.details import ON
 from integrations.slack.modals import REASON_BLOCK, REASON_INPUT
 from tests.support.slack import Office, office, open_desk
@@ -381,3 +382,78 @@ def test_details_are_not_for_strangers(company: Office) -> None:
     assert "to the house" not in str(view.body)
     entries = [row for row in rows(company, LogRow) if row.kind == "click.refused"]
     assert [row.subject for row in entries] == [asked.request.id]
+
+
+@pytest.fixture
+def careful(tmp_path: Path) -> Iterator[Office]:
+    more = ", escalate_to: [others]"
+    with office(tmp_path, tier="expert", more=more) as opened, open_desk(opened):
+        yield opened
+
+
+def test_what_weighs_much_is_shown_once_more_and_wants_a_reason(careful: Office) -> None:
+    """Approve opens a modal that repeats amount, payee and action; a blank reason stays there."""
+    asked = careful.ask()
+    amara = careful.people["amara"]
+    assert careful.slack.click(amara, careful.card(), APPROVE).acked
+    view = careful.slack.wait_view(amara)
+    for part in ("Acme", "erp.payment.submit", "Pay Acme 505.75 EUR", "Tier expert"):
+        assert part in str(view.body), part
+    assert careful.gates.view(asked.request.id).decisions == ()
+    with pytest.raises(ClientRefusalError):
+        careful.slack.submit(view, {})
+    blank = careful.slack.submit(view, {REASON_INPUT: "  "})
+    assert blank.field_errors == {REASON_BLOCK: "This approval counts only with a reason."}
+    assert careful.slack.submit(view, {REASON_INPUT: "the order is mine"}).error is None
+    found = careful.wait_decided(asked.request.id).outcome
+    assert found is not None
+    assert (found.kind, found.reason) == (OutcomeKind.APPROVED, "the order is mine")
+
+
+def test_an_approval_of_weight_without_a_reason_is_refused_everywhere(careful: Office) -> None:
+    """Whatever a surface lets through, the service says what is missing."""
+    asked = careful.ask()
+    with pytest.raises(ReasonNeeded, match="reason is empty"):
+        careful.gates.decide(
+            asked.request.id,
+            person_id="amara",
+            kind=DecisionKind.APPROVE,
+            channel="cli",
+            assurance="session",
+        )
+    assert careful.gates.view(asked.request.id).decisions == ()
+
+
+def test_an_escalation_asks_more_people(careful: Office) -> None:
+    """Chen is no approver until Amara escalates; the card says so and loses that button."""
+    asked = careful.ask()
+    amara, chen = careful.people["amara"], careful.people["chen"]
+    card = careful.card()
+    assert careful.slack.click(amara, card, ESCALATE).acked
+    view = careful.slack.wait_view(amara)
+    assert "Asked as well: Chen Wu" in str(view.body)
+    assert careful.slack.submit(view, {REASON_INPUT: "above my head"}).error is None
+    careful.slack.wait_for(lambda: card.edits or None, "the escalation on the card")
+    assert "escalated via slack" in str(card.blocks)
+    assert "Chen Wu" in str(card.blocks)
+    assert not card.has_button(ESCALATE)
+    careful.slack.click(chen, card, APPROVE)
+    careful.slack.submit(careful.slack.wait_view(chen), {REASON_INPUT: "known to me"})
+    outcome = careful.wait_decided(asked.request.id).outcome
+    assert outcome is not None
+    assert outcome.by == ("Chen Wu",)
+
+
+def test_without_anybody_to_escalate_to_there_is_no_button(company: Office) -> None:
+    """A policy that names nobody leaves the button out, and the service says why."""
+    asked = company.ask()
+    assert not company.card().has_button(ESCALATE)
+    with pytest.raises(InvalidInput, match="names nobody to escalate this to"):
+        company.gates.decide(
+            asked.request.id,
+            person_id="amara",
+            kind=DecisionKind.ESCALATE,
+            reason="x",
+            channel="cli",
+            assurance="session",
+        )

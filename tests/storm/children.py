@@ -54,7 +54,7 @@ rules:
     on: till.burn
     when: "true"
     verdict: forbid
-    tier: expert
+    tier: high
     because: "money is not burned"
 """
 PEOPLE = """

@@ -61,7 +61,7 @@ people:
 """
 POLICY = """
 version: 1
-defaults: {{tier: high, ask: {{who: [ap], quorum: {quorum}, deadline: 4h}}}}
+defaults: {{tier: {tier}, ask: {{who: [ap], quorum: {quorum}, deadline: 4h{more}}}}}
 rules:
   - {{name: everything, on: "*", when: "true", verdict: require_approval, because: "It pays"}}
 """
@@ -140,6 +140,8 @@ def office(
     *,
     mode: str = "socket",
     quorum: int = 1,
+    tier: str = "ambiguous",
+    more: str = "",
     limits: Limits | None = None,
     people_file: str = PEOPLE,
     match_email: bool = False,
@@ -176,7 +178,8 @@ def office(
         database = Database(f"sqlite:///{folder / 'gates.db'}")
         database.migrate()
         known = load_people(people_file, "people.yaml")
-        policy = load_policy(policy_file.format(quorum=quorum), "policy.yaml", known)
+        rules = policy_file.format(quorum=quorum, tier=tier, more=more)
+        policy = load_policy(rules, "policy.yaml", known)
         directory = SlackDirectory(
             known, web_client(settings), settings.team_ids, match_email=match_email
         )

@@ -55,9 +55,16 @@ rules:
     on: till.pay
     when: amount.minor >= 100000000
     verdict: require_approval
-    tier: expert
+    tier: high
     ask: {who: [controllers, treasury], from_each: true, deadline: 1h, valid: 2h}
     because: "{amount} wants both sides"
+  - name: delicate
+    on: till.pay
+    when: amount.minor == 77700
+    verdict: require_approval
+    tier: expert
+    ask: {who: [controllers], escalate_to: [treasury]}
+    because: "{amount} is looked at twice"
   - name: never
     on: till.burn
     when: "true"

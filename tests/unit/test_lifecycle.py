@@ -2,10 +2,25 @@ from datetime import timedelta
 
 import pytest
 
-from gates.core.errors import AlreadyDecided, NotEntitled, RequestClosed, SelfApproval
+from gates.core.errors import (
+    AlreadyDecided,
+    InvalidInput,
+    NotEntitled,
+    ReasonNeeded,
+    RequestClosed,
+    SelfApproval,
+)
 from gates.core.events import DeadlinePassed, Decided, Drifted, Withdrawn
-from gates.core.lifecycle import decide, drift, expire, outcome, withdraw
-from gates.core.model import DecisionKind, OutcomeKind, Verdict
+from gates.core.lifecycle import (
+    decide,
+    disentitled,
+    drift,
+    expire,
+    outcome,
+    widened,
+    withdraw,
+)
+from gates.core.model import ApprovalRequest, Ask, DecisionKind, OutcomeKind, Tier, Verdict
 from tests.support.rounds import DEADLINE, OPENED, REJECT, decision, request
 
 
@@ -39,9 +54,71 @@ def test_one_person_counts_once():
     """Nobody makes a quorum of two alone, nor takes back what was said."""
     asked = request(2)
     events = decide(asked, [], decision("dana"))
-    for kind in DecisionKind:
+    for kind in set(DecisionKind) - {DecisionKind.ESCALATE}:
         with pytest.raises(AlreadyDecided, match="Dana has decided this already: approve"):
             decide(asked, events, decision("dana", kind, hour=2))
+
+
+def escalating(**more: object) -> ApprovalRequest:
+    asked = request(2, people={"dana": "Dana", "mika": "Mika"})
+    assert asked.requirement is not None
+    wider = asked.requirement.model_copy(update={"escalation": {"sam": "Sam"}} | more)
+    return asked.model_copy(update={"requirement": wider})
+
+
+def test_an_escalation_adds_people_and_settles_nothing():
+    """Those whom the policy names may decide beside the others; who escalated still may."""
+    asked = escalating()
+    with pytest.raises(NotEntitled):
+        decide(asked, [], decision("sam"))
+    events = decide(asked, [], decision("dana", DecisionKind.ESCALATE, reason="too new to me"))
+    assert outcome(asked, events) is None
+    assert list(widened(asked, events).requirement.people) == ["dana", "mika", "sam"]
+    events += decide(asked, events, decision("sam", hour=2))
+    events += decide(asked, events, decision("dana", hour=3))
+    found = outcome(asked, events)
+    assert found is not None
+    assert (found.kind, found.by) == (OutcomeKind.APPROVED, ("Sam", "Dana"))
+    assert disentitled(asked, events, {"sam", "dana"}) == []
+
+
+def test_nobody_escalates_twice_or_to_nobody():
+    """The second hears who did; where the policy names nobody it is said so."""
+    asked = escalating()
+    events = decide(asked, [], decision("dana", DecisionKind.ESCALATE, reason="x"))
+    with pytest.raises(InvalidInput, match="Dana has escalated this already"):
+        decide(asked, events, decision("mika", DecisionKind.ESCALATE, reason="y", hour=2))
+    with pytest.raises(InvalidInput, match="names nobody to escalate this to"):
+        decide(request(), [], decision("dana", DecisionKind.ESCALATE, reason="x"))
+    with pytest.raises(NotEntitled):
+        decide(asked, [], decision("eve", DecisionKind.ESCALATE, reason="x"))
+
+
+def test_whom_it_is_escalated_to_stands_for_one_group_alone():
+    """Of each group somebody: a person who was added takes one place, never two."""
+    asked = escalating(groups={"a": ("dana",), "b": ("mika",)})
+    events = decide(asked, [], decision("dana", DecisionKind.ESCALATE, reason="x"))
+    events += decide(asked, events, decision("sam", hour=2))
+    assert outcome(asked, events) is None
+    events += decide(asked, events, decision("dana", hour=3))
+    assert outcome(asked, events) is not None
+
+
+@pytest.mark.parametrize("way", ["tier", "policy"])
+def test_some_approvals_count_only_with_a_reason(way: str):
+    """The expert tier, or an `ask` that says so; a rejection is not held up by it."""
+    asked = request()
+    told = asked.judgement.model_copy(
+        update={"tier": Tier.EXPERT}
+        if way == "tier"
+        else {"ask": Ask(who=("controllers",), reason=True)}
+    )
+    asked = asked.model_copy(update={"judgement": told})
+    with pytest.raises(ReasonNeeded, match="counts only with one"):
+        decide(asked, [], decision("dana"))
+    assert decide(asked, [], decision("dana", reason="saw the letter"))
+    assert decide(asked, [], decision("dana", REJECT))
+    assert decide(request(), [], decision("dana"))
 
 
 def test_one_rejection_ends_the_round():

@@ -64,6 +64,9 @@ def expect(marked: str, words: str) -> None:
         ("ask: {who: [ap], deadline: «400d}", "deadline '400d' is not between"),
         ("ask: {who: [ap], «deadlin: 1h}", "unknown key 'deadlin' in ask: did you mean 'deadline'"),
         ("ask: «[ap]", "a list is not ask"),
+        ("ask: {who: [ap], escalate_to: [«nobody]}", "There is no group 'nobody'"),
+        ("ask: {who: [ap], escalate_to: «[ap]}", "escalate_to ap is asked anyway"),
+        ("ask: {who: [ap], reason: «maybe}", "reason 'maybe' is neither true nor false"),
     ],
 )
 def test_a_fault_in_the_defaults_is_shown_at_its_place(defaults, words):

@@ -132,6 +132,23 @@ def test_among_equally_strict_rules_the_most_demanding_ask_is_made():
     assert rules_of(judgement) == ["b", "a"]
 
 
+def test_an_escalation_reaches_only_whom_each_rule_names():
+    """Two rules ask: only the group that both name is added; one wish for a reason is enough."""
+    ask = "when: 'true', verdict: require_approval, because: x, ask: {who: [controllers], "
+    one = f"  - {{name: a, on: erp.*, tier: high, {ask}escalate_to: [treasury, admins]}}}}\n"
+    two = f"  - {{name: b, on: erp.*, {ask}escalate_to: [admins], reason: true}}}}\n"
+    three = f"  - {{name: c, on: erp.*, {ask}deadline: 1h}}}}\n"
+    alone = policy(one).judge(question()).ask
+    assert alone is not None
+    assert (alone.escalate_to, alone.reason) == (("treasury", "admins"), False)
+    both = policy(one + two).judge(question()).ask
+    assert both is not None
+    assert (both.escalate_to, both.reason) == (("admins",), True)
+    closed = policy(one + two + three).judge(question()).ask
+    assert closed is not None
+    assert closed.escalate_to == ()
+
+
 def test_a_claim_cannot_choose_weaker_reviewers_than_the_defaults():
     """What an agent says adds to the defaults where no fact speaks, and never replaces them."""
     head = HEAD.replace("tier: ambiguous", "tier: high").replace("[ap]", "[controllers]")

@@ -8,7 +8,8 @@ Rules, each with what it protects from:
 4. Among equally strict rules the most demanding wins: the highest tier and the groups of the
    rule that has it (at the same tier: the larger quorum, then the shorter deadline, then the
    first in the file), with the largest quorum and the shortest deadline of all of them.
-   Groups are never joined: more people to choose from would make an approval easier.
+   Groups are never joined: more people to choose from would make an approval easier. So an
+   escalation reaches only groups that each of these rules names for it.
 5. Rules that rest on what the requester says never displace the defaults: they can only add to
    them (an agent must not choose who decides by what it claims).
 """
@@ -156,6 +157,12 @@ def _strictest(voices: Sequence[Matched], digest: str) -> Judgement:
             from_each=tuple(dict.fromkeys(group for one in asks for group in one.from_each)),
             notify=tuple(dict.fromkeys(way for one in asks for way in one.notify)),
             channel=next((one.channel for one in asks if one.channel), ""),
+            escalate_to=tuple(
+                group
+                for group in asks[0].escalate_to
+                if all(group in one.escalate_to for one in asks)
+            ),
+            reason=any(one.reason for one in asks),
         )
     return Judgement(
         verdict=verdict,

@@ -14,9 +14,10 @@
         because: "{amount} is 10,000 or more"
 
 An `ask` may also say `valid: 8h` (an approval not used by then has lapsed; a day if left out) and
-`from_each: true` (somebody of each group in `who`, nobody for two of them), `channel: C0123ABCD`
-(where they are asked, instead of the usual channel) and `notify: [channel, direct]` (there, or each
-of them directly, or both).
+`from_each: true` (somebody of each group in `who`, nobody for two of them), `escalate_to: [group]`
+(asked as well once somebody escalates), `reason: true` (no approval without one),
+`channel: C0123ABCD` (where they are asked, instead of the usual channel) and
+`notify: [channel, direct]` (there, or each of them directly, or both).
 
 What an `ask` leaves out it takes from `defaults.ask`. An unsatisfiable requirement is refused
 where it is written: no group that is unknown, no quorum that the groups cannot fill.
@@ -50,7 +51,10 @@ from gates.core.yaml_file import plain as plain_content
 
 SUPPORTED = (Verdict.ALLOW, Verdict.REQUIRE_APPROVAL, Verdict.FORBID)
 RULE_KEYS = ("name", "on", "when", "verdict", "tier", "ask", "because")
-ASK_KEYS = ("who", "quorum", "deadline", "valid", "from_each", "notify", "channel")
+ASK_KEYS = (
+    *("who", "quorum", "deadline", "valid", "from_each"),
+    *("escalate_to", "reason", "notify", "channel"),
+)
 CHANNEL = re.compile(r"[CG][A-Z0-9]{2,30}")
 WAYS: dict[str, Literal["channel", "direct"]] = {"channel": "channel", "direct": "direct"}
 LONGEST_DEADLINE = 366 * 86_400
@@ -256,6 +260,8 @@ class _Reader:
             from_each=self._from_each(ask, whom, base),
             notify=self._notify(ask) or base.notify,
             channel=self._channel(ask) or base.channel,
+            escalate_to=self._escalate_to(ask, whom, base),
+            reason=bool(base.reason if (said := ask.truth("reason")) is None else said),
         )
         people = self._people(found.who)
         self._prove_each(found, ask.values.get("from_each", node))
@@ -291,6 +297,19 @@ class _Reader:
             )
             return ""
         return text
+
+    def _escalate_to(self, ask: Fields, whom: tuple[str, ...], base: Ask) -> tuple[str, ...]:
+        if "escalate_to" not in ask:
+            return base.escalate_to
+        groups = tuple(
+            group for group, where in ask.texts("escalate_to") if self._is_group(group, where)
+        )
+        if groups and set(groups) <= set(whom):
+            self.file.note(
+                ask.values["escalate_to"],
+                f"escalate_to {', '.join(groups)} is asked anyway: name another group",
+            )
+        return groups
 
     def _prove_each(self, ask: Ask, node: yaml.Node) -> None:
         members = {group: self._ids([group]) for group in ask.from_each}
