@@ -203,9 +203,8 @@ def test_a_double_click_decides_once(company: Office) -> None:
     """Two clicks make one decision; the second is answered kindly."""
     asked = company.ask()
     amara, card = company.people["amara"], company.card()
-    payload = company.slack.click_payload(amara, card, APPROVE)
-    assert company.slack.deliver(payload).acked
-    assert company.slack.deliver(payload).acked
+    clicks = [company.slack.click_payload(amara, card, APPROVE) for _ in range(2)]
+    assert all(company.slack.deliver(one).acked for one in clicks)
     company.slack.wait_told(amara)
     view = company.wait_decided(asked.request.id)
     assert len(view.decisions) == 1

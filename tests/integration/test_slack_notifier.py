@@ -292,6 +292,7 @@ def test_a_policy_or_a_tier_has_a_channel_of_its_own(tmp_path: Path, by: str) ->
     with office(
         tmp_path,
         policy_file=policy if by == "policy" else POLICY,
+        tier="high",
         channels="expert=C00000902,high=C00000901",
     ) as company:
         company.outbox.stop()
