@@ -16,22 +16,26 @@ from gates.core.model import RequestView, request_id
 from gates.ports import Directory, Errand, Shown
 from gates.service import Gates
 from integrations.slack.accounts import Accounts
+from integrations.slack.bursts import Bursts
 from integrations.slack.card import body, card
+from integrations.slack.home import home
 from integrations.slack.places import (
     DIRECT,
     HOME,
     REMIND,
     REQUESTER,
     channel_of,
+    of_person,
     parted,
     wanted,
 )
-from integrations.slack.posting import Draft, Payload, Posting
+from integrations.slack.posting import Draft, Payload, Posting, telling
+from integrations.slack.reminders import Reminders
 from integrations.slack.settings import SlackSettings
 from integrations.slack.story import story, untold
 from integrations.slack.telling import plain, requester_told
 from integrations.slack.text import escape
-from integrations.slack.transport import web_client
+from integrations.slack.transport import asking, web_client
 
 EVENT = "gates_request"
 STORY = "gates_story"
@@ -65,19 +69,23 @@ class SlackNotifier:
         self._settings = settings
         self._gates = gates
         self._cards = cards
+        self._client = client
         self._posting = Posting(client)
         self._accounts = Accounts(
             directory, client, settings.team_ids, match_email=settings.match_email
         )
         self._prefect_ui_url = prefect_ui_url
+        self._bursts = Bursts(settings, gates, cards, self._posting)
+        self._reminders = Reminders(settings, gates, cards, self._posting)
 
     # -- what has to be done ----------------------------------------------------------------
 
     def errands(self, view: RequestView) -> Sequence[Errand]:
         """Where it has to be shown now, and wherever it has been shown before."""
         usual = channel_of(view, self._settings.channels, self._settings.channel)
-        found = list(wanted(view, usual, reminds=False))
+        found = list(wanted(view, usual, reminds=self._settings.remind > 0))
         found += self._known(view.request.id)
+        found += self._homes(view)
         if view.request.round > 1:  # the thread of the round before goes on
             run, key = view.request.run.root_run_id, view.request.gate_key
             found += self._known(request_id(run, key, view.request.round - 1))
@@ -91,34 +99,59 @@ class SlackNotifier:
             if parted(one.place)[0] not in (REMIND, HOME)
         ]
 
+    def _homes(self, view: RequestView) -> list[Errand]:
+        """The home tabs, of those who have opened theirs, that list it."""
+        requirement = view.request.requirement
+        places = {of_person(HOME, one) for one in (requirement.people if requirement else ())}
+        open_ = [one.place for one in self._cards.notices("", CHANNEL)]
+        return [Errand(place=one) for one in open_ if one in places]
+
     # -- doing it ---------------------------------------------------------------------------
 
     def show(self, request_id: str, place: str) -> Shown:
         """Raises RetryLater or Unavailable: nothing goes there now; InvalidInput: this does not."""
-        spot = self._spot(place)
-        if spot is None:
-            return Shown()
-        view = self._gates.view(request_id)
-        known = self._cards.notice(request_id, CHANNEL, place)
-        if known is None and not _begins(view, spot):
-            return Shown()
-        if known is not None and known.message:
-            return self._renew(view, spot, known)
-        if known is not None:
-            found = self._posting.find(
-                spot.channel, EVENT, _is(view, place), since=view.request.opened_at
-            )
-            if found is not None:
-                return self._renew(view, spot, replace(known, message=found[0]))
-        return self._post(view, spot)
-
-    def _spot(self, place: str) -> Spot | None:
-        """None: whose place it is cannot be written to."""
         kind, who = parted(place)
         if not kind:
-            return Spot(place, place, "")
+            return self._card(self._gates.view(request_id), Spot(place, place, ""))
         reached = self._accounts.reach(who)
-        return None if reached is None else Spot(place, reached.channel, kind)
+        if reached is None:
+            return Shown()  # whose place it is cannot be written to
+        if kind == HOME:
+            return self._publish(who, reached.user)
+        view = self._gates.view(request_id)
+        if kind == REMIND:
+            return self._reminders.remind(view, who, reached)
+        return self._card(view, Spot(place, reached.channel, kind))
+
+    def _card(self, view: RequestView, spot: Spot) -> Shown:
+        known = self._cards.notice(view.request.id, CHANNEL, spot.place)
+        if known is None:
+            return self._first(view, spot)
+        if known.digest:
+            current = self._bursts.current(known, view.revision)
+            return Shown() if current else self._bursts.again(known, spot.channel)
+        if known.message:
+            return self._renew(view, spot, known)
+        found = self._posting.find(
+            spot.channel, EVENT, _is(view, spot.place), since=view.request.opened_at
+        )
+        if found is not None:
+            return self._renew(view, spot, replace(known, message=found[0]))
+        return self._post(view, spot)
+
+    def _first(self, view: RequestView, spot: Spot) -> Shown:
+        if not _begins(view, spot):
+            return Shown()
+        many = None
+        if spot.kind in ("", DIRECT):
+            many = self._bursts.first(view.request.id, spot.place, spot.channel)
+        return many or self._post(view, spot)
+
+    def _publish(self, person: str, user: str) -> Shown:
+        view = home(self._gates.waiting(1_000), person, f"{self._gates.base_url}/")
+        with telling(user), asking("views.publish"):
+            self._client.views_publish(user_id=user, view=view)
+        return Shown(rest=self._settings.pace)
 
     def _draw(self, view: RequestView, spot: Spot) -> Draft:
         payload: dict[str, object] = {"request_id": view.request.id, "revision": view.revision}

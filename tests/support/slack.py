@@ -10,7 +10,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ from tests.support.slack_server import (
     SlackSandbox,
     User,
 )
+from tests.support.world import Clock
 
 MANIFEST = Path(__file__).parents[2] / "integrations" / "slack" / "manifest.yaml"
 TEAM = "T0SANDBOX"
@@ -81,6 +82,7 @@ class Office:
     outbox: Outbox
     channel: Channel
     people: dict[str, User]
+    clock: Clock = field(default_factory=Clock)
 
     def ask(self, key: str = "pay", **changes: Any) -> RequestView:
         """Propose an action that needs people, and return the request."""

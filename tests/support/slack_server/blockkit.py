@@ -83,6 +83,20 @@ def check_view(view: object) -> list[str]:
     return out.found
 
 
+def check_home(view: object) -> list[str]:
+    """Return Slack's complaints about a home tab."""
+    out = Complaints("/view")
+    if not isinstance(view, dict):
+        out.add("must be an object")
+        return out.found
+    allowed = {"type", "blocks", "private_metadata", "callback_id", "external_id"}
+    _keys(view, out, required={"type", "blocks"}, allowed=allowed)
+    if view.get("type") != "home":
+        out.at("type").add("must be equal to home")
+    _blocks(view.get("blocks"), out.at("blocks"), _VIEW_TYPES, VIEW_BLOCKS)
+    return out.found
+
+
 def _objects(value: object) -> Iterable[Json]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+from tests.support.slack_server.blockkit import check_home
 from tests.support.slack_server.methods import METHODS, SlackError, register, shown
 from tests.support.slack_server.workspace import Json, Workspace
 
@@ -27,8 +30,23 @@ def conversations_replies(space: Workspace, args: Json) -> Json:
     }
 
 
+def views_publish(space: Workspace, args: Json) -> Json:
+    """The home tab of one person, whole."""
+    user = str(args.get("user_id") or "")
+    if user not in space.users:
+        raise SlackError("user_not_found")
+    view = args.get("view")
+    view = json.loads(view) if isinstance(view, str) else view
+    complaints = check_home(view)
+    if complaints:
+        raise SlackError("invalid_arguments", response_metadata={"messages": complaints})
+    space.homes[user] = view
+    return {"view": {**view, "id": f"V-home-{user}"}}
+
+
 register(
     {
+        "views.publish": (views_publish, "xoxb", frozenset()),
         "conversations.replies": (
             conversations_replies,
             "xoxb",

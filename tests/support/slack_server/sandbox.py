@@ -342,14 +342,14 @@ class SlackSandbox:
     def signed(self, payload: Json, *, at: float | None = None) -> tuple[bytes, dict[str, str]]:
         """Return (body, headers) of the request that Slack would send."""
         body = httpx.QueryParams({"payload": json.dumps(payload)}).__str__().encode()
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        return body, form | self.signing(body, at=at)
+
+    def signing(self, body: bytes, *, at: float | None = None) -> dict[str, str]:
         stamp = str(int(time.time() if at is None else at))
         base = b"v0:" + stamp.encode() + b":" + body
         mac = hmac.new(SIGNING_SECRET.encode(), base, hashlib.sha256).hexdigest()
-        return body, {
-            "Content-Type": "application/x-www-form-urlencoded",
-            "X-Slack-Request-Timestamp": stamp,
-            "X-Slack-Signature": f"v0={mac}",
-        }
+        return {"X-Slack-Request-Timestamp": stamp, "X-Slack-Signature": f"v0={mac}"}
 
     def _over_http(self, payload: Json) -> Delivery:
         body, headers = self.signed(payload)

@@ -154,8 +154,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(500, {"ok": False, "error": "invalid_blocks"})
                 return
             text = args.get("text", "")
-            message = space.messages[url.channel, url.message_ts]
-            if args.get("replace_original"):
+            message = space.messages.get((url.channel, url.message_ts))
+            if args.get("replace_original") and message is not None:
                 message.versions.append({"text": text, "blocks": blocks})
             elif not args.get("delete_original"):
                 space.ephemerals.append(Ephemeral(url.channel, url.user, text, blocks))
@@ -235,10 +235,10 @@ class SocketDoor:
         with self.space.lock:
             return len(self._connections)
 
-    def deliver(self, payload: Json) -> Future[Json] | None:
-        """Send one interaction down the youngest connection; `None` without any."""
+    def deliver(self, payload: Json, kind: str = "interactive") -> Future[Json] | None:
+        """Send an interaction, event or command down the youngest connection; `None` if none."""
         envelope = str(uuid.uuid4())
-        body = {"envelope_id": envelope, "type": "interactive", "payload": payload}
+        body = {"envelope_id": envelope, "type": kind, "payload": payload}
         future: Future[Json] = Future()
         with self.space.lock:
             if not self._connections:
