@@ -47,8 +47,8 @@ class Deciding(Recording):
 
         Raises NotFound, UnknownPerson, NotEntitled, SelfApproval, AlreadyDecided, RequestClosed,
         StaleCard, InvalidArguments, InvalidInput (no reason or guidance, nothing changed, nobody to
-        escalate to), ReasonNeeded, and
-        RetryLater or Unavailable where the directory cannot say now who may decide.
+        escalate to), ReasonNeeded, and RetryLater or Unavailable where the directory cannot say
+        now who may decide.
         """
         person = self.asking.directory.person(person_id)
         _refuse_incomplete(kind, reason, changes)
@@ -102,7 +102,7 @@ class Deciding(Recording):
         Raises RetryLater or Unavailable where it cannot; whoever was never asked hears only that.
         """
         asked = request.requirement
-        if asked is None or person.id not in asked.people:
+        if asked is None or person.id not in asked.people | asked.escalation:
             return ""
         if person.id in self.asking.entitled(request):
             return ""

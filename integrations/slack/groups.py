@@ -17,13 +17,14 @@ from typing import Any, Generic, TypeVar
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 
-from gates.core.errors import Unavailable
+from gates.core.errors import GatesError, Unavailable
 from gates.core.model import Person
 from gates.core.people import People
 from integrations.slack.identity import LookUp
 from integrations.slack.transport import asking
 
 GROUP_HOLDS = 5.0  # seconds; Slack allows some twenty looks a minute
+FAILURE_HOLDS = 0.4
 EMAIL_HOLDS = 60.0  # of a member whom only the e-mail names; one look for each of them
 
 Found = TypeVar("Found")
@@ -95,22 +96,34 @@ class SlackDirectory:
 
 
 class _Remembered(Generic[Found]):
-    """Answers by key, each for some seconds; one look at a time, however many ask."""
+    """Answers by key, each for some seconds; one look at a time, however many ask. Those who have
+    waited for a look that failed are told so, instead of each trying for themselves.
+    """
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
         self._clock = clock
         self._lock = threading.Lock()
         self._known: dict[str, tuple[float, Found]] = {}
+        self._failed: dict[str, tuple[float, GatesError]] = {}
 
     def get(self, key: str, look: Callable[[str], Found]) -> Found:
         with self._lock:
             asked_at = self._clock()  # an answer is not younger than its question
-            known = self._known.get(key)
-            if known is None or asked_at - known[0] >= self._seconds:
-                known = self._known[key] = (asked_at, look(key))
-            return known[1]
+            known, failed = self._known.get(key), self._failed.get(key)
+            if known is not None and asked_at - known[0] < self._seconds:
+                return known[1]
+            if failed is not None and asked_at - failed[0] < FAILURE_HOLDS:
+                raise failed[1]
+            try:
+                found = look(key)
+            except GatesError as error:
+                self._failed[key] = self._clock(), error
+                raise
+            self._known[key] = asked_at, found
+            return found
 
     def forget(self) -> None:
         with self._lock:
             self._known.clear()
+            self._failed.clear()

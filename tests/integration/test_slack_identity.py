@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlmodel import select
 
-from gates.core.errors import NotEntitled, RetryLater, SelfApproval, Unavailable
+from gates.core.errors import InvalidInput, NotEntitled, RetryLater, SelfApproval, Unavailable
 from gates.core.model import DecisionKind, RequestView
+from gates.core.people import load_people
 from gates.store.tables import CardRow, LogRow
 from integrations.slack.blocks import APPROVE
+from integrations.wiring import directory_of
 from tests.support.slack import PEOPLE, TEAM, Office, office, open_desk
 from tests.support.slack_server import User, UserGroup
 
@@ -237,7 +240,40 @@ def test_a_slack_that_cannot_be_asked_lets_nobody_decide(
     with pytest.raises(error):
         decide(company, asked, "bruno")
     assert company.gates.view(asked.request.id).decisions == ()
+    company.directory.forget()
     assert decide(company, asked, "bruno").outcome is not None
+
+
+def test_without_slack_a_question_is_not_put_and_can_be_a_moment_later(
+    grouped: tuple[Office, UserGroup],
+) -> None:
+    """Whom to ask is not guessed: the flow is told to try again, and nothing is written."""
+    company, _ = grouped
+    company.slack.fail_next("usergroups.users.list", "status", status=503)
+    with pytest.raises(Unavailable):
+        company.ask()
+    assert company.gates.waiting() == []
+    company.directory.forget()
+    assert company.ask().request.requirement is not None
+
+
+def test_who_wait_for_a_look_that_fails_do_not_all_look_again(
+    grouped: tuple[Office, UserGroup],
+) -> None:
+    """A Slack that is away costs one try at a time, however many ask."""
+    company, _ = grouped
+    company.slack.fail_next("usergroups.users.list", "status", status=503, times=8)
+
+    def ask(_: int) -> type[Exception] | None:
+        try:
+            company.directory.members(["ap"])
+        except Unavailable as error:
+            return type(error)
+        return None
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(ask, range(8))) == [Unavailable] * 8
+    assert sum(one.times for one in company.slack.space.faults) >= 5
 
 
 def test_a_burst_asks_slack_once(grouped: tuple[Office, UserGroup]) -> None:
@@ -247,3 +283,12 @@ def test_a_burst_asks_slack_once(grouped: tuple[Office, UserGroup]) -> None:
         company.ask(f"pay-{number}")
     assert len(company.slack.calls("usergroups.users.list")) == 1
     assert len(company.slack.calls("users.info")) == 2  # bruno and zoe, whom no account names
+
+
+def test_a_group_of_slacks_without_slack_is_told_at_the_start() -> None:
+    """Not at the first question, which nobody could be asked."""
+    people = load_people(BY_GROUP, "people.yaml")
+    with pytest.raises(InvalidInput, match="group 'ap' has its members from Slack"):
+        directory_of(people, None)
+    listed = load_people(PEOPLE, "people.yaml")
+    assert directory_of(listed, None) is listed
