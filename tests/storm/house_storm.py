@@ -35,6 +35,7 @@ BOUND = 300.0  # seconds after the last fault; a death that nobody saw takes 75 
 ENDED = ("COMPLETED", "FAILED", "CANCELLED")
 NOTICED = {"CRASHED": 4.0, "PENDING": 40.0}  # seconds until an admin presses Retry
 FAR = {"executor": 6, "gates": 12, "worker": 20, "prefect": 20, "erp": 30, "flow": 3}
+START_BOUND = 180.0  # seconds within which whoever was killed runs again
 LOOK = 0.25
 KEY = re.compile(rb"GATE-[0-9A-F]{16}")
 ENTERS = (b"model.account.invoice.create", b"model.account.payment.create")
@@ -236,13 +237,24 @@ class HouseStorm:
         thread.start()
 
     def _again(self, name: str) -> None:
-        try:
-            self.house.start_erp() if name == "erp" else self.house.start(name)
-        except (NotStarted, ErpNotStarted) as error:
-            self.trouble.append(f"{name} does not start: {error}")
+        """As a supervisor: again and again, as long as it does not come up."""
+        end = time.monotonic() + START_BOUND
+        while not self._started(name) and not self.over:
+            if time.monotonic() > end:
+                self.trouble.append(f"{name} does not start")
+                break
         with self._lock:
             self._born(name)
             del self._starting[name]
+
+    def _started(self, name: str) -> bool:
+        try:
+            self.house.start_erp() if name == "erp" else self.house.start(name)
+        except (NotStarted, ErpNotStarted) as error:
+            self.journal.note("not_started", victim=name, words=str(error))
+            time.sleep(0.5)
+            return False
+        return True
 
     def _strike_flow(self, run: Run, mark: Mark) -> None:
         with self._lock:
