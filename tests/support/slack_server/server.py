@@ -119,6 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
             authorize(self.space, method, token)
             wait = self.space.retry_after(method, args.get("channel"))
             if wait > 0:
+                self.space.refused += 1
                 seconds = str(max(1, math.ceil(wait)))
                 return 429, {"ok": False, "error": "ratelimited"}, {"Retry_After": seconds}
             scopes = ",".join(sorted(self.space.tokens[str(token)]))

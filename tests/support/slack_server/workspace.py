@@ -198,6 +198,7 @@ class Workspace:
         self.faults: list[Fault] = []
         self.calls: list[tuple[str, Json]] = []
         self.refuse_sockets = False
+        self.refused = 0  # calls, for their pace
         self.refuse_addresses = False
         self.base = ""  # the HTTP address, set by the server
         self.socket_base = ""
