@@ -245,7 +245,7 @@ def slack(desk: Desk) -> Iterator[Finding]:
     except InvalidInput as error:
         yield bad("slack", str(error), "see docs/set-up-slack.md")
     except Exception as error:  # noqa: BLE001 - slack-sdk has many, and its words are for people
-        yield bad("slack", f"{type(error).__name__}: {error}"[:200], "see docs/set-up-slack.md")
+        yield bad("slack", f"{type(error).__name__}: {error}"[:200], "run `gates slack check`")
     else:
         if str(told["team_id"]) not in settings.team_ids:
             cure = "add it to GATES_SLACK_TEAM_IDS, or nobody there may decide"

@@ -11,6 +11,7 @@ import socket
 import threading
 import uuid
 from concurrent.futures import Future
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
 from urllib.parse import parse_qs, parse_qsl, urlsplit
@@ -275,7 +276,8 @@ class SocketDoor:
         with self.space.lock:
             current, self._connections = self._connections, []
         for connection in current:
-            connection.socket.shutdown(socket.SHUT_RDWR)
+            with suppress(OSError):  # the other side has just left by itself
+                connection.socket.shutdown(socket.SHUT_RDWR)
         return len(current)
 
     def close(self) -> None:
