@@ -35,6 +35,7 @@ BOUND = 300.0  # seconds after the last fault; a death that nobody saw takes 75 
 ENDED = ("COMPLETED", "FAILED", "CANCELLED")
 NOTICED = {"CRASHED": 4.0, "PENDING": 40.0}  # seconds until an admin presses Retry
 FAR = {"executor": 6, "gates": 12, "worker": 20, "prefect": 20, "erp": 30, "flow": 3}
+PEOPLE = ("dana", "mika", "tomas", "ines", "priya")  # of the demo; for Sam the agent acts
 START_BOUND = 180.0  # seconds within which whoever was killed runs again
 LOOK = 0.25
 KEY = re.compile(rb"GATE-[0-9A-F]{16}")
@@ -280,7 +281,7 @@ class HouseStorm:
         url = self.house.gates.url
         return [
             Person(name, url, lambda: key, self.seed, self.journal, self.trouble)
-            for name in ("dana", "mika")
+            for name in PEOPLE
         ]
 
     def _write_down(self, at: House) -> None:
