@@ -135,9 +135,7 @@ class Asking:
         even where the policy by itself would let it run. Raises InvalidArguments, or InvalidInput
         where nothing is changed or the policy forbids it.
         """
-        action = self._changed_action(request, changes)
-        if action.fingerprint == request.action.fingerprint:
-            raise InvalidInput("changes: nothing differs from what is asked; approve it as it is.")
+        action = self.changed_action(request, changes)
         origin = replace(Origin.of(request), proposed=request.answers)
         asked = self.question(origin, action, now, Before(request, f"changed by {by}"))
         if asked.judgement.verdict is Verdict.FORBID:
@@ -151,7 +149,21 @@ class Asking:
         requirement = self.requirement(judgement.ask, request.requester, now)
         return asked.model_copy(update={"judgement": judgement, "requirement": requirement})
 
-    def _changed_action(self, request: ApprovalRequest, changes: Json) -> Action:
+    def schema(self, request: ApprovalRequest) -> Json:
+        """JSON schema of the action's arguments; empty for a flow's own function."""
+        if request.in_process:
+            return {}
+        schema: Json = self.registry.find(request.action.name).arguments.model_json_schema()
+        return schema
+
+    def changed_action(self, request: ApprovalRequest, changes: Json) -> Action:
+        """Raises as `changed`, as far as the action's own rules tell."""
+        action = self._with(request, changes)
+        if action.fingerprint == request.action.fingerprint:
+            raise InvalidInput("changes: nothing differs from what is asked; approve it as it is.")
+        return action
+
+    def _with(self, request: ApprovalRequest, changes: Json) -> Action:
         before = request.action
         if not request.in_process:
             return self.registry.named(before.name, changes)
@@ -166,7 +178,10 @@ class Asking:
                     "give a value of the same kind.",
                     fields={name: f"is asked as {cut(was)!r}; give a value of the same kind"},
                 )
-        return before.model_copy(update={"arguments": changes})
+        # a copy would bring the fingerprint along that the old one has worked out
+        return Action(
+            name=before.name, title=before.title, subject=before.subject, arguments=changes
+        )
 
     def loop_question(
         self, request: ApprovalRequest, finding: Finding, now: datetime

@@ -20,6 +20,7 @@ from gates.core.wording import approvers, asks, changed
 from gates.web.words import QUESTIONS, choice, ended_by, execution_status, holds, status
 from integrations.slack.blocks import (
     APPROVE,
+    CHANGE,
     DETAILS,
     ESCALATE,
     HEADER,
@@ -311,9 +312,6 @@ def _links(view: RequestView, prefect_ui_url: str) -> str:
     """The inbox, and the run where its address is one of ours; flows tell that address."""
     run = view.request.run
     parts = [link(view.url, "Open in the inbox")]
-    words = choice(view, "")
-    if view.outcome is None and words.send_back and view.request.action.arguments:
-        parts.append(link(f"{view.url}/change", "Approve with changes"))
     if prefect_ui_url and run.url.startswith(prefect_ui_url.rstrip("/") + "/"):
         parts.append(link(run.url, "Prefect run"))
     where = "in the flow's own process" if view.request.in_process else "by the executor"
@@ -323,6 +321,8 @@ def _links(view: RequestView, prefect_ui_url: str) -> str:
 def _buttons(view: RequestView, token: str) -> Block:
     words = choice(view, "")
     buttons = [button(APPROVE, words.approve, token, "primary")]
+    if words.send_back and view.request.action.arguments:
+        buttons.append(button(CHANGE, "Approve with changes", token))
     if words.send_back:
         buttons.append(button(SEND_BACK, words.send_back, token))
     buttons.append(button(REJECT, words.reject, token, "danger"))

@@ -22,11 +22,22 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 
 from gates.cards import Card, Cards
-from gates.core.care import wants_second_look
-from gates.core.errors import GatesError, NotFound, Refused, RetryLater, Unavailable
+from gates.core.care import wants_reason, wants_second_look
+from gates.core.errors import GatesError, InvalidInput, NotFound, Refused, RetryLater, Unavailable
 from gates.core.model import DecisionKind, RequestView
 from gates.service import Gates
-from integrations.slack.blocks import APPROVE, DETAILS, ESCALATE, REJECT, SEND_BACK, Block
+from gates.web.words import choice
+from integrations.slack import forms
+from integrations.slack.blocks import (
+    APPROVE,
+    CHANGE,
+    DETAILS,
+    ESCALATE,
+    HEADER,
+    REJECT,
+    SEND_BACK,
+    Block,
+)
 from integrations.slack.details import BACK, ON, details_view
 from integrations.slack.identity import Identity, Verified, account_of
 from integrations.slack.modals import (
@@ -37,7 +48,16 @@ from integrations.slack.modals import (
     notice_view,
     waiting_view,
 )
-from integrations.slack.payloads import Payload, pressed, shown_on, stored, typed, value, view_id
+from integrations.slack.payloads import (
+    Payload,
+    filled,
+    pressed,
+    shown_on,
+    stored,
+    typed,
+    value,
+    view_id,
+)
 from integrations.slack.text import clean, cut, escape
 from integrations.slack.transport import asking
 
@@ -80,10 +100,11 @@ class Interactions:
 
     def register(self, app: App) -> None:
         app.action(APPROVE)(self._on_approve)
-        for action in (*ASKS_WHY, DETAILS, BACK, ON):
+        for action in (*ASKS_WHY, CHANGE, DETAILS, BACK, ON):
             app.action(action)(self._on_modal)
         for view in TOLD_IN:
             app.view(view)(self._on_words)
+        app.view(forms.VIEW)(self._on_changes)
 
     def catch_up(self) -> None:
         """Work on the clicks that an earlier process stored and did not finish."""
@@ -120,6 +141,37 @@ class Interactions:
         click_id = self._cards.record_click(SOURCE, payload)
         ack()
         self._later(self._work, self._process, click_id, payload)
+
+    def _on_changes(self, ack: Ack, body: dict[str, Any]) -> None:
+        """What the action's own rules refuse is told at its field; the policy speaks later."""
+        try:
+            errors = self._wrong(body)
+        except GatesError:  # told when it is worked on
+            errors = {}
+        if errors:
+            ack(response_action="errors", errors=errors)
+            return
+        payload = stored(body)
+        click_id = self._cards.record_click(SOURCE, payload)
+        ack()
+        self._later(self._work, self._process, click_id, payload)
+
+    def _wrong(self, payload: Payload) -> dict[str, str]:
+        request = self._view(payload).request
+        arguments, schema = request.action.arguments, self._gates.asking.schema(request)
+        changes, errors = forms.read(arguments, schema, filled(payload))
+        if wants_reason(request) and not typed(payload).strip():
+            errors[REASON_BLOCK] = ASKS_FOR[DecisionKind.APPROVE].missing
+        if errors:
+            return errors
+        try:
+            self._gates.asking.changed_action(request, changes)
+        except InvalidInput as error:
+            told = error.details.get("fields")
+            if not told:
+                return {REASON_BLOCK: cut(clean(error.message), HEADER)}
+            return forms.at_blocks(arguments, schema, told)
+        return {}
 
     def _later(
         self,
@@ -184,6 +236,10 @@ class Interactions:
             return self._decide(payload, TOLD_IN[what], typed(payload))
         if what == APPROVE:
             return self._approve(payload)
+        if what == forms.VIEW:
+            return self._decide(payload, DecisionKind.APPROVE_WITH_CHANGES, typed(payload))
+        if what == CHANGE:
+            return self._change(payload)
         if what in ASKS_WHY:
             return self._ask_why(payload, ASKS_WHY[what])
         return self._show_details(payload)
@@ -191,6 +247,11 @@ class Interactions:
     def _decide(self, payload: Payload, kind: DecisionKind, reason: str) -> str:
         card = self._cards.find(shown_on(payload)[0])
         who = self._verified(payload, card)
+        changes = None
+        if kind is DecisionKind.APPROVE_WITH_CHANGES:
+            request = self._gates.view(card.request_id).request
+            schema = self._gates.asking.schema(request)
+            changes, _ = forms.read(request.action.arguments, schema, filled(payload))
         self._gates.decide(
             card.request_id,
             person_id=who.person.id,
@@ -199,6 +260,7 @@ class Interactions:
             channel="slack",
             assurance="slack",
             card_revision=card.revision,
+            changes=changes,
             verified_by=who.record(
                 transport=self._transport, place=shown_on(payload)[1], card=f"sha256:{card.digest}"
             ),
@@ -255,6 +317,27 @@ class Interactions:
         number = int(page) if page.isascii() and page.isdigit() else 0
         self._replace(shown, details_view(view, token, place, number))
         return "shown"
+
+    def _change(self, payload: Payload) -> str:
+        """As with details: it opens empty, and shows values only to whom it may."""
+        token, place = shown_on(payload)
+        shown = self._open(payload, waiting_view(forms.HEADING))
+        if not shown:
+            return "repeated"
+        try:
+            who = self._verified(payload, self._cards.find(token))
+            view = self._view(payload)
+            schema = self._gates.asking.schema(view.request)
+        except GatesError as error:
+            self._replace(shown, notice_view(forms.HEADING, str(error)))
+            return error.code
+        may = choice(view, who.person.id)
+        if not may.may_change:
+            words = may.why_not or "This question cannot be changed."
+            self._replace(shown, notice_view(forms.HEADING, words))
+            return "not_entitled"
+        self._replace(shown, forms.changes_view(view, schema, token, place))
+        return "asked_what"
 
     def _open(self, payload: Payload, view: Block) -> str:
         """The id of the opened modal; empty where the same click has opened it already."""

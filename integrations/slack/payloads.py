@@ -48,6 +48,11 @@ def typed(payload: Payload, block: str = REASON_BLOCK, field: str = REASON_INPUT
     return str(values.get(block, {}).get(field, {}).get("value") or "")
 
 
+def filled(payload: Payload) -> Mapping[str, Any]:
+    """All fields of a modal: block -> field -> what it holds."""
+    return dict(payload["view"]["state"]["values"])
+
+
 def _metadata(payload: Payload) -> dict[str, Any]:
     try:
         carried = json.loads(payload["view"]["private_metadata"])

@@ -12,8 +12,9 @@ from sqlmodel import select
 from gates.core.errors import InvalidInput, ReasonNeeded
 from gates.core.model import DecisionKind, OutcomeKind
 from gates.store.tables import ClickRow, LogRow
-from integrations.slack.blocks import APPROVE, DETAILS, ESCALATE, REJECT, SEND_BACK
+from integrations.slack.blocks import APPROVE, CHANGE, DETAILS, ESCALATE, REJECT, SEND_BACK
 from integrations.slack.details import ON
+from integrations.slack.forms import FIELD
 from integrations.slack.modals import REASON_BLOCK, REASON_INPUT
 from tests.support.slack import Office, office, open_desk
 from tests.support.slack_server import ClientRefusalError
@@ -456,3 +457,34 @@ def test_without_anybody_to_escalate_to_there_is_no_button(company: Office) -> N
             channel="cli",
             assurance="session",
         )
+
+
+def test_approving_with_changes_asks_for_what_was_changed(company: Office) -> None:
+    """The modal has a field for each argument; the changed action is the next round."""
+    asked = company.ask()
+    amara, card = company.people["amara"], company.card()
+    assert company.slack.click(amara, card, CHANGE).acked
+    view = company.slack.wait_view(amara)
+    company.slack.wait_for(lambda: "505.75" in str(view.body) or None, "the form")
+    same = company.slack.submit(view, {})
+    assert same.field_errors is not None
+    assert "nothing differs" in same.field_errors[REASON_BLOCK]
+    assert view.open
+    done = company.slack.submit(view, {f"{FIELD}1": "300.00", REASON_INPUT: "half of it"})
+    assert (done.acked, done.error, done.field_errors) == (True, None, None)
+    company.slack.wait_for(lambda: card.edits or None, "the change on the old card")
+    assert "amount: 505.75 -> 300.00" in str(card.blocks)
+    decision = company.gates.view(asked.request.id).decisions[0]
+    assert decision.kind is DecisionKind.APPROVE_WITH_CHANGES
+    assert decision.changes == {"supplier": "Acme", "amount": "300.00"}
+    assert decision.reason == "half of it"
+
+
+def test_a_change_by_whom_it_does_not_concern_shows_nothing(company: Office) -> None:
+    """Who is not asked reads that, and none of the values."""
+    company.ask()
+    chen = company.people["chen"]
+    company.slack.click(chen, company.card(), CHANGE)
+    view = company.slack.wait_view(chen)
+    company.slack.wait_for(lambda: "not among those asked" in str(view.body) or None, "the word")
+    assert "505.75" not in str(view.body)

@@ -32,9 +32,10 @@ from gates.core.model import (
     Tier,
     Verdict,
 )
-from integrations.slack.blocks import APPROVE, DETAILS, REJECT, SEND_BACK
+from integrations.slack.blocks import APPROVE, CHANGE, DETAILS, REJECT, SEND_BACK
 from integrations.slack.card import card
 from integrations.slack.details import BACK, ON, details_view
+from integrations.slack.forms import changes_view
 from integrations.slack.modals import ASKS_FOR, REASON, answer_view
 from integrations.slack.text import clean, cut, escape, label, link, units, when
 from tests.support.slack_server import check_message_blocks, check_view
@@ -135,6 +136,7 @@ def test_card_answers_what_how_much_why_for_whom_and_until_when() -> None:
         assert part in seen, part
     assert [(b["action_id"], b["value"]) for b in buttons(drawn.blocks)] == [
         (APPROVE, "tok"),
+        (CHANGE, "tok"),
         (SEND_BACK, "tok"),
         (REJECT, "tok"),
         (DETAILS, "tok"),
@@ -189,7 +191,7 @@ def test_a_half_decided_card_keeps_its_buttons_and_shows_who_has_agreed() -> Non
     )
     drawn = card(make_view(decisions=(decision,)), "tok")
     assert "approved via slack" in words(drawn.blocks)
-    assert len(buttons(drawn.blocks)) == 4
+    assert len(buttons(drawn.blocks)) == 5
 
 
 def voice(
@@ -240,13 +242,16 @@ def test_a_changed_round_says_by_whom_and_what() -> None:
     assert buttons(drawn.blocks) == []
 
 
-def test_a_change_is_made_in_the_inbox() -> None:
-    """The card leads to its form, as long as it is open and may be changed."""
-    there = "<http://gates.test/requests/1/change|Approve with changes>"
-    assert there in words(card(make_view(), "tok").blocks)
-    assert there not in words(card(make_view(purpose=Purpose.IN_DOUBT), "tok").blocks)
-    outcome = Outcome(kind=OutcomeKind.APPROVED, by=("Amara Obi",), at=NOW)
-    assert there not in words(card(make_view(outcome=outcome), "tok").blocks)
+def test_a_change_has_a_button_where_there_is_something_to_change() -> None:
+    """As long as it is open and may be changed."""
+
+    def offers(**changes: Any) -> bool:
+        return CHANGE in [b["action_id"] for b in buttons(card(make_view(**changes), "t").blocks)]
+
+    assert offers()
+    assert not offers(purpose=Purpose.IN_DOUBT)
+    assert not offers(action=Action(name="look"))
+    assert not offers(outcome=Outcome(kind=OutcomeKind.APPROVED, by=("Amara Obi",), at=NOW))
 
 
 def test_what_may_have_happened_is_not_sent_back() -> None:
@@ -494,6 +499,7 @@ def test_every_card_is_valid_block_kit(view: RequestView) -> None:
     assert 0 < units(drawn.text) <= 4000
     total = sum(len(json.dumps(b, ensure_ascii=False)) for b in drawn.blocks)
     assert total < 60_000
+    assert check_view(changes_view(view, {}, "tok", "C1")) == []
     assert all(check_view(answer_view(kind, view, "tok", "C1")) == [] for kind in ASKS_FOR)
 
 
