@@ -280,8 +280,7 @@ class HouseStorm:
         key = (self.house.stack.home / "admin.key").read_text().strip()
         url = self.house.gates.url
         return [
-            Person(name, url, lambda: key, self.seed, self.journal, self.trouble)
-            for name in PEOPLE
+            Person(name, url, lambda: key, self.seed, self.journal, self.trouble) for name in PEOPLE
         ]
 
     def _write_down(self, at: House) -> None:
