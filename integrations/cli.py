@@ -1,5 +1,6 @@
 """The command `gates`. Exit codes: 0 done, 1 refused or failed, 2 used wrongly, 3 nothing found."""
 
+import gc
 import json
 import logging
 import sys
@@ -278,6 +279,11 @@ def server() -> None:
         wiring.first_admin_key(made.access, home() / "admin.key")
         (home() / "url").write_text(settings.address)
         logging.getLogger(__name__).info("serving at %s", settings.address)
+        # What was imported stays; to look through it for garbage every 700 objects is a twentieth
+        # of a routine action.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(10_000, 20, 20)
         try:
             uvicorn.run(
                 made.app,
