@@ -20,7 +20,13 @@ from sqlalchemy.exc import IntegrityError
 from gates.core import execution as tries
 from gates.core import restored
 from gates.core.canonical import digest
-from gates.core.errors import InvalidGrant, InvalidInput, NotEntitled, UnknownAction
+from gates.core.errors import (
+    InvalidGrant,
+    InvalidInput,
+    NotEntitled,
+    Unavailable,
+    UnknownAction,
+)
 from gates.core.loops import Allowance, Call, Finding, look
 from gates.core.messages import AttemptReport
 from gates.core.model import (
@@ -326,6 +332,8 @@ class Work:
         for request_id in lapsed:
             try:
                 closed += self._lapse(request_id)
+            except Unavailable as error:  # whom to ask: a group that is kept elsewhere
+                log.warning("request %s: its attempt lapses later: %s", request_id[:8], error)
             except Exception:  # one that cannot be closed must not hold up the others
                 log.exception("request %s: its attempt could not lapse", request_id[:8])
         return closed
