@@ -13,6 +13,8 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from gates.core.model import Money
+from gates.web.values import MINOR
 from integrations.slack.text import clean, cut, label
 
 Block = dict[str, Any]
@@ -93,12 +95,15 @@ def flat(value: JsonValue | Mapping[str, JsonValue], path: str = "") -> Iterator
     elif isinstance(value, list):
         yield path, ", ".join(scalar(item) for item in value) or "none"
     else:
-        yield path, scalar(value)
+        yield path, scalar(value, path)
 
 
-def scalar(value: JsonValue) -> str:
+def scalar(value: JsonValue, name: str = "") -> str:
+    """In words; `name` says what is money in the smallest unit, which labels leave out."""
     if value is None:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, int) and name.endswith(MINOR):
+        return str(Money(minor=value, currency="")).strip()
     return str(value)

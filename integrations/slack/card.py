@@ -17,6 +17,7 @@ from pydantic import JsonValue
 
 from gates.core.model import Purpose, RequestView
 from gates.core.wording import approvers, asks, changed
+from gates.web.values import label
 from gates.web.words import QUESTIONS, choice, ended_by, execution_status, holds, status
 from integrations.slack.blocks import (
     APPROVE,
@@ -159,7 +160,7 @@ def changes_shown(found: list[tuple[str, JsonValue, JsonValue]]) -> Iterator[Blo
         return
     yield context("*What would change* (now, and then)")
     rows = [
-        (name, f"{cut(clean(scalar(old)), VALUE)}\n→ {cut(clean(scalar(new)), VALUE)}")
+        (name, f"{cut(clean(scalar(old, name)), VALUE)}\n→ {cut(clean(scalar(new, name)), VALUE)}")
         for name, old, new in found[:CHANGING]
     ]
     yield from pairs(rows, 2 * VALUE + 3, lines=True)
@@ -242,7 +243,7 @@ def _said(claims: Mapping[str, JsonValue]) -> Iterator[Block]:
 
 def quoted(claims: Mapping[str, JsonValue]) -> list[str]:
     """Each line of what an agent says behind a bar."""
-    rows = [f"{clean(name)}: {clean(value, lines=True)}" for name, value in flat(claims)]
+    rows = [f"{clean(label(name))}: {clean(value, lines=True)}" for name, value in flat(claims)]
     return [f"│ {line}" for row in rows for line in row.splitlines()]
 
 

@@ -324,6 +324,16 @@ def test_old_and_new_stand_as_what_would_change() -> None:
     assert "DE2" not in rest
 
 
+def test_money_in_cents_is_shown_as_money() -> None:
+    """A name that ends in _minor loses the ending, so the number is no longer in cents."""
+    moved = {"old_limit_minor": 100, "new_limit_minor": 250_000, "total_minor": 1_249_050}
+    action = Action(name="change", arguments=moved)
+    view = make_view(action=action, facts={"open_bills_minor": 7_005}, claims={"owed_minor": 1})
+    seen = words(card(view, "t").blocks)
+    for part in ("1.00\\n→ 2,500.00", "12,490.50", "70.05", "│ Owed: 0.01"):
+        assert part in seen, part
+
+
 def test_details_show_everything_in_pages() -> None:
     """A text of 100,000 characters goes on from section to section and page to page."""
     long = "".join(f"{n:06d}," for n in range(15_000))
@@ -350,7 +360,7 @@ def test_details_of_a_small_request_are_one_page() -> None:
     view = make_view(decisions=(voice(reason="fine"),))
     page = details_view(view, "tok", "C1")
     seen = words(page["blocks"])
-    for part in ("Lines [1].sku", "Supplier age days", "More than 500 EUR", "│ why: looks fine"):
+    for part in ("Lines [1].sku", "Supplier age days", "More than 500 EUR", "│ Why: looks fine"):
         assert part in seen, part
     assert view.request.action.fingerprint in seen
     assert "2026-03-02 09:30 UTC, approved via slack: fine" in seen
