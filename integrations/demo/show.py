@@ -99,6 +99,7 @@ def _say_what_waits(stack: Stack, console: Console) -> None:
         ("On the command line", f"{command} list"),
         ("  (you are Dana Okafor)", f"{command} approve {_first_id(waiting)}"),
         ("", f'{command} reject {_first_id(waiting)} --reason "..."'),
+        ("As a card in Slack", f"{command} slack preview {_first_id(waiting)}"),
         ("To be somebody else", f"{command} login $({command} login-link ines)"),
         ("Logs", str(stack.home / "logs")),
         ("To stop it all", "make down"),

@@ -119,6 +119,40 @@ def test_show_tells_facts_and_claims_apart(terminal: Terminal) -> None:
     assert "\x1b" not in text
 
 
+def test_a_card_is_previewed_without_any_slack(terminal: Terminal, tmp_path: Path) -> None:
+    """By an admin on the server's machine and by who is logged in: a page, or the blocks."""
+    request_id = terminal.world.propose("5000.00").view.request.id
+    made = Path(terminal("slack", "preview", request_id[:6]).stdout.strip())
+    try:
+        assert "5,000.00 EUR" in made.read_text()
+        assert made.stat().st_mode & 0o077 == 0
+    finally:
+        made.unlink()
+    terminal.log_in("dana")
+    file = tmp_path / "card.html"
+    done = terminal("slack", "preview", request_id[:8], "--html", str(file))
+    assert done.stdout.strip() == str(file)
+    assert "5,000.00 EUR" in file.read_text()
+    drawn = json.loads(terminal("slack", "preview", request_id, "--json").stdout)
+    assert drawn["blocks"][0]["type"] == "header"
+
+
+def test_a_preview_says_what_it_cannot_show(terminal: Terminal, tmp_path: Path) -> None:
+    """An unknown request or sample, both or neither, a file that cannot be written."""
+    unknown = terminal("slack", "preview", "ffffffff")
+    assert (unknown.exit_code, "gates list" in unknown.stderr) == (3, True)
+    unknown = terminal("slack", "preview", "--sample", "small")
+    assert (unknown.exit_code, "large-invoice" in unknown.stderr) == (3, True)
+    for words in ([], ["ffffffff", "--sample", "loop"]):
+        done = terminal("slack", "preview", *words)
+        assert (done.exit_code, "--sample large-invoice" in done.stderr) == (1, True)
+    file = str(tmp_path / "nowhere" / "card.html")
+    done = terminal("slack", "preview", "--sample", "loop", "--html", file)
+    assert (done.exit_code, "cannot be written: No such file" in done.stderr) == (1, True)
+    done = terminal("slack", "preview", "--sample", "loop", "--html", file, "--json")
+    assert (done.exit_code, "exclude each other" in done.stderr) == (1, True)
+
+
 def test_list_is_json_for_scripts(terminal: Terminal) -> None:
     """`--json` is one document, empty lists included."""
     terminal.log_in("dana")
