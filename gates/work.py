@@ -7,16 +7,15 @@ tell. A call that fails the same way too often goes to a person too.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-import orjson
 from sqlalchemy.exc import IntegrityError
 
+from gates import reports
 from gates.core import execution as tries
 from gates.core import restored
 from gates.core.canonical import digest
@@ -27,7 +26,7 @@ from gates.core.errors import (
     Unavailable,
     UnknownAction,
 )
-from gates.core.loops import Allowance, Call, Finding, look
+from gates.core.loops import Allowance, Finding, look
 from gates.core.messages import AttemptReport
 from gates.core.model import (
     ApprovalRequest,
@@ -168,7 +167,7 @@ class Work:
                 seen = unit.load_of_attempt(attempt_id)
                 self._owned(unit, caller, seen)
                 attempt = self._admit(caller, seen, attempt_id)
-                told = _weighed(attempt, told)
+                told = reports.weighed(attempt, told)
                 finding = self._finding(unit, seen.request, attempt_id, told)
             following = None if attempt.ended_at else self._following(seen, told, finding)
             rounds = self._write_report(caller, seen.request, attempt_id, told, finding, following)
@@ -180,7 +179,7 @@ class Work:
             unit = Unit(session, self.gates.clock())
             current = unit.load_of_attempt(attempt_id, lock=True)
             self._owned(unit, caller, current)
-            told = _weighed(self._admit(caller, current, attempt_id), told)
+            told = reports.weighed(self._admit(caller, current, attempt_id), told)
             refusal = self._try_to_close(unit, caller, current, attempt_id, told, None)
             first = current.request.round == 1
             rounds = [current] if first else unit.gate(current.row.gate_id)
@@ -194,7 +193,7 @@ class Work:
             unit = Unit(session, self.gates.clock())
             seen = unit.load_of_attempt(attempt_id)
             self._owned(unit, caller, seen)
-            told = _weighed(self._admit(caller, seen, attempt_id), told)
+            told = reports.weighed(self._admit(caller, seen, attempt_id), told)
         return report_drift(self.gates, caller, attempt_id, told)
 
     def _write_report(
@@ -210,7 +209,7 @@ class Work:
         with self.gates.database.write() as session:
             unit = Unit(session, self.gates.clock())
             current = unit.load(request.id, lock=True)
-            if _weighed(self._admit(caller, current, attempt_id), told).state != told.state:
+            if reports.weighed(self._admit(caller, current, attempt_id), told).state != told.state:
                 return None  # its grant was redeemed meanwhile
             if told.state == "failed":
                 unit.lock_run(current.row.root_run_id)
@@ -256,7 +255,7 @@ class Work:
         before = current.execution
         if before is None:
             raise InvalidGrant("There is nothing to report on: claim the request first.")
-        weighed = restored.weighed(before, _report(told))
+        weighed = restored.weighed(before, reports.as_end(told))
         after = tries.report(before, attempt_id, told.fence, weighed, unit.now)
         if after is before:
             return
@@ -267,9 +266,10 @@ class Work:
             current.row.collected = True  # who reports knows
         unit.save(current, after)
         unit.tell_again(current, CARDS, TELL)
-        self._log(unit, caller, current, told, after)
+        reports.note(unit, caller, current, told, after)
         if told.state in ("succeeded", "failed"):
-            unit.add_call(current.row.root_run_id, _call(current.request, attempt_id, told, unit))
+            call = reports.as_call(current.request, attempt_id, told, unit)
+            unit.add_call(current.row.root_run_id, call)
         if following is not None:
             self.gates.ask(unit, following)
             return
@@ -315,7 +315,7 @@ class Work:
             if one.row.settled_at is not None
         ]
         return look(
-            [*calls, _call(request, attempt_id, told, unit)],
+            [*calls, reports.as_call(request, attempt_id, told, unit)],
             allowances,
             self.gates.asking.policy.loops,
         )
@@ -409,100 +409,3 @@ class Work:
             if attempt.holder != caller.requester.agent:
                 raise NotEntitled("This attempt belongs to another executor's key: use that key.")
         return attempt
-
-    @staticmethod
-    def _log(
-        unit: Unit,
-        caller: KeyHolder,
-        current: Aggregate,
-        told: AttemptReport,
-        after: Execution,
-    ) -> None:
-        unit.log(
-            caller.requester.agent,
-            f"attempt.{told.state}",
-            current.request.id,
-            attempt=after.attempts[-1].id,
-            number=len(after.attempts),
-            result=None if told.result is None else _digest(told.result),
-            error_class=told.error_class,
-        )
-        if told.error_class == InvalidGrant.__name__ and told.state == "failed":
-            unit.log(
-                caller.requester.agent,
-                "alarm.grant_not_verified",
-                current.request.id,
-                attempt=after.attempts[-1].id,
-                why=told.error,
-            )
-        if told.differences:
-            unit.log(
-                caller.requester.agent,
-                "alarm.booked_differs",
-                current.request.id,
-                differences=list(told.differences),
-            )
-
-
-def _weighed(attempt: Attempt, told: AttemptReport) -> AttemptReport:
-    """What a report means for the attempt that it is about: only a reconciliation finds that
-    nothing happened, and its own failure proves nothing about the call that it asks after.
-    """
-    told = told.model_copy(
-        update={"error": _plain(told.error), "error_class": _plain(told.error_class)}
-    )
-    if told.state == "failed" and attempt.redeemed_at is not None:
-        words = f"a proxy let its call through at {attempt.redeemed_at:%H:%M:%S} UTC; {told.error}"
-        told = told.model_copy(update={"state": "in_doubt", "error": words})
-    if told.state in ("absent", "unclear") and not attempt.reconciling:
-        raise InvalidInput(
-            f"state = {told.state!r} answers a reconciliation, and attempt {attempt.number} was "
-            "to execute: report succeeded, failed or in_doubt."
-        )
-    if attempt.reconciling and told.state in ("failed", "in_doubt"):
-        return told.model_copy(update={"state": "unclear"})
-    return told
-
-
-def _plain(text: str) -> str:
-    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL's text knows no NUL
-
-
-def _digest(value: object) -> str:
-    """Unlike what is approved, a result may hold any JSON, floats too."""
-    return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()
-
-
-def _report(told: AttemptReport) -> tries.Report:
-    states = {
-        "succeeded": ExecutionState.SUCCEEDED,
-        "failed": ExecutionState.FAILED,
-        "in_doubt": ExecutionState.IN_DOUBT,
-        "absent": ExecutionState.QUEUED,  # nothing happened: safe to run again
-        "unclear": ExecutionState.IN_DOUBT,
-    }
-    return tries.Report(
-        state=states[told.state],
-        result=told.result,
-        error=told.error,
-        error_class=told.error_class,
-        differences=told.differences,
-    )
-
-
-def _call(request: ApprovalRequest, attempt_id: str, told: AttemptReport, unit: Unit) -> Call:
-    outcome: object = told.result
-    if told.state != "succeeded":
-        outcome = [told.error_class, told.error]
-    return Call(
-        request_id=request.id,
-        attempt_id=attempt_id,
-        action=request.action.name,
-        arguments_digest=digest(request.action.arguments),
-        outcome_digest=_digest(outcome),
-        error_class=told.error_class,
-        error=told.error,
-        failed=told.state == "failed",
-        at=unit.now,
-        arguments=request.action.arguments,
-    )
