@@ -37,6 +37,7 @@ from integrations.slack.card import card
 from integrations.slack.details import BACK, ON, details_view
 from integrations.slack.forms import changes_view
 from integrations.slack.modals import ASKS_FOR, REASON, answer_view
+from integrations.slack.preview import page
 from integrations.slack.text import clean, cut, escape, label, link, units, when
 from tests.support.slack_server import check_message_blocks, check_view
 
@@ -560,20 +561,24 @@ def views(draw: st.DrawFn) -> RequestView:
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(views())
 def test_every_card_is_valid_block_kit(view: RequestView) -> None:
-    """Whatever a request holds, Slack would take its card, its text and its modal."""
+    """Whatever a request holds, Slack would take its card, its text and its modals, and the
+    preview draws it with no ping and no link but ours."""
     drawn = card(view, "tok", prefect_ui_url="http://prefect.test")
     assert check_message_blocks(list(drawn.blocks)) == []
     assert 0 < units(drawn.text) <= 4000
     total = sum(len(json.dumps(b, ensure_ascii=False)) for b in drawn.blocks)
     assert total < 60_000
+    shown = page(drawn, caption="Preview")
+    assert "<mark" not in shown
+    assert shown.count("<a ") <= 2
     assert check_view(changes_view(view, {}, "tok", "C1")) == []
     assert all(check_view(answer_view(kind, view, "tok", "C1")) == [] for kind in ASKS_FOR)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(views(), st.integers(0, 9))
 def test_every_page_of_details_is_valid_and_nothing_is_left_out(view: RequestView, n: int) -> None:
     """Whatever a request holds, each page is a modal that Slack takes, and the last one exists."""
