@@ -20,6 +20,7 @@ from gates.core.model import (
     Json,
     OutcomeKind,
     Person,
+    PersonId,
     RequestView,
 )
 from gates.recording import Recording
@@ -43,7 +44,10 @@ class Deciding(Recording):
         changes: Json | None = None,
     ) -> RequestView:
         """One person's answer, in one transaction. `changes`: all arguments, as they are approved;
-        the answer is then the round that asks for the changed action.
+        the answer is then the round that asks for the changed action. The same answer once more
+        (a double click, a reply that was lost) changes nothing and is told what became of it.
+        `card_revision`: what the person saw; a decision counts for what was asked there, whoever
+        else has decided since.
 
         Raises NotFound, UnknownPerson, NotEntitled, SelfApproval, AlreadyDecided, RequestClosed,
         StaleCard, InvalidArguments, InvalidInput (no reason or guidance, nothing changed, nobody to
@@ -53,8 +57,13 @@ class Deciding(Recording):
         person = self.asking.directory.person(person_id)
         _refuse_incomplete(kind, reason, changes)
         fresh = None
+        answer = (person.id, kind, reason.strip(), changes)
         with self.database.read() as session:
-            loaded = Unit(session, self.clock()).load(request_id)
+            unit = Unit(session, self.clock())
+            loaded = unit.load(request_id)
+            given = self._given(unit, loaded, *answer)
+        if given is not None:
+            return given
         seen = lifecycle.widened(loaded.request, loaded.events)
         left = self._has_left(seen, person)
         if changes is not None:
@@ -62,6 +71,9 @@ class Deciding(Recording):
         with self.database.write() as session:
             unit = Unit(session, self.clock())
             current = unit.load(request_id, lock=True)
+            given = self._given(unit, current, *answer)
+            if given is not None:
+                return given
             decision = Decision(
                 person=person.id,
                 name=person.name,
@@ -79,7 +91,7 @@ class Deciding(Recording):
                 events = lifecycle.decide(current.request, current.events, decision)
                 if left:
                     raise NotEntitled(left)
-                if card_revision not in (None, current.row.revision):
+                if card_revision is not None and not current.showed(card_revision):
                     raise StaleCard("This request has changed since you opened it: look again.")
                 self.record(unit, current, events, actor=person.id)
                 if fresh is not None and _is_voided(current):
@@ -96,6 +108,24 @@ class Deciding(Recording):
         if view.outcome is not None and view.outcome.kind is OutcomeKind.EXPIRED:
             raise RequestClosed(f"The deadline was faster: {view.outcome}.")
         return view
+
+    def _given(
+        self,
+        unit: Unit,
+        current: Aggregate,
+        person: PersonId,
+        kind: DecisionKind,
+        reason: str,
+        changes: Json | None,
+    ) -> RequestView | None:
+        """What has become of this very answer, where that person has given it already."""
+        for one in current.decisions:
+            same = (one.person, one.kind, one.changes) == (person, kind, changes)
+            if same and reason in ("", one.reason):
+                if kind is DecisionKind.APPROVE_WITH_CHANGES:  # it became the next round
+                    current = unit.gate(current.row.gate_id)[current.request.round]
+                return current.view(self.base_url)
+        return None
 
     def _has_left(self, request: ApprovalRequest, person: Person) -> str:
         """Who was asked must still be of those whom the policy asks: the directory says it now.

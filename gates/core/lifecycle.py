@@ -166,7 +166,7 @@ def decide(request: ApprovalRequest, events: Sequence[Event], decision: Decision
     for event in events:
         if isinstance(event, Decided) and event.decision.person == decision.person:
             raise AlreadyDecided(
-                f"{decision.name} has decided this already: {event.decision.kind.value}."
+                f"{decision.name} has decided this already: {event.decision.kind.told}."
             )
     if decision.kind in _AGREES and not decision.reason and wants_reason(request):
         raise ReasonNeeded(

@@ -78,6 +78,13 @@ class Aggregate:
     def version(self) -> int:
         return self.request.round * ROUND_SPAN + self.row.version
 
+    def showed(self, revision: int) -> bool:
+        """Whether a reader of that revision saw what is asked here. What people have said since
+        then changes nothing of it; a revision from before a restore, or one that never was, is no
+        such one.
+        """
+        return self.row.revision - len(self.events) <= revision <= self.row.revision
+
     def standing(self, attempt_id: str | None = None) -> Standing:
         return standing_of(self.request, self.outcome, self.execution, attempt_id)
 

@@ -501,17 +501,23 @@ def test_errors_arrive_as_what_they_are(house: House) -> None:
 
 
 def test_a_stale_page_cannot_decide(house: House) -> None:
-    """A decision that names an older revision is told to look again."""
+    """A decision that names a revision of another store is told to look again; what somebody else
+    has said since changes nothing of the question."""
     request_id = house.flow.propose(house.world.proposal("20000.00")).view.request.id
     house.world.decide(request_id, "mika")
     token = house.world.access.redeem_link(house.world.access.create_link("dana"))
-    answer = house.raw(
-        "POST",
-        f"/v1/requests/{request_id}/decisions",
-        headers={"Authorization": f"Session {token}"},
-        json={"kind": "approve", "revision": 1},
-    )
+
+    def approve(revision: int) -> httpx.Response:
+        return house.raw(
+            "POST",
+            f"/v1/requests/{request_id}/decisions",
+            headers={"Authorization": f"Session {token}"},
+            json={"kind": "approve", "revision": revision},
+        )
+
+    answer = approve(10_002)
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "stale_card")
+    assert approve(1).json()["outcome"]["kind"] == "approved"
 
 
 def test_pages_that_are_not_there_are_told_in_the_same_form(house: House) -> None:

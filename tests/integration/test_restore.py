@@ -14,9 +14,9 @@ import pytest
 import sqlalchemy as sa
 from sqlmodel import select
 
-from gates.core.errors import InvalidGrant, InvalidInput, NotAuthenticated, Unavailable
+from gates.core.errors import InvalidGrant, InvalidInput, NotAuthenticated, StaleCard, Unavailable
 from gates.core.messages import AttemptReport
-from gates.core.model import ExecutionState, Job, OutcomeKind, Purpose, Standing
+from gates.core.model import DecisionKind, ExecutionState, Job, OutcomeKind, Purpose, Standing
 from gates.core.restored import JUMP
 from gates.store.database import Database, revisions
 from gates.store.tables import LogRow, OutboxRow
@@ -324,6 +324,15 @@ def test_cards_and_bells_are_due_again(house: House) -> None:
     assert found >= {("cards", opened), ("tell", opened), ("ring", approved), ("cards", approved)}
     assert world.gates.doorbell(approved) is not None
     assert world.gates.view(opened).revision >= seen + JUMP
+    with pytest.raises(StaleCard, match="look again"):
+        world.gates.decide(
+            opened,
+            person_id="dana",
+            kind=DecisionKind.APPROVE,
+            channel="inbox",
+            assurance="session",
+            card_revision=seen,
+        )
     world.run = "run-1"
     assert world.passes.suspending(world.flow, [opened]).pause_key == f"run-1-{JUMP + 2}"
 

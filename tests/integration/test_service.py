@@ -61,13 +61,13 @@ def test_rejection_ends_it_and_names_the_person(world: World) -> None:
 
 
 def test_who_may_not_decide(world: World) -> None:
-    """Strangers, the one acted for, and a second vote are refused and change nothing."""
+    """Strangers, the one acted for, and a second word are refused and change nothing."""
     request_id = world.propose("20000.00").view.request.id
     with pytest.raises(SelfApproval):
         world.decide(request_id, "sam")
     world.decide(request_id, "dana")
-    with pytest.raises(AlreadyDecided):
-        world.decide(request_id, "dana")
+    with pytest.raises(AlreadyDecided, match="Dana Okafor has decided this already: approved"):
+        world.decide(request_id, "dana", "reject")
     assert world.gates.view(request_id).outcome is None
 
 
