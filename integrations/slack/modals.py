@@ -94,6 +94,7 @@ def _twice(view: RequestView) -> Iterator[Block]:
     request, words = view.request, choice(view, "")
     found, _ = changing(request.action.arguments)
     rows = [("Amount", str(request.amount))] if request.amount else []
+    rows += [(name, text) for name, text in flat(request.facts) if _names_payee(name)]
     rows += [(name, text) for name, text in flat(request.action.arguments) if _is_payee(name)]
     rows += [("About", one) for one in request.action.subject[:SUBJECTS]]
     rows.append(("Action", request.action.name))
@@ -108,6 +109,11 @@ def _is_payee(path: str) -> bool:
     words = path.lower().replace("[", " ").replace(".", " ").replace("_", " ").split()
     old = bool({"old", "previous", "current"} & set(words))
     return not old and bool(PAYEE & set(words))
+
+
+def _names_payee(path: str) -> bool:
+    """Arguments may name somebody by a number; the facts then say who that is."""
+    return path.endswith("name") and _is_payee(path)
 
 
 def _field(words: Words, *, optional: bool) -> Block:
