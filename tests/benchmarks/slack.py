@@ -59,8 +59,9 @@ def clicks() -> Report:
             Fact(f"Not acknowledged over {mode}", len(done) - len(taken), "", most=0)
         )
     report.notes.append(
-        f"Two people click Approve on {CARDS} cards: the first click on each decides, the others "
-        "are told so. SQLite; the sandbox clicks from its own process and limits no method here."
+        f"Two people take turns in clicking Approve on {CARDS} cards: the first click on each "
+        "decides, and whoever has not is told so. SQLite; the sandbox clicks from its own process "
+        "and limits no method here."
     )
     return report
 
@@ -70,8 +71,8 @@ def clicked(slack: SlackSandbox, channel: Channel, people: list[User]) -> list[D
     began = time.monotonic()
 
     def click(number: int) -> Delivery:
-        person = people[number % len(people)]
-        card = cards[number % len(cards)]
+        turn, place = divmod(number, len(cards))
+        person, card = people[turn % len(people)], cards[place]
         payload = slack.click_payload(person, card, APPROVE, version=0)
         time.sleep(max(0.0, began + number / A_SECOND - time.monotonic()))
         return slack.deliver(payload)
