@@ -6,7 +6,8 @@ Rules:
 2. A modal opens before any slow work: its trigger lives 3 s and works once.
 3. A stored click is settled once the person has been answered. One that is not settled (the
    process died) is worked on at the next start. Decisions are idempotent in the service.
-4. Refusals are told to that person alone, in one sentence.
+4. Refusals are told to that person alone, in one sentence; what came too late, with how it ended.
+   The same answer of the same person once more is done, and nothing is said.
 """
 
 from __future__ import annotations
@@ -19,11 +20,17 @@ from typing import Any, Protocol
 
 from slack_bolt import App
 from slack_sdk import WebClient
-from slack_sdk.errors import SlackApiError
 
 from gates.cards import Card, Cards
 from gates.core.care import wants_reason, wants_second_look
-from gates.core.errors import GatesError, InvalidInput, NotFound, Refused, RetryLater, Unavailable
+from gates.core.errors import (
+    GatesError,
+    InvalidInput,
+    Refused,
+    RequestClosed,
+    RetryLater,
+    Unavailable,
+)
 from gates.core.model import DecisionKind, RequestView
 from gates.service import Gates
 from gates.web.words import choice
@@ -36,10 +43,10 @@ from integrations.slack.blocks import (
     HEADER,
     REJECT,
     SEND_BACK,
-    Block,
 )
 from integrations.slack.details import BACK, ON, details_view
 from integrations.slack.identity import Identity, Verified, account_of
+from integrations.slack.late import has_escalated, is_late, too_late
 from integrations.slack.modals import (
     ASKS_FOR,
     REASON_BLOCK,
@@ -48,6 +55,7 @@ from integrations.slack.modals import (
     notice_view,
     waiting_view,
 )
+from integrations.slack.opening import open_modal, replace_modal
 from integrations.slack.payloads import (
     Payload,
     filled,
@@ -58,8 +66,8 @@ from integrations.slack.payloads import (
     value,
     view_id,
 )
-from integrations.slack.text import clean, cut, escape
-from integrations.slack.transport import asking
+from integrations.slack.text import clean, cut
+from integrations.slack.whispers import harmless, whisper
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +79,10 @@ ASKS_WHY = {
     SEND_BACK: DecisionKind.SEND_BACK,
     ESCALATE: DecisionKind.ESCALATE,
 }
-TOO_LATE = {"expired_trigger_id", "invalid_trigger_id", "trigger_expired"}
-GONE = {"not_found", "view_not_found"}  # the person has closed the modal
+BY_BUTTON = ASKS_WHY | {
+    APPROVE: DecisionKind.APPROVE,
+    CHANGE: DecisionKind.APPROVE_WITH_CHANGES,
+}
 
 
 class Ack(Protocol):
@@ -201,12 +211,16 @@ class Interactions:
     def _process(self, click_id: str, payload: Payload) -> None:
         try:
             result = self._patiently(payload)
+        except RequestClosed as error:
+            whisper(self._client, payload, self._too_late(payload) or harmless(str(error)))
+            result = error.code
         except GatesError as error:
-            self._tell(payload, str(error))
+            whisper(self._client, payload, harmless(str(error)))
             result = error.code
         except Exception:
             log.exception("click %s failed", click_id)
-            self._tell(payload, "That did not work. Please try again, or use the inbox.")
+            words = "That did not work. Please try again, or use the inbox."
+            whisper(self._client, payload, words)
             result = "failed"
         if result:
             self._settle(click_id, result)
@@ -283,9 +297,32 @@ class Interactions:
             return self._ask_why(payload, DecisionKind.APPROVE)
         return self._decide(payload, DecisionKind.APPROVE, "")
 
-    @staticmethod
-    def _opens(view: RequestView) -> bool:
-        return view.outcome is None and wants_second_look(view.request)
+    def _opens(self, view: RequestView) -> bool:
+        return not self._is_late(view) and wants_second_look(view.request)
+
+    def _is_late(self, view: RequestView) -> bool:
+        return is_late(view, self._gates.clock())
+
+    def _refuse_late(self, payload: Payload, view: RequestView) -> str:
+        """An old card says so at once, instead of asking for words that would be refused; it says
+        so to people alone, and nothing to whoever has this very answer behind them.
+        """
+        who = self._verified(payload, self._cards.find(shown_on(payload)[0]))
+        given = {one.kind for one in view.decisions if one.person == who.person.id}
+        if BY_BUTTON.get(pressed(payload)) in given:
+            return "repeated"
+        raise RequestClosed("This button has no effect any more: see the request in the inbox.")
+
+    def _too_late(self, payload: Payload) -> str:
+        """How it ended, for whoever came too late; empty where that cannot be told just now."""
+        try:
+            view = self._view(payload)
+            last = self._gates.rounds(view.request.id)[-1]
+        except Exception as error:  # noqa: BLE001 - they are told that it is closed in any case
+            log.warning("could not tell how a request ended: %s", type(error).__name__)
+            return ""
+        following = last if last.request.round > view.request.round else None
+        return too_late(view, following, self._gates.clock())
 
     def _view(self, payload: Payload) -> RequestView:
         return self._gates.view(self._cards.find(shown_on(payload)[0]).request_id)
@@ -295,7 +332,9 @@ class Interactions:
     def _ask_why(self, payload: Payload, kind: DecisionKind) -> str:
         token, place = shown_on(payload)
         view = self._view(payload)
-        opened = self._open(payload, answer_view(kind, view, token, place))
+        if self._is_late(view) or (kind is DecisionKind.ESCALATE and has_escalated(view)):
+            return self._refuse_late(payload, view)
+        opened = open_modal(self._client, payload, answer_view(kind, view, token, place))
         return "asked_why" if opened else "repeated"
 
     def _show_details(self, payload: Payload) -> str:
@@ -303,7 +342,7 @@ class Interactions:
         further pages replace it.
         """
         token, place = shown_on(payload)
-        shown = view_id(payload) or self._open(payload, waiting_view("Details"))
+        shown = view_id(payload) or open_modal(self._client, payload, waiting_view("Details"))
         if not shown:
             return "repeated"
         page = value(payload) if pressed(payload) in (BACK, ON) else ""
@@ -312,74 +351,34 @@ class Interactions:
             self._verified(payload, card)
             view = self._gates.view(card.request_id)
         except GatesError as error:  # told where the person looks; the trigger is used up
-            self._replace(shown, notice_view("Details", str(error)))
+            replace_modal(self._client, shown, notice_view("Details", str(error)))
             return error.code
         number = int(page) if page.isascii() and page.isdigit() else 0
-        self._replace(shown, details_view(view, token, place, number))
+        replace_modal(self._client, shown, details_view(view, token, place, number))
         return "shown"
 
     def _change(self, payload: Payload) -> str:
         """As with details: it opens empty, and shows values only to whom it may."""
         token, place = shown_on(payload)
-        shown = self._open(payload, waiting_view(forms.HEADING))
+        view = self._view(payload)
+        if self._is_late(view):
+            return self._refuse_late(payload, view)
+        shown = open_modal(self._client, payload, waiting_view(forms.HEADING))
         if not shown:
             return "repeated"
         try:
             who = self._verified(payload, self._cards.find(token))
-            view = self._view(payload)
             schema = self._gates.asking.schema(view.request)
         except GatesError as error:
-            self._replace(shown, notice_view(forms.HEADING, str(error)))
+            replace_modal(self._client, shown, notice_view(forms.HEADING, str(error)))
             return error.code
         may = choice(view, who.person.id)
         if not may.may_change:
             words = may.why_not or "This question cannot be changed."
-            self._replace(shown, notice_view(forms.HEADING, words))
+            replace_modal(self._client, shown, notice_view(forms.HEADING, words))
             return "not_entitled"
-        self._replace(shown, forms.changes_view(view, schema, token, place))
+        replace_modal(self._client, shown, forms.changes_view(view, schema, token, place))
         return "asked_what"
-
-    def _open(self, payload: Payload, view: Block) -> str:
-        """The id of the opened modal; empty where the same click has opened it already."""
-        try:
-            with asking("views.open"):
-                trigger = str(payload.get("trigger_id"))
-                answer = self._client.views_open(trigger_id=trigger, view=view)
-        except SlackApiError as error:
-            name = str(error.response.get("error"))
-            if name == "exchanged_trigger_id":
-                return ""
-            if name in TOO_LATE:
-                raise NotFound("That took too long: please click the button again.") from error
-            raise
-        return str(answer["view"]["id"])
-
-    def _replace(self, shown: str, view: Block) -> None:
-        try:
-            with asking("views.update"):
-                self._client.views_update(view_id=shown, view=view)
-        except SlackApiError as error:
-            if error.response.get("error") not in GONE:
-                raise
-
-    # -- a word to one person --------------------------------------------------------------
-
-    def _tell(self, payload: Payload, sentence: str) -> None:
-        """Tell that person alone: in the channel, or directly where Slack will not show it there.
-
-        Never raises: the decision, or its refusal, stands without it.
-        """
-        user = account_of(payload).user
-        text = escape(cut(clean(sentence), 500))
-        try:
-            try:
-                self._client.chat_postEphemeral(channel=shown_on(payload)[1], user=user, text=text)
-            except SlackApiError as error:
-                if error.response.get("error") not in {"user_not_in_channel", "channel_not_found"}:
-                    raise
-                self._client.chat_postMessage(channel=user, text=text)
-        except Exception as error:  # noqa: BLE001 - a word that cannot be said is only logged
-            log.warning("could not tell %s: %s (%s)", user, sentence, type(error).__name__)
 
 
 def _may_be_empty(payload: Payload) -> bool:

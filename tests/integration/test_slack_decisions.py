@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from integrations.slack.forms import FIELD
 from integrations.slack.modals import REASON_BLOCK, REASON_INPUT
 from tests.support.slack import Office, office, open_desk
 from tests.support.slack_server import ClientRefusalError
+from tests.support.world import Clock
 
 
 @pytest.fixture(params=["socket", "http"])
@@ -201,31 +203,99 @@ def test_an_org_wide_install_sends_no_team(company: Office) -> None:
 
 
 def test_a_double_click_decides_once(company: Office) -> None:
-    """Two clicks make one decision; the second is answered kindly."""
+    """Two clicks make one decision, and nobody is told anything."""
     asked = company.ask()
     amara, card = company.people["amara"], company.card()
     clicks = [company.slack.click_payload(amara, card, APPROVE) for _ in range(2)]
     assert all(company.slack.deliver(one).acked for one in clicks)
-    company.slack.wait_told(amara)
-    view = company.wait_decided(asked.request.id)
-    assert len(view.decisions) == 1
+    company.wait_settled()
+    assert len(company.wait_decided(asked.request.id).decisions) == 1
+    assert company.slack.told(amara) == []
 
 
 def test_a_click_on_a_decided_card_is_explained(company: Office) -> None:
-    """Somebody whose screen still shows buttons learns that it is decided."""
+    """Somebody whose screen still shows buttons learns who decided what, and when; whatever they
+    press, no modal opens."""
     asked = company.ask()
     card = company.card()
     company.slack.click(company.people["amara"], card, APPROVE)
     company.wait_decided(asked.request.id)
     bruno = company.people["bruno"]
-    company.slack.click(bruno, card, APPROVE, version=0)
-    assert company.slack.wait_told(bruno)
+    for number, pressed in enumerate((APPROVE, REJECT, SEND_BACK, CHANGE), 1):
+        company.slack.click(bruno, card, pressed, version=0)
+        told = company.slack.wait_told(bruno, number)
+        assert told.startswith("Approved by Amara Obi, <!date^")
+        assert "Your click has changed nothing. <http://gates.test/requests/" in told
+    assert company.slack.open_views(bruno) == []
     view = company.gates.view(asked.request.id)
     assert [one.person for one in view.decisions] == ["amara"]
+    assert company.slack.told(company.people["amara"]) == []
 
 
-def test_a_stale_card_does_not_decide(two_needed: Office) -> None:
-    """A click on an older revision is refused; the same on the current card counts."""
+def test_who_may_not_decide_is_not_told_how_it_ended(company: Office) -> None:
+    """An old card is explained to people of the directory alone."""
+    asked = company.ask()
+    card = company.card()
+    company.slack.click(company.people["amara"], card, APPROVE)
+    company.wait_decided(asked.request.id)
+    zoe = company.people["zoe"]
+    company.slack.click(zoe, card, REJECT, version=0)
+    assert "belongs to no single person" in company.slack.wait_told(zoe)
+
+
+def test_a_click_on_the_card_of_an_earlier_round_leads_to_the_next(company: Office) -> None:
+    """Who sent it back, why, and a link to the round that is open."""
+    company.ask()
+    card, amara, bruno = company.card(), company.people["amara"], company.people["bruno"]
+    company.slack.click(amara, card, SEND_BACK)
+    company.slack.submit(company.slack.wait_view(amara), {REASON_INPUT: "half <@U0ZOE> of it"})
+    company.slack.wait_for(lambda: card.edits or None, "the outcome on the card")
+    arguments = {"supplier": "Acme", "amount": "200.00"}
+    again = company.propose(call=2, attempt_id="again", arguments=arguments).view
+    company.slack.click(bruno, card, APPROVE, version=0)
+    told = company.slack.wait_told(bruno)
+    assert told.startswith("Sent back by Amara Obi, ")
+    assert ": half &lt;@U0ZOE&gt; of it. Your click has changed nothing." in told
+    assert told.endswith(f"<{again.url}|Round 2 is open>.")
+    assert company.gates.view(again.request.id).decisions == ()
+
+
+def test_a_click_on_a_withdrawn_card_is_explained(company: Office) -> None:
+    """Who took it back, and why."""
+    asked = company.ask()
+    card = company.card()
+    company.gates.withdraw(asked.request.id, "Olga Admin", "asked twice")
+    company.slack.wait_for(lambda: card.edits or None, "the outcome on the card")
+    bruno = company.people["bruno"]
+    company.slack.click(bruno, card, REJECT, version=0)
+    told = company.slack.wait_told(bruno)
+    assert told.startswith("Withdrawn by Olga Admin, ")
+    assert ": asked twice. " in told
+
+
+def test_a_click_after_the_deadline_is_explained(tmp_path: Path) -> None:
+    """The first click finds the deadline passed, opens nothing, and does not decide; nor does the
+    next, which finds it expired."""
+    clock = Clock(datetime.now(UTC))
+    with office(tmp_path, tier="high", clock=clock) as company, open_desk(company):
+        asked = company.ask()
+        card, bruno = company.card(), company.people["bruno"]
+        clock.advance(hours=5)
+        company.slack.click(bruno, card, REJECT)
+        assert "The deadline has passed (" in company.slack.wait_told(bruno)
+        company.slack.click(bruno, card, APPROVE)
+        told = company.slack.wait_told(bruno, 2)
+        assert told.startswith("This has expired, ")
+        assert "nobody decided in time. Your click has changed nothing." in told
+        assert company.slack.open_views(bruno) == []
+        view = company.gates.view(asked.request.id)
+    assert view.decisions == ()
+    assert view.outcome is not None
+    assert view.outcome.kind is OutcomeKind.EXPIRED
+
+
+def test_anothers_approval_does_not_make_a_card_stale(two_needed: Office) -> None:
+    """Who clicks the card as it was before the first of two approvals approves the same."""
     company = two_needed
     asked = company.ask()
     card = company.card()
@@ -234,12 +304,23 @@ def test_a_stale_card_does_not_decide(two_needed: Office) -> None:
     assert "approved via slack" in str(card.blocks)
     bruno = company.people["bruno"]
     company.slack.click(bruno, card, APPROVE, version=0)
-    assert "changed" in company.slack.wait_told(bruno)
-    assert len(company.gates.view(asked.request.id).decisions) == 1
+    view = company.wait_decided(asked.request.id)
+    assert view.outcome is not None
+    assert view.outcome.kind is OutcomeKind.APPROVED
+    assert [one.card_revision for one in view.decisions] == [1, 1]
+    assert company.slack.told(bruno) == []
+
+
+def test_a_stale_card_does_not_decide(company: Office) -> None:
+    """A card from before the store was restored is refused, whatever has happened since."""
+    asked = company.ask()
+    card = company.card()
+    with company.database.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE request SET revision = revision + 10000")
+    bruno = company.people["bruno"]
     company.slack.click(bruno, card, APPROVE)
-    outcome = company.wait_decided(asked.request.id).outcome
-    assert outcome is not None
-    assert outcome.kind is OutcomeKind.APPROVED
+    assert "changed since you opened it: look again" in company.slack.wait_told(bruno)
+    assert company.gates.view(asked.request.id).decisions == ()
 
 
 def test_a_decision_made_elsewhere_reaches_the_card(company: Office) -> None:
@@ -442,6 +523,23 @@ def test_an_escalation_asks_more_people(careful: Office) -> None:
     outcome = careful.wait_decided(asked.request.id).outcome
     assert outcome is not None
     assert outcome.by == ("Chen Wu",)
+
+
+def test_a_second_escalation_from_an_old_card_is_explained(careful: Office) -> None:
+    """It opens no modal: who has escalated, and who decides; who did so hears nothing."""
+    careful.ask()
+    amara, bruno, card = careful.people["amara"], careful.people["bruno"], careful.card()
+    careful.slack.click(amara, card, ESCALATE)
+    careful.slack.submit(careful.slack.wait_view(amara), {REASON_INPUT: "above my head"})
+    careful.slack.wait_for(lambda: card.edits or None, "the escalation on the card")
+    for one in (amara, bruno):
+        careful.slack.click(one, card, ESCALATE, version=0)
+    told = careful.slack.wait_told(bruno)
+    assert told.startswith("Amara Obi has escalated this already: Amara Obi, ")
+    assert "Chen Wu decide. Your click has changed nothing." in told
+    careful.wait_settled()
+    assert careful.slack.told(amara) == []
+    assert careful.slack.open_views(bruno) == careful.slack.open_views(amara) == []
 
 
 def test_without_anybody_to_escalate_to_there_is_no_button(company: Office) -> None:

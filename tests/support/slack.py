@@ -36,6 +36,7 @@ from integrations.slack.groups import SlackDirectory
 from integrations.slack.notifier import SlackNotifier
 from integrations.slack.settings import SlackSettings
 from integrations.slack.transport import PATH, web_client
+from tests.support.prefect import until
 from tests.support.slack_server import (
     APP_TOKEN,
     BOT_TOKEN,
@@ -108,6 +109,10 @@ class Office:
         """Wait for the newest card in the channel."""
         return self.slack.wait_message(self.channel)
 
+    def wait_settled(self, seconds: float = 60.0) -> None:
+        """Wait until every click has been worked on, and who clicked has been answered."""
+        until(lambda: not self.cards.clicks_unprocessed(), seconds)
+
     def wait_decided(self, request_id: str, seconds: float = 10.0) -> RequestView:
         """Wait until the card has lost its buttons: the outcome has reached everybody."""
 
@@ -149,10 +154,11 @@ def office(
     match_email: bool = False,
     policy_file: str = POLICY,
     clock: Callable[[], datetime] = utc_now,
+    store: Database | None = None,
     **changes: Any,
 ) -> Iterator[Office]:
     """Open the company without its desk: cards are sent, clicks not yet taken. `changes` of the
-    Slack settings; `clock` is the gates server's.
+    Slack settings; `clock` is the gates server's, `store` another one than a new SQLite file.
     """
     chosen = limits or Limits(post_interval=0.0)
     with SlackSandbox(limits=chosen, team_id=TEAM, bot_scopes=manifest_scopes()) as slack:
@@ -177,7 +183,7 @@ def office(
             }
             | changes
         )
-        database = Database(f"sqlite:///{folder / 'gates.db'}")
+        database = store or Database(f"sqlite:///{folder / 'gates.db'}")
         database.migrate()
         known = load_people(people_file, "people.yaml")
         rules = policy_file.format(quorum=quorum, tier=tier, more=more)
