@@ -99,7 +99,8 @@ def test_refusals_are_one_sentence_with_a_code(terminal: Terminal) -> None:
     assert "self_approval" in refused.stderr
     terminal.log_in("dana")
     terminal("approve", request_id[:8])
-    late = terminal("approve", request_id[:8])
+    assert terminal("approve", request_id[:8]).exit_code == 0  # the same once more
+    late = terminal("reject", request_id[:8], "--reason", "no")
     assert (late.exit_code, late.stderr.startswith("request_closed")) == (1, True)
     unknown = terminal("show", "ffffffff")
     assert unknown.exit_code == 3
