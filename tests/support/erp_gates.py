@@ -123,6 +123,7 @@ def erp_gates(folder: Path) -> Iterator[ErpGates]:
             database_url=f"sqlite:///{folder / 'gates.sqlite'}",
             policy=POLICIES / "erp.yaml",
             people=POLICIES / "people.yaml",
+            signing_keys=folder / "signing-keys",
             settle=0,
         )
         reader = erp.erp("reader")
