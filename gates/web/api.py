@@ -30,12 +30,10 @@ from gates.recording import ANY
 from gates.service import Gates, KeyHolder
 from gates.web.direct import Direct
 from gates.web.passes import passes_router
-from gates.web.waiters import WORK, Waiters, rung
+from gates.web.waiters import LONGEST_WAIT, STILL, WORK, Waiters, rung
 from gates.work import Work
 
 REREAD = 1.0  # seconds: how late a change made by another server is seen
-LONGEST_WAIT = 30.0
-STILL = (Standing.WAITING, Standing.EXECUTING)
 
 
 class DecisionIn(BaseModel):

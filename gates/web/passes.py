@@ -10,14 +10,12 @@ from pydantic import AwareDatetime, BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from gates.core.messages import Awaited
-from gates.core.model import GateReply, Name, Standing, Suspension
+from gates.core.model import GateReply, Name, Suspension
 from gates.passes import Passes
 from gates.service import KeyHolder
-from gates.web.waiters import Waiters, rung
+from gates.web.waiters import LONGEST_WAIT, STILL, Waiters, rung
 
-LONGEST_WAIT = 30.0
 MOST = 1000  # gates of one pass
-STILL = (Standing.WAITING, Standing.EXECUTING)
 
 
 class WaitIn(BaseModel):

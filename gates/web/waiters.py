@@ -12,7 +12,11 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
+from gates.core.model import Standing
+
 WORK = "work"  # executors wait under this name; gates wait under their id
+LONGEST_WAIT = 30.0  # seconds that one call may wait here
+STILL = (Standing.WAITING, Standing.EXECUTING)  # where a gate stands while there is no news of it
 AT_REST = 100  # those who look again by themselves cost the store so many readings a second at most
 
 
