@@ -54,7 +54,8 @@ class Undo:
 @dataclass(frozen=True)
 class ActionDefinition(Generic[ArgumentsT, ResultT]):
     """One entry of the registry. Everything but `execute` only reads. `changes_nothing`: what it
-    did does not stand anywhere; `summary`: what stands done, in words.
+    did does not stand anywhere; `summary`: what stands done, in words; `counterparty`: who is on
+    the other side (a supplier's id, an account), empty where nobody is.
     """
 
     name: str
@@ -72,6 +73,7 @@ class ActionDefinition(Generic[ArgumentsT, ResultT]):
     undo: Callable[[Executed[ArgumentsT, ResultT]], Undo | str] | None = None
     summary: Callable[[ArgumentsT, ResultT], str] | None = None
     changes_nothing: bool = False
+    counterparty: Callable[[ArgumentsT], str] = lambda _: ""
 
     def parse(self, arguments: object) -> ArgumentsT:
         """Raises InvalidArguments naming each field, its value and what was expected; its detail
@@ -120,6 +122,7 @@ def action(
     undo: Callable[[Executed[Any, Any]], Undo | str] | None = None,
     summary: Callable[[Any, Any], str] | None = None,
     changes_nothing: bool = False,
+    counterparty: Callable[[Any], str] = lambda _: "",
 ) -> Callable[[Callable[..., ResultT]], ActionDefinition[Any, ResultT]]:
     """Make `f(resource, arguments, *, idempotency_key)` an action of the registry.
 
@@ -145,6 +148,7 @@ def action(
             undo=undo,
             summary=summary,
             changes_nothing=changes_nothing,
+            counterparty=counterparty,
         )
 
     return define

@@ -41,7 +41,7 @@ from gates.core.model import (
 )
 from gates.core.policy import Policy, Question
 from gates.core.quorum import unmet
-from gates.ports import Directory
+from gates.ports import Circumstances, Directory
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,7 @@ class Asking:
     registry: Registry
     policy: Policy
     directory: Directory
+    circumstances: tuple[Circumstances, ...] = ()
 
     def question(
         self, origin: Origin, action: Action, now: datetime, before: Before | None = None
@@ -106,8 +107,9 @@ class Asking:
             claims=origin.claims,
             facts=facts,
             requester=origin.requester,
+            counterparty=self._counterparty(definition, action),
         )
-        judgement = self._judged(asked, trouble)
+        judgement = self._judged(asked, trouble, origin.run, now)
         round_ = before.request.round + 1 if before else 1
         request = ApprovalRequest(
             id=request_id(origin.run.root_run_id, origin.key, round_),
@@ -125,6 +127,7 @@ class Asking:
             requirement=self.requirement(judgement.ask, origin.requester, now),
             opened_at=now,
             proposed=origin.proposed if origin.proposed != action.fingerprint else "",
+            counterparty=asked.counterparty,
         )
         return request.model_copy(update={"before": _since(before, request)}) if before else request
 
@@ -264,7 +267,7 @@ class Asking:
         """
         facts, precondition, trouble = self._reread(request)
         changed = differences(request.precondition, precondition)
-        fresh = self._fresh(request, facts, trouble) if changed else None
+        fresh = self._fresh(request, facts, trouble, now) if changed else None
         words = [Reason(rule="changed", text="Changed meanwhile: " + "; ".join(changed) + ".")]
         judgement = Judgement(
             verdict=Verdict.REQUIRE_APPROVAL,
@@ -291,18 +294,31 @@ class Asking:
             }
         )
 
-    def _fresh(self, request: ApprovalRequest, facts: Json, trouble: str) -> Judgement:
+    def _fresh(
+        self, request: ApprovalRequest, facts: Json, trouble: str, now: datetime
+    ) -> Judgement:
         asked = Question(
             action=request.action,
             amount=request.amount,
             claims=request.claims,
             facts=facts,
             requester=request.requester,
+            counterparty=request.counterparty,
         )
-        return self._judged(asked, trouble)
+        return self._judged(asked, trouble, request.run, now)
 
-    def _judged(self, asked: Question, trouble: str) -> Judgement:
-        judgement = self.policy.judge(asked)
+    def _judged(self, asked: Question, trouble: str, run: RunRef, now: datetime) -> Judgement:
+        wanted = self.policy.mentions(asked.action.name)
+        found: dict[str, Json] = {}
+        for source in self.circumstances:
+            if wanted.isdisjoint(source.names):
+                continue
+            try:
+                found |= source.look(asked, run, now)
+            except Exception as error:  # noqa: BLE001 - whatever it is, fail closed and say it
+                words = f"{', '.join(source.names)} could not be read ({error})."
+                trouble = f"{trouble} {words}".strip()
+        judgement = self.policy.judge(asked.model_copy(update={"circumstances": found}))
         return self._raised(judgement, trouble) if trouble else judgement
 
     def _reread(self, request: ApprovalRequest) -> tuple[Json, Json, str]:
@@ -334,6 +350,10 @@ class Asking:
             return None
         amount = definition.amount(definition.parse(action.arguments))
         return Money.of(*amount) if amount else None
+
+    @staticmethod
+    def _counterparty(definition: ActionDefinition[Any, Any] | None, action: Action) -> str:
+        return definition.counterparty(definition.parse(action.arguments)) if definition else ""
 
     def _raised(self, judgement: Judgement, trouble: str) -> Judgement:
         """Without facts nothing is allowed; what the policy asks without them still counts."""

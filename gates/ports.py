@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from gates.core.model import Person, RequestView, RunRef, Value
+from gates.core.model import Json, Person, RequestView, RunRef, Value
+from gates.core.policy import Question
 
 
 class Directory(Protocol):
@@ -16,6 +17,18 @@ class Directory(Protocol):
     def by_slack(self, team_id: str, user_id: str) -> Person: ...
     def by_email(self, email: str) -> Person: ...
     def members(self, groups: Sequence[str]) -> Sequence[Person]: ...
+
+
+class Circumstances(Protocol):
+    """What the server knows of a question beside the facts of its action: of its past, of its sums,
+    of its run. Read before the question is judged, and only where a rule mentions one of `names`.
+
+    `look` returns a mapping for each of its names, or raises: then people are asked.
+    """
+
+    names: tuple[str, ...]
+
+    def look(self, question: Question, run: RunRef, now: datetime) -> Mapping[str, Json]: ...
 
 
 class Errand(Value):

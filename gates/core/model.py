@@ -233,6 +233,7 @@ class ApprovalRequest(Value):
     opened_at: datetime
     proposed: str = ""
     before: tuple[str, ...] = ()
+    counterparty: str = ""
 
     @model_validator(mode="after")
     def _asks_whom_it_must(self) -> Self:

@@ -202,6 +202,10 @@ class Unit:
             opened_at=request.opened_at,
             deadline_at=requirement.deadline_at if requirement else None,
             body=request.model_dump_json(),
+            agent=request.requester.agent,
+            counterparty=request.counterparty,
+            amount_minor=request.amount.minor if request.amount else None,
+            currency=request.amount.currency if request.amount else "",
         )
         aggregate = Aggregate(row, request, (), None)
         self._settle(aggregate)

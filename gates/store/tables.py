@@ -114,6 +114,8 @@ class RequestRow(Row, table=True):
         ),
         Index("ix_request_root_run_id", "root_run_id"),
         Index("ix_request_opened_at", "opened_at"),
+        Index("ix_request_counterparty", "counterparty", "opened_at"),
+        Index("ix_request_agent", "agent", "opened_at"),
     )
     id: str = Field(primary_key=True)
     gate_id: str
@@ -136,6 +138,10 @@ class RequestRow(Row, table=True):
     woken: int = 0
     collected: bool = False
     restored: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    agent: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    counterparty: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    amount_minor: int | None = Field(default=None, sa_type=BigInteger)
+    currency: str = Field(default="", sa_column_kwargs={"server_default": ""})
 
 
 class EventRow(Row, table=True):

@@ -99,6 +99,7 @@ def _undo(done: Executed[ChangeBankAccount, AccountReceipt]) -> Undo | str:
     "erp.supplier.bank_account.change",
     title="Change a supplier's bank account",
     subject=ChangeBankAccount.subject,
+    counterparty=lambda one: one.supplier,
     facts=_facts,
     precondition=_state,
     reconcile=_reconcile,

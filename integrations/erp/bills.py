@@ -54,6 +54,7 @@ def _found(erp: Erp, arguments: FindBill) -> BillLookup:
     title="Look for a bill in the books",
     changes_nothing=True,
     subject=FindBill.subject,
+    counterparty=lambda one: one.supplier,
     reconcile=lambda _erp, _arguments, *, idempotency_key: Reconciled(  # noqa: ARG005 - the form
         state="absent", note="Looking changes nothing."
     ),
@@ -108,6 +109,7 @@ def _undo_create(done: Executed[CreateBill, BillReceipt]) -> Undo | str:
     "erp.bill.create",
     title="Enter a supplier's invoice as a draft",
     subject=CreateBill.subject,
+    counterparty=lambda one: one.supplier,
     amount=lambda bill: (bill.total, bill.currency),
     facts=create_facts,
     precondition=create_state,
@@ -205,6 +207,7 @@ def _undo_post(done: Executed[PostBill, BillReceipt]) -> Undo | str:
     "erp.bill.post",
     title="Post a supplier's bill",
     subject=PostBill.subject,
+    counterparty=lambda one: one.supplier,
     amount=lambda bill: (bill.total, bill.currency),
     facts=post_facts,
     precondition=post_state,

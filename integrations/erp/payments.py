@@ -96,6 +96,7 @@ def _undo(done: Executed[Payment, PaymentReceipt]) -> Undo | str:
     "erp.payment.submit",
     title="Pay a supplier",
     subject=Payment.subject,
+    counterparty=lambda one: one.supplier,
     amount=lambda payment: (payment.amount, payment.currency),
     facts=payment_facts,
     precondition=payment_state,

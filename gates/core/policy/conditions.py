@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cel_expr_python import cel
+from pydantic import Field
 
 from gates.core.model import Action, Json, Money, Requester, Value
 from gates.core.yaml_file import cure, short
@@ -27,15 +28,27 @@ TRUSTED = {
     "amount.minor": cel.Type.INT,
     "amount.currency": cel.Type.STRING,
     "facts": _OBJECT,
+    "history": _OBJECT,
+    "exposure": _OBJECT,
+    "loop": _OBJECT,
+    "time": _OBJECT,
+    "origin": _OBJECT,
 }
+CIRCUMSTANCES = ("history", "exposure", "loop", "time", "origin")
 CLAIMED = {
     "claims": _OBJECT,
     "requester.agent": cel.Type.STRING,
     "requester.on_behalf_of": cel.Type.STRING,
 }
 NAMES = (*TRUSTED, *CLAIMED)
-OPEN_NAMES = ("facts", "claims", "action.arguments")  # what stands below is known when asked
+OPEN_NAMES = (
+    "facts",
+    "claims",
+    "action.arguments",
+    *CIRCUMSTANCES,
+)  # what stands below is known when asked
 
+_MENTIONED = re.compile(rf"\b({'|'.join(CIRCUMSTANCES)})\b")
 _TRUSTED_ENV = cel.NewEnv(variables=TRUSTED)
 _ENV = cel.NewEnv(variables={**TRUSTED, **CLAIMED})
 _BOOLEAN = (cel.Type.BOOL, cel.Type.DYN)
@@ -43,13 +56,20 @@ _PROBLEM = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
 
 
 class Question(Value):
-    """What a policy is asked: what would run, what is claimed, and what the server found out."""
+    """What a policy is asked: what would run, what is claimed, and what the server found out.
+
+    `counterparty`: the business object on the other side, as the action's definition names it.
+    `circumstances`: what the server knows beside the facts of the action itself, by the names in
+    CIRCUMSTANCES; only what the policy's rules for this action mention needs to be there.
+    """
 
     action: Action
     amount: Money | None = None
     claims: Json
     facts: Json
     requester: Requester
+    counterparty: str = ""
+    circumstances: dict[str, Json] = Field(default_factory=dict)
 
 
 class Malformed(Exception):
@@ -63,11 +83,17 @@ class Malformed(Exception):
 
 @dataclass(frozen=True)
 class Condition:
-    """`claimed`: it rests on what the requester says, too."""
+    """`claimed`: it rests on what the requester says, too. `mentions`: the circumstances whose
+    names occur in it.
+    """
 
     text: str
     expression: Any
     claimed: bool
+
+    @property
+    def mentions(self) -> frozenset[str]:
+        return frozenset(_MENTIONED.findall(self.text))
 
 
 def compile_condition(text: str) -> Condition:
@@ -115,7 +141,7 @@ def bindings(question: Question) -> dict[str, Any]:
         "claims": question.claims,
         "requester.agent": question.requester.agent,
         "requester.on_behalf_of": question.requester.on_behalf_of or "",
-    }
+    } | {name: question.circumstances.get(name, {}) for name in CIRCUMSTANCES}
     if question.amount is not None:
         found["amount.minor"] = question.amount.minor
         found["amount.currency"] = question.amount.currency

@@ -83,6 +83,7 @@ class Plan:
 
     rules: tuple[Rule, ...]
     expression: Any
+    mentions: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,10 @@ class Policy:
             voices.append(self._default(question, alone=not voices))
         return _strictest(voices, self.digest)
 
+    def mentions(self, action: str) -> frozenset[str]:
+        """The circumstances that the rules for an action want to know."""
+        return self._plan(action).mentions
+
     def _answers(self, question: Question) -> Sequence[tuple[Rule, bool | str]]:
         plan, values = self._plan(question.action.name), bindings(question)
         answers: Sequence[bool | str] | None = evaluate_all(plan.expression, values)
@@ -118,7 +123,8 @@ class Policy:
         plan = self._plans.get(action)
         if plan is None:
             rules = tuple(rule for rule in self.rules if matches(rule.on, action))
-            plan = Plan(rules, joined([rule.condition for rule in rules]))
+            mentions = frozenset().union(*(rule.condition.mentions for rule in rules))
+            plan = Plan(rules, joined([rule.condition for rule in rules]), mentions)
             if len(self._plans) < MOST_PLANS:  # names come from outside: bounded
                 self._plans[action] = plan
         return plan

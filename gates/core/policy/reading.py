@@ -29,13 +29,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, Protocol, TypeVar
+from typing import TypeVar
 
 import yaml
 
 from gates.core.canonical import digest
-from gates.core.errors import UnknownPerson
-from gates.core.model import Ask, Person, Tier, Verdict
+from gates.core.model import Ask, Tier, Verdict
+from gates.core.policy.asks import Asks, Groups, are
 from gates.core.policy.conditions import (
     Condition,
     Malformed,
@@ -45,31 +45,13 @@ from gates.core.policy.conditions import (
 from gates.core.policy.judging import DEFAULT_RULE, Defaults, LoopPolicy, Policy, Rule
 from gates.core.policy.patterns import PATTERN, may_meet
 from gates.core.policy.words import Piece, parse_words
-from gates.core.quorum import unmet
 from gates.core.yaml_file import Fields, YamlFile, cure, position_within
 from gates.core.yaml_file import plain as plain_content
 
 SUPPORTED = (Verdict.ALLOW, Verdict.REQUIRE_APPROVAL, Verdict.FORBID)
 RULE_KEYS = ("name", "on", "when", "verdict", "tier", "ask", "because")
-ASK_KEYS = (
-    *("who", "quorum", "deadline", "valid", "from_each"),
-    *("escalate_to", "reason", "notify", "channel"),
-)
-CHANNEL = re.compile(r"[CG][A-Z0-9]{2,30}")
-WAYS: dict[str, Literal["channel", "direct"]] = {"channel": "channel", "direct": "direct"}
-LONGEST_DEADLINE = 366 * 86_400
-_SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
-_DURATION = re.compile(r"(?:[0-9]{1,6}[dhms])+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _Word = TypeVar("_Word", bound=StrEnum)
-
-
-class Groups(Protocol):
-    """What a policy needs of a directory: who could ever be in one of the groups. An unknown
-    group raises UnknownPerson.
-    """
-
-    def candidates(self, groups: Sequence[str]) -> Sequence[Person]: ...
 
 
 def load_policy(text: str, source: str, directory: Groups) -> Policy:
@@ -91,7 +73,7 @@ class _Demand:
 class _Reader:
     def __init__(self, file: YamlFile, directory: Groups) -> None:
         self.file = file
-        self.directory = directory
+        self.asks = Asks(file, directory)
         self.names: set[str] = set()
         self.demands: list[_Demand] = []
 
@@ -122,7 +104,7 @@ class _Reader:
         fields = Fields(self.file, top.values["defaults"], "defaults", ("tier", "ask"))
         fields.require("tier", "ask")
         tier = self._word(fields, "tier", Tier) or nothing.tier
-        ask = self._ask(fields, None) or nothing.ask
+        ask = self.asks.read(fields, None) or nothing.ask
         if "ask" in fields:
             self.demands.append(_Demand("defaults", "*", tier, ask, fields.values["ask"]))
         return Defaults(tier=tier, ask=ask)
@@ -137,14 +119,14 @@ class _Reader:
         return LoopPolicy(
             same_failure=loops.integer("same_failure", least=least_failures) or 3,
             allow_more=loops.integer("allow_more", least=1) or 3,
-            ask=self._ask(loops, default) or default,
+            ask=self.asks.read(loops, default) or default,
         )
 
     def _in_doubt(self, top: Fields, default: Ask) -> Ask:
         if "in_doubt" not in top:
             return default
         in_doubt = Fields(self.file, top.values["in_doubt"], "in_doubt", ("ask",))
-        return self._ask(in_doubt, default) or default
+        return self.asks.read(in_doubt, default) or default
 
     def _rule(self, node: yaml.Node, defaults: Defaults) -> Rule | None:
         fields = Fields(self.file, node, "a rule", RULE_KEYS)
@@ -233,122 +215,13 @@ class _Reader:
 
     def _rule_ask(self, fields: Fields, verdict: Verdict | None, default: Ask) -> Ask | None:
         if verdict is Verdict.REQUIRE_APPROVAL:
-            return self._ask(fields, default) or default
+            return self.asks.read(fields, default) or default
         if "ask" in fields and verdict in SUPPORTED:
             self.file.note(
                 fields.values["ask"],
                 f"a rule with verdict {verdict.value!r} asks nobody: remove `ask`",
             )
         return None
-
-    def _ask(self, fields: Fields, default: Ask | None) -> Ask | None:
-        """An `ask`; what it leaves out is as in `default`. None where there is none."""
-        node = fields.values.get("ask")
-        if node is None:
-            return None
-        ask = Fields(self.file, node, "ask", ASK_KEYS)
-        if default is None:
-            ask.require("who")
-        base = default or Ask(who=())
-        who = tuple(group for group, where in ask.texts("who") if self._is_group(group, where))
-        whom = who if "who" in ask else base.who
-        found = Ask(
-            who=whom,
-            quorum=ask.integer("quorum", least=1) or base.quorum,
-            deadline_seconds=self._duration(ask, "deadline") or base.deadline_seconds,
-            valid_seconds=self._duration(ask, "valid") or base.valid_seconds,
-            from_each=self._from_each(ask, whom, base),
-            notify=self._notify(ask) or base.notify,
-            channel=self._channel(ask) or base.channel,
-            escalate_to=self._escalate_to(ask, whom, base),
-            reason=bool(base.reason if (said := ask.truth("reason")) is None else said),
-        )
-        people = self._people(found.who)
-        self._prove_each(found, ask.values.get("from_each", node))
-        if found.who and found.quorum > people:
-            self.file.note(
-                ask.values.get("quorum", node),
-                f"quorum {found.quorum} of {', '.join(found.who)} can never be reached, "
-                f"{_are(people)} there: lower it or name more groups",
-            )
-        return found
-
-    @staticmethod
-    def _from_each(ask: Fields, whom: tuple[str, ...], base: Ask) -> tuple[str, ...]:
-        said = ask.truth("from_each")
-        if said is None:  # as the defaults have it, for the groups named here
-            said = bool(base.from_each)
-        return whom if said else ()
-
-    def _notify(self, ask: Fields) -> tuple[Literal["channel", "direct"], ...]:
-        found = ask.texts("notify") if "notify" in ask else []
-        for text, node in found:
-            if text not in WAYS:
-                self.file.note(node, f"unknown notify {text!r}: {cure(text, WAYS)}")
-        return tuple(dict.fromkeys(WAYS[text] for text, _ in found if text in WAYS))
-
-    def _channel(self, ask: Fields) -> str:
-        text = ask.text("channel") or ""
-        if text and not CHANNEL.fullmatch(text):
-            self.file.note(
-                ask.values["channel"],
-                f"channel {text!r} is no channel's id: write it as Slack shows it at the end of "
-                "the channel's details, such as C0123ABCD",
-            )
-            return ""
-        return text
-
-    def _escalate_to(self, ask: Fields, whom: tuple[str, ...], base: Ask) -> tuple[str, ...]:
-        if "escalate_to" not in ask:
-            return base.escalate_to
-        groups = tuple(
-            group for group, where in ask.texts("escalate_to") if self._is_group(group, where)
-        )
-        if groups and set(groups) <= set(whom):
-            self.file.note(
-                ask.values["escalate_to"],
-                f"escalate_to {', '.join(groups)} is asked anyway: name another group",
-            )
-        return groups
-
-    def _prove_each(self, ask: Ask, node: yaml.Node) -> None:
-        members = {group: self._ids([group]) for group in ask.from_each}
-        lonely = unmet(members, sorted(set().union(*members.values())))
-        if lonely:
-            self.file.note(
-                node,
-                f"from_each of {', '.join(ask.from_each)}: {', '.join(lonely)} has nobody who does "
-                "not stand for another of these groups: put more people into it",
-            )
-
-    def _is_group(self, group: str, node: yaml.Node) -> bool:
-        try:
-            self.directory.candidates([group])
-        except UnknownPerson as error:
-            self.file.note(node, error.message.rstrip("."))
-            return False
-        return True
-
-    def _people(self, groups: Sequence[str]) -> int:
-        return len(self._ids(groups))
-
-    def _ids(self, groups: Sequence[str]) -> set[str]:
-        return {person.id for person in self.directory.candidates(groups)} if groups else set()
-
-    def _duration(self, fields: Fields, key: str) -> int | None:
-        text = fields.text(key)
-        if text is None:
-            return None
-        node = fields.values[key]
-        if not _DURATION.fullmatch(text):
-            self.file.note(node, f"{key} {text!r} is not a duration: write 30m, 24h or 2d12h")
-            return None
-        parts = re.findall(r"([0-9]+)([dhms])", text)
-        seconds = sum(int(number) * _SECONDS[unit] for number, unit in parts)
-        if not 0 < seconds <= LONGEST_DEADLINE:
-            self.file.note(node, f"{key} {text!r} is not between 1s and 366d: choose another")
-            return None
-        return seconds
 
     def _word(self, fields: Fields, key: str, words: type[_Word]) -> _Word | None:
         text = fields.text(key)
@@ -363,17 +236,13 @@ class _Reader:
     def _prove(self) -> None:
         """Where two demands meet, the groups of the higher tier must fill the larger quorum."""
         for high in self.demands:
-            people = self._people(high.ask.who)
+            people = self.asks.people(high.ask.who)
             for low in self.demands:
                 higher = high.tier.height > low.tier.height
                 if higher and low.ask.quorum > people > 0 and may_meet(high.on, low.on):
                     self.file.note(
                         high.node,
                         f"where {high.label} and {low.label} both apply, {low.ask.quorum} of "
-                        f"{', '.join(high.ask.who)} are needed, {_are(people)} there: "
+                        f"{', '.join(high.ask.who)} are needed, {are(people)} there: "
                         "name more groups here or lower the quorum there",
                     )
-
-
-def _are(people: int) -> str:
-    return f"and {people} {'person is' if people == 1 else 'people are'}"

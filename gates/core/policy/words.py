@@ -56,7 +56,7 @@ def _shown(field: str, question: Question) -> str:
         "facts": question.facts,
         "claims": question.claims,
         "requester": question.requester.model_dump(),
-    }
+    } | question.circumstances
     value = _value(root, field.split("."))
     if value is None:
         return f"(no {field})"

@@ -1,0 +1,153 @@
+"""The `ask` of a policy file: whom to ask, how many of them, for how long, where."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import yaml
+
+from gates.core.errors import UnknownPerson
+from gates.core.model import Ask, Person
+from gates.core.quorum import unmet
+from gates.core.yaml_file import Fields, YamlFile, cure
+
+ASK_KEYS = (
+    *("who", "quorum", "deadline", "valid", "from_each"),
+    *("escalate_to", "reason", "notify", "channel"),
+)
+CHANNEL = re.compile(r"[CG][A-Z0-9]{2,30}")
+WAYS: dict[str, Literal["channel", "direct"]] = {"channel": "channel", "direct": "direct"}
+LONGEST_DEADLINE = 366 * 86_400
+_SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_DURATION = re.compile(r"(?:[0-9]{1,6}[dhms])+")
+
+
+class Groups(Protocol):
+    """What a policy needs of a directory: who could ever be in one of the groups. An unknown
+    group raises UnknownPerson.
+    """
+
+    def candidates(self, groups: Sequence[str]) -> Sequence[Person]: ...
+
+
+class Asks:
+    """Reads one `ask` after the other, and notes what can never be met."""
+
+    def __init__(self, file: YamlFile, directory: Groups) -> None:
+        self.file = file
+        self.directory = directory
+
+    def read(self, fields: Fields, default: Ask | None) -> Ask | None:
+        """An `ask`; what it leaves out is as in `default`. None where there is none."""
+        node = fields.values.get("ask")
+        if node is None:
+            return None
+        ask = Fields(self.file, node, "ask", ASK_KEYS)
+        if default is None:
+            ask.require("who")
+        base = default or Ask(who=())
+        who = tuple(group for group, where in ask.texts("who") if self._is_group(group, where))
+        whom = who if "who" in ask else base.who
+        found = Ask(
+            who=whom,
+            quorum=ask.integer("quorum", least=1) or base.quorum,
+            deadline_seconds=self.duration(ask, "deadline") or base.deadline_seconds,
+            valid_seconds=self.duration(ask, "valid") or base.valid_seconds,
+            from_each=self._from_each(ask, whom, base),
+            notify=self._notify(ask) or base.notify,
+            channel=self._channel(ask) or base.channel,
+            escalate_to=self._escalate_to(ask, whom, base),
+            reason=bool(base.reason if (said := ask.truth("reason")) is None else said),
+        )
+        people = self.people(found.who)
+        self._prove_each(found, ask.values.get("from_each", node))
+        if found.who and found.quorum > people:
+            self.file.note(
+                ask.values.get("quorum", node),
+                f"quorum {found.quorum} of {', '.join(found.who)} can never be reached, "
+                f"{are(people)} there: lower it or name more groups",
+            )
+        return found
+
+    @staticmethod
+    def _from_each(ask: Fields, whom: tuple[str, ...], base: Ask) -> tuple[str, ...]:
+        said = ask.truth("from_each")
+        if said is None:  # as the defaults have it, for the groups named here
+            said = bool(base.from_each)
+        return whom if said else ()
+
+    def _notify(self, ask: Fields) -> tuple[Literal["channel", "direct"], ...]:
+        found = ask.texts("notify") if "notify" in ask else []
+        for text, node in found:
+            if text not in WAYS:
+                self.file.note(node, f"unknown notify {text!r}: {cure(text, WAYS)}")
+        return tuple(dict.fromkeys(WAYS[text] for text, _ in found if text in WAYS))
+
+    def _channel(self, ask: Fields) -> str:
+        text = ask.text("channel") or ""
+        if text and not CHANNEL.fullmatch(text):
+            self.file.note(
+                ask.values["channel"],
+                f"channel {text!r} is no channel's id: write it as Slack shows it at the end of "
+                "the channel's details, such as C0123ABCD",
+            )
+            return ""
+        return text
+
+    def _escalate_to(self, ask: Fields, whom: tuple[str, ...], base: Ask) -> tuple[str, ...]:
+        if "escalate_to" not in ask:
+            return base.escalate_to
+        groups = tuple(
+            group for group, where in ask.texts("escalate_to") if self._is_group(group, where)
+        )
+        if groups and set(groups) <= set(whom):
+            self.file.note(
+                ask.values["escalate_to"],
+                f"escalate_to {', '.join(groups)} is asked anyway: name another group",
+            )
+        return groups
+
+    def _prove_each(self, ask: Ask, node: yaml.Node) -> None:
+        members = {group: self._ids([group]) for group in ask.from_each}
+        lonely = unmet(members, sorted(set().union(*members.values())))
+        if lonely:
+            self.file.note(
+                node,
+                f"from_each of {', '.join(ask.from_each)}: {', '.join(lonely)} has nobody who does "
+                "not stand for another of these groups: put more people into it",
+            )
+
+    def _is_group(self, group: str, node: yaml.Node) -> bool:
+        try:
+            self.directory.candidates([group])
+        except UnknownPerson as error:
+            self.file.note(node, error.message.rstrip("."))
+            return False
+        return True
+
+    def people(self, groups: Sequence[str]) -> int:
+        return len(self._ids(groups))
+
+    def _ids(self, groups: Sequence[str]) -> set[str]:
+        return {person.id for person in self.directory.candidates(groups)} if groups else set()
+
+    def duration(self, fields: Fields, key: str) -> int | None:
+        text = fields.text(key)
+        if text is None:
+            return None
+        node = fields.values[key]
+        if not _DURATION.fullmatch(text):
+            self.file.note(node, f"{key} {text!r} is not a duration: write 30m, 24h or 2d12h")
+            return None
+        parts = re.findall(r"([0-9]+)([dhms])", text)
+        seconds = sum(int(number) * _SECONDS[unit] for number, unit in parts)
+        if not 0 < seconds <= LONGEST_DEADLINE:
+            self.file.note(node, f"{key} {text!r} is not between 1s and 366d: choose another")
+            return None
+        return seconds
+
+
+def are(people: int) -> str:
+    return f"and {people} {'person is' if people == 1 else 'people are'}"
