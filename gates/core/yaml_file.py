@@ -11,7 +11,8 @@ import difflib
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import NoReturn
+from enum import StrEnum
+from typing import NoReturn, TypeVar
 
 import yaml
 
@@ -19,6 +20,7 @@ from gates.core.errors import InvalidPolicy
 
 INTEGER = re.compile(r"-?[0-9]{1,15}")
 LONGEST_SHOWN = 60
+WordT = TypeVar("WordT", bound=StrEnum)
 
 
 @dataclass(frozen=True, order=True)
@@ -66,17 +68,30 @@ class YamlFile:
 
     def check(self) -> None:
         """Raises InvalidPolicy with every problem, in the order of the file."""
-        if not self.problems:
-            return
-        lines = [
+        check_all([self])
+
+    def told(self) -> list[str]:
+        """Every problem with its place, in the order of the file."""
+        return [
             f"{self.name}:{at.line}:{at.column}: {problem.rstrip('.')}."
             for at, problem in sorted(dict.fromkeys(self.problems))
         ]
-        raise InvalidPolicy("\n".join(lines), problems=lines)
+
+    def place(self, where: yaml.Node | Position) -> str:
+        """As file:line:column."""
+        at = position(where)
+        return f"{self.name}:{at.line}:{at.column}"
 
     def _line(self, at: Position) -> str:
         lines = self.text.splitlines()
         return short(lines[at.line - 1].strip()) if at.line <= len(lines) else "end of file"
+
+
+def check_all(files: Collection[YamlFile]) -> None:
+    """Raises InvalidPolicy with every problem of every file, one file after the other."""
+    lines = [line for file in files for line in file.told()]
+    if lines:
+        raise InvalidPolicy("\n".join(lines), problems=lines)
 
 
 class Fields:
@@ -90,6 +105,7 @@ class Fields:
         self.node = node
         self.what = what
         self.values: dict[str, yaml.Node] = {}
+        self.keys: dict[str, yaml.Node] = {}
         if not isinstance(node, yaml.MappingNode):
             file.note(node, f"{shown(node)} is not {what}: write keys, such as {listed(known)}")
             return
@@ -104,6 +120,7 @@ class Fields:
             self.file.note(key, f"{name!r} stands twice in {self.what}: keep one of them")
         else:
             self.values[name] = value
+            self.keys[name] = key
 
     def __contains__(self, key: str) -> bool:
         return key in self.values
@@ -149,6 +166,17 @@ class Fields:
         if isinstance(node, yaml.ScalarNode) and node.value in ("true", "false"):
             return bool(node.value == "true")
         self.file.note(node, f"{key} {shown(node)} is neither true nor false: write one of them")
+        return None
+
+    def word(self, key: str, words: type[WordT]) -> WordT | None:
+        """One of the words of an enumeration."""
+        text = self.text(key)
+        if text is None:
+            return None
+        known = [word.value for word in words]
+        if text in known:
+            return words(text)
+        self.file.note(self.values[key], f"unknown {key} {text!r}: {cure(text, known)}")
         return None
 
     def items(self, key: str) -> Iterator[yaml.Node]:

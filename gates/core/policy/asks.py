@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Literal, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol
 
 import yaml
 
@@ -33,11 +33,16 @@ class Groups(Protocol):
 
 
 class Asks:
-    """Reads one `ask` after the other, and notes what can never be met."""
+    """Reads one `ask` after the other, and notes what can never be met. `sections`: what the policy
+    says elsewhere, as far as it has been read.
+    """
 
-    def __init__(self, file: YamlFile, directory: Groups) -> None:
+    def __init__(
+        self, file: YamlFile, directory: Groups, sections: Mapping[str, Any] | None = None
+    ) -> None:
         self.file = file
         self.directory = directory
+        self.sections = {} if sections is None else sections
 
     def read(self, fields: Fields, default: Ask | None) -> Ask | None:
         """An `ask`; what it leaves out is as in `default`. None where there is none."""

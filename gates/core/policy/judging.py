@@ -16,7 +16,7 @@ Rules, each with what it protects from:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,7 +55,9 @@ class Defaults(Value):
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule, ready to be evaluated. `ask` is there exactly where the verdict asks people."""
+    """One rule, ready to be evaluated. `ask` is there exactly where the verdict asks people. `at`:
+    where it stands, as file:line:column.
+    """
 
     name: str
     on: tuple[str, ...]
@@ -64,6 +66,7 @@ class Rule:
     tier: Tier
     ask: Ask | None
     because: tuple[Piece, ...]
+    at: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -88,13 +91,16 @@ class Plan:
 
 @dataclass(frozen=True)
 class Policy:
-    """Made by `load_policy`. `digest` names its content: layout and comments do not count."""
+    """Made by `load_policies`. `digest` names its content: layout and comments do not count.
+    `sections`: what each of its sections says, by its key (see `gates.core.policy.sections`).
+    """
 
     rules: tuple[Rule, ...]
     defaults: Defaults
     loops: LoopPolicy
     in_doubt: Ask
     digest: str
+    sections: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     _plans: dict[str, Plan] = field(default_factory=dict, repr=False, compare=False)
 
     def judge(self, question: Question) -> Judgement:

@@ -1,0 +1,63 @@
+"""The table of a policy's sections, in the order in which they are read.
+
+To add one: write `read(place) -> value` in a module of its own, and one line here. Where a section
+uses another (an `ask` names a calendar), it stands below that one. Its value is then
+`policy.sections["key"]`; while an `ask` is read it is `asks.sections["key"]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gates.core.model import Ask, Tier
+from gates.core.policy.judging import Defaults, LoopPolicy
+from gates.core.policy.places import Demand, Place, Section
+
+LEAST_FAILURES = 2  # one failure is no circle
+NOBODY = Defaults(tier=Tier.AMBIGUOUS, ask=Ask(who=()))
+
+
+def read_defaults(place: Place) -> Defaults:
+    fields = place.fields("tier", "ask")
+    fields.require("tier", "ask")
+    tier = fields.word("tier", Tier) or NOBODY.tier
+    ask = place.asks.read(fields, None) or NOBODY.ask
+    if "ask" in fields:
+        where = fields.values["ask"]
+        place.demands.append(Demand("defaults", "*", tier, ask, place.file, where))
+    return Defaults(tier=tier, ask=ask)
+
+
+def read_loops(place: Place) -> LoopPolicy:
+    fields = place.fields("same_failure", "allow_more", "ask")
+    return LoopPolicy(
+        same_failure=fields.integer("same_failure", least=LEAST_FAILURES) or 3,
+        allow_more=fields.integer("allow_more", least=1) or 3,
+        ask=place.ask(fields),
+    )
+
+
+def no_loops(found: Mapping[str, Any]) -> LoopPolicy:
+    return LoopPolicy(ask=found["defaults"].ask)
+
+
+def read_in_doubt(place: Place) -> Ask:
+    return place.ask(place.fields("ask"))
+
+
+def no_in_doubt(found: Mapping[str, Any]) -> Ask:
+    ask: Ask = found["defaults"].ask
+    return ask
+
+
+SECTIONS: dict[str, Section] = {
+    section.key: section
+    for section in (
+        # -- what an `ask` may name stands above the defaults --
+        Section("defaults", read_defaults, lambda _: NOBODY),
+        # -- what may hold an `ask` stands below them --
+        Section("loops", read_loops, no_loops),
+        Section("in_doubt", read_in_doubt, no_in_doubt),
+    )
+}
