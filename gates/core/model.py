@@ -2,7 +2,7 @@
 
 import hashlib
 from datetime import datetime
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Literal, Self
@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
 from gates.core.canonical import digest
+from gates.core.currencies import USUAL_DIGITS, minor_digits
 from gates.core.errors import NotCanonical
 
 Json = dict[str, JsonValue]
@@ -39,6 +40,11 @@ class Verdict(StrEnum):
     @property
     def strictness(self) -> int:
         return list(Verdict).index(self)
+
+    @property
+    def asks(self) -> bool:
+        """Whether people are asked before it may run."""
+        return self in (Verdict.VETO_WINDOW, Verdict.REQUIRE_APPROVAL)
 
 
 class Tier(StrEnum):
@@ -97,8 +103,13 @@ class Purpose(StrEnum):
     IN_DOUBT = "in_doubt"
 
 
+_EXACT = Context(prec=60, Emax=60, traps=[Inexact, InvalidOperation, Overflow])
+
+
 class Money(Value):
-    """`minor` counts the currency's smallest unit (cents), so that policies need no decimals."""
+    """`minor` counts the currency's smallest unit (cents; ISO 4217 says how many make a whole), so
+    that policies need no decimals.
+    """
 
     minor: int
     currency: str = "EUR"
@@ -106,14 +117,25 @@ class Money(Value):
     @classmethod
     def of(cls, amount: Decimal, currency: str) -> "Money":
         """Raises NotCanonical for a fraction of a cent: rounding could cross a limit."""
-        minor = amount * 100
-        if minor != minor.to_integral_value():
-            raise NotCanonical(f"amount = {amount} {currency} has a fraction of a cent: round it.")
+        digits = minor_digits(currency)
+        try:
+            minor = amount.scaleb(digits, _EXACT)
+            whole = minor.is_finite() and minor == minor.to_integral_value()
+        except ArithmeticError:  # more digits than any sum of money has
+            whole = False
+        if not whole:
+            kind = "cent" if digits == USUAL_DIGITS else f"unit ({currency} has {digits} digits)"
+            raise NotCanonical(
+                f"amount = {amount} {currency} has a fraction of a {kind}: round it."
+            )
         return cls(minor=int(minor), currency=currency)
 
     def __str__(self) -> str:
         sign, whole = ("-" if self.minor < 0 else ""), abs(self.minor)
-        return f"{sign}{whole // 100:,}.{whole % 100:02d} {self.currency}"
+        digits = minor_digits(self.currency)
+        units, rest = divmod(whole, 10**digits)
+        after = f".{rest:0{digits}d}" if digits else ""
+        return f"{sign}{units:,}{after} {self.currency}"
 
 
 class Requester(Value):
@@ -175,13 +197,18 @@ class Ask(Value):
 
 
 class Judgement(Value):
-    """A policy's answer. `ask` is there whenever people are to be asked."""
+    """A policy's answer. `ask` is there whenever people are to be asked, and for those who look at
+    a sample of what ran; of a thousand such actions `sample_permille` are looked at. `lifted`: the
+    rules that matched and whose voices were taken away.
+    """
 
     verdict: Verdict
     tier: Tier
     reasons: tuple[Reason, ...]
     policy_digest: str
     ask: Ask | None = None
+    sample_permille: int = Field(default=0, ge=0, le=1000)
+    lifted: tuple[str, ...] = ()
 
 
 class Person(Value):

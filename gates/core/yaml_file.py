@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import NoReturn, TypeVar
 
 import yaml
+from pydantic import JsonValue
 
 from gates.core.errors import InvalidPolicy
 
@@ -232,7 +233,7 @@ def _find(source: str, at: int, end: int, character: str, *, past: int) -> int:
     return at if found < 0 else found + past
 
 
-def plain(node: yaml.Node) -> object:
+def plain(node: yaml.Node) -> JsonValue:
     """The node as lists, dicts and texts, for the digest: comments and layout left out."""
     if isinstance(node, yaml.MappingNode):
         return {str(key.value): plain(value) for key, value in node.value}

@@ -5,7 +5,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gates.core.errors import InvalidPolicy
-from gates.core.policy import load_policy
+from gates.core.policy import load_policies, load_policy
 from tests.support.policies import HEAD, ROOT, demo_people, policy
 
 RULE = "  - {name: r, on: erp.*, when: 'true', verdict: forbid, because: x}\n"
@@ -78,8 +78,55 @@ def test_a_fault_in_the_defaults_is_shown_at_its_place(defaults, words):
     ("fields", "words"),
     [
         ("on: x, because: x, verdict: «forbidd", "unknown verdict 'forbidd': did you mean"),
-        ("on: x, because: x, verdict: «veto_window", "verdict 'veto_window' is not supported yet"),
-        ("on: x, because: x, verdict: «review_later", "verdict 'review_later' is not supported"),
+        ("on: x, because: x, verdict: forbid, window: «2h", "`window` belongs to the verdict veto"),
+        (
+            "on: x, because: x, verdict: forbid, sample: «0.1",
+            "`sample` belongs to the verdict revi",
+        ),
+        ("on: x, because: x, verdict: forbid, lifts: «[r]", "`lifts` belongs to the verdict allow"),
+        ("on: x, because: x, verdict: review_later, sample: «2", "sample '2' is no share in whole"),
+        (
+            "on: x, because: x, verdict: review_later, sample: «0.0001",
+            "sample '0.0001' is no share",
+        ),
+        ("on: x, because: x, verdict: review_later, sample: «101%", "sample '101%' is no share"),
+        ("on: x, because: x, verdict: forbid, standing: «true", "a standing approval lifts only"),
+        (
+            "on: x, because: x, verdict: require_approval, ask: {quorum: 2}, standing: «true",
+            "a standing approval is one person's",
+        ),
+        (
+            "on: x, because: x, verdict: require_approval, when: claims.x == 1, standing: «true",
+            "a standing approval rests on facts only",
+        ),
+        (
+            "on: x, when: 'true', because: x, verdict: allow, lifts: [«s]",
+            "rule 'r' lifts 's': write",
+        ),
+        (
+            "on: x, when: 'true', because: x, verdict: allow, lifts: [«r]",
+            "rule 'r' lifts 'r', which asks nobody",
+        ),
+        (
+            "on: x, because: x, verdict: forbid, examples: [{«acton: x}]",
+            "unknown key 'acton' in on",
+        ),
+        (
+            "on: x.*, because: x, verdict: forbid, examples: [«{facts: {}}]",
+            "one of examples has no",
+        ),
+        ("on: x, because: x, verdict: forbid, examples: [{amount: «5}]", "amount '5' is no sum of"),
+        (
+            "on: x, because: x, verdict: forbid, examples: [{amount: «0.001 EUR}]",
+            "amount = 0.001 EUR has a fraction of a cent",
+        ),
+        ("on: x, because: x, verdict: forbid, examples: [{amount: «5 XQX}]", "unknown currency 'X"),
+        ("on: x, because: x, verdict: forbid, examples: [{claims: {c: «0.8}}]", "0.8 is a decimal"),
+        ("on: x, because: x, verdict: forbid, examples: [{facts: «[1]}]", "facts a list is no map"),
+        (
+            "on: x, because: x, verdict: forbid, examples: [{history: «{frist_use: true}}]",
+            "there is no 'history.frist_use': did you mean",
+        ),
         ("on: «'a b', because: x, verdict: forbid", "on 'a b' names no action"),
         ("on: «[], because: x, verdict: forbid", "'on' of a rule is empty"),
         ("«whne: x, on: x, because: x, verdict: forbid", "unknown key 'whne' in a rule: did you"),
@@ -129,6 +176,12 @@ def test_a_rule_that_lacks_something_is_shown_where_it_begins(rule, words):
         ("facts.x == 1 || «claims.y == 2", "'claims.y' is said by the requester"),
         ("facts.x == «requester.agent", "'requester.agent' is said by the requester"),
         ("facts.x == '«", "this is not CEL"),
+        ("«history.frist_use", "there is no 'history.frist_use': did you mean 'history.first_use'"),
+        ("has(«time.huor) && facts.x", "there is no 'time.huor': did you mean 'time.hour'"),
+        ("history.first_use «== 1", "'==' cannot take (bool, int)"),
+        ("amount.currency == '«EURO'", "unknown currency 'EURO': did you mean 'EUR'"),
+        ("amount.currency in ['EUR', '«XQX']", "unknown currency 'XQX'"),
+        ("«amount.base > 100", "amount.base has no value here: declare the section `currencies`"),
     ],
 )
 @pytest.mark.parametrize("form", ["{}", '"{}"', "|\n      {}", ">-\n      true &&\n        {}"])
@@ -152,6 +205,74 @@ def test_a_condition_that_ends_too_early_is_shown_at_its_end(form):
     expect(
         f"{HEAD}  - name: r\n    when: {form}\n    on: x\n    verdict: allow\n    because: x\n",
         "in `facts.x == 1 &&`: the condition ends too early",
+    )
+
+
+RATES = """\
+currencies: {base: EUR, rates: {USD: "0.92", JPY: {rate: "0.0061", minor: 0}}}
+sampling: {routine: 0.02, ambiguous: 20%}
+"""
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "words"),
+    [
+        ("base: EUR", "base: «euro", "currency 'euro' is no code of three capital letters"),
+        ("USD", "USDX", "currency 'USDX' is no code"),
+        ('"0.92"', "«'0,92'", "rate '0,92' of USD is no positive decimal"),
+        ('"0.92"', "«'0.0'", "rate '0.0' of USD is no positive decimal"),
+        ('{USD: "0.92"', '{USD: "0.92", EUR: «"1"', "EUR is the base, of which one is one"),
+        ("minor: 0", "minor: «2", "JPY has 0 minor digits by ISO 4217, not 2"),
+        ("routine: 0.02", "routine: «2", "routine '2' is no share"),
+        ("routine: 0.02", "«rutine: 0.02", "unknown key 'rutine' in sampling: did you mean"),
+    ],
+)
+def test_a_fault_in_a_section_is_shown_at_its_place(right, wrong, words):
+    """Rates are exact and positive, digits those of ISO 4217, shares whole thousandths."""
+    text = RATES.replace(right, wrong, 1) + HEAD + RULE
+    if "«" in text:
+        expect(text, words)
+    else:
+        assert any(words in one for one in problems(text))
+
+
+def files(*texts: str) -> list[tuple[str, str]]:
+    return [(f"{name}.yaml", text) for name, text in zip("abc", texts, strict=False)]
+
+
+FIRST, SECOND = HEAD + RULE, "version: 1\nrules:\n" + RULE.replace("name: r", "name: s")
+
+
+def test_several_files_make_one_policy_whatever_their_order():
+    """Rules add up, each knows its place; neither order nor examples change the digest."""
+    forth = load_policies(files(FIRST, SECOND), demo_people())
+    back = load_policies(reversed(files(FIRST, SECOND)), demo_people())
+    whole = policy(RULE.replace("name: r", "name: s") + RULE)
+    assert {rule.name: rule.at for rule in forth.rules} == {"r": "a.yaml:4:12", "s": "b.yaml:3:12"}
+    assert forth.digest == back.digest == whole.digest
+    tried = SECOND.replace("because: x", "because: x, examples: [{action: erp.x}]")
+    assert load_policies(files(FIRST, tried), demo_people()).digest == forth.digest
+    assert load_policies(files(FIRST, tried.replace("erp.*", "x")), demo_people()) != forth
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        ((FIRST, FIRST), "b.yaml:2:1: 'defaults' stands in another file, too: keep one of them."),
+        ((FIRST, FIRST), "b.yaml:4:12: two rules are named 'r', the other at a.yaml:4:12: rename"),
+        ((SECOND, SECOND), "a.yaml:1:1: none of the 2 files has 'defaults': add it to one of them"),
+        ((FIRST, "version: 2\n"), "b.yaml:1:10: this version is unknown here: write 1."),
+        ((FIRST, "rules:\n" + RULE), "b.yaml:1:1: a policy has no 'version': add it."),
+        ((FIRST, "version: [\n"), "b.yaml:2:1: 'end of file' is not YAML"),
+        ((FIRST.replace("forbid", "no"), "version: [\n"), "a.yaml:4:49: unknown verdict 'no'"),
+    ],
+)
+def test_each_mistake_is_shown_in_its_own_file(texts, expected):
+    """A section stands once over all files, a rule's name too; a broken file hides no other."""
+    with pytest.raises(InvalidPolicy) as caught:
+        load_policies(files(*texts), demo_people())
+    assert any(one.startswith(expected) for one in caught.value.details["problems"]), str(
+        caught.value
     )
 
 

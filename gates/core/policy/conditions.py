@@ -9,14 +9,17 @@ it cannot even mention a claim.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from cel_expr_python import cel
 from pydantic import Field
 
 from gates.core.model import Action, Json, Money, Requester, Value
+from gates.core.policy.chains import chains
+from gates.core.policy.circumstances import CIRCUMSTANCES, Kind, typed, unknown
 from gates.core.yaml_file import cure, short
 
 _OBJECT = cel.Type.Map(cel.Type.STRING, cel.Type.DYN)
@@ -27,14 +30,11 @@ TRUSTED = {
     "amount.known": cel.Type.BOOL,
     "amount.minor": cel.Type.INT,
     "amount.currency": cel.Type.STRING,
+    "amount.base": cel.Type.INT,
+    "amount.base_known": cel.Type.BOOL,
     "facts": _OBJECT,
-    "history": _OBJECT,
-    "exposure": _OBJECT,
-    "loop": _OBJECT,
-    "time": _OBJECT,
-    "origin": _OBJECT,
+    **dict.fromkeys(CIRCUMSTANCES, _OBJECT),
 }
-CIRCUMSTANCES = ("history", "exposure", "loop", "time", "origin")
 CLAIMED = {
     "claims": _OBJECT,
     "requester.agent": cel.Type.STRING,
@@ -51,6 +51,14 @@ OPEN_NAMES = (
 _MENTIONED = re.compile(rf"\b({'|'.join(CIRCUMSTANCES)})\b")
 _TRUSTED_ENV = cel.NewEnv(variables=TRUSTED)
 _ENV = cel.NewEnv(variables={**TRUSTED, **CLAIMED})
+_KINDS: dict[Kind, Any] = {
+    "bool": cel.Type.BOOL,
+    "int": cel.Type.INT,
+    "string": cel.Type.STRING,
+    "list": cel.Type.List(cel.Type.DYN),
+    "map": _OBJECT,
+    "dyn": cel.Type.DYN,
+}
 _BOOLEAN = (cel.Type.BOOL, cel.Type.DYN)
 _PROBLEM = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
 
@@ -96,8 +104,11 @@ class Condition:
         return frozenset(_MENTIONED.findall(self.text))
 
 
-def compile_condition(text: str) -> Condition:
-    """Raises Malformed."""
+def compile_condition(text: str, windows: Collection[str] | None = None) -> Condition:
+    """`windows`: those of the policy's section `exposure`; None: any may be named. Raises
+    Malformed.
+    """
+    _check_circumstances(text, None if windows is None else tuple(sorted(windows)))
     expression = _compiled(_ENV, text)
     if not any(expression.return_type() == kind for kind in _BOOLEAN):
         kind = expression.return_type().name().lower()
@@ -108,6 +119,26 @@ def compile_condition(text: str) -> Condition:
         del error  # the caller wants to know that, not where
         return Condition(text, expression, claimed=True)
     return Condition(text, expression, claimed=False)
+
+
+def _check_circumstances(text: str, windows: tuple[str, ...] | None) -> None:
+    """Each of their keys is one that somebody fills, and taken for what it is. At judging time they
+    are maps, so that a rule can ask `has(history.median_minor)`.
+    """
+    if not _MENTIONED.search(text):
+        return
+    _compiled(_typed_env(windows), text)
+    for chain in chains(text):
+        if (wrong := unknown(chain.path, windows)) is not None:
+            name, known = wrong
+            what = cure(name, known) if known else "declare it in the section `exposure`"
+            raise Malformed(chain.offset, f"there is no {name!r}: {what}")
+
+
+@lru_cache(maxsize=100)
+def _typed_env(windows: tuple[str, ...] | None) -> Any:
+    keys = {name: _KINDS[kind] for name, kind in typed(windows).items()}
+    return cel.NewEnv(variables={**TRUSTED, **CLAIMED, **keys})
 
 
 def refuse_claims(condition: Condition) -> None:
@@ -128,15 +159,17 @@ def _compiled(env: Any, text: str) -> Any:
         raise _malformed(text, str(error)) from error
 
 
-def bindings(question: Question) -> dict[str, Any]:
+def bindings(question: Question, base: Money | None = None) -> dict[str, Any]:
     """The names of a condition and their values. A missing amount has no value, so that a
-    comparison with it is an error, which asks.
+    comparison with it is an error, which asks; nor has `amount.base` without a rate. `base`: the
+    amount in the policy's base currency.
     """
     found: dict[str, Any] = {
         "action.name": question.action.name,
         "action.subject": list(question.action.subject),
         "action.arguments": question.action.arguments,
         "amount.known": question.amount is not None,
+        "amount.base_known": base is not None,
         "facts": question.facts,
         "claims": question.claims,
         "requester.agent": question.requester.agent,
@@ -145,6 +178,8 @@ def bindings(question: Question) -> dict[str, Any]:
     if question.amount is not None:
         found["amount.minor"] = question.amount.minor
         found["amount.currency"] = question.amount.currency
+    if base is not None:
+        found["amount.base"] = base.minor
     return found
 
 

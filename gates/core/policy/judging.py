@@ -2,25 +2,33 @@
 
 Rules, each with what it protects from:
 1. Every rule whose `on` names the action is evaluated; the strictest verdict among those that
-   match wins (the order of a file must not matter).
+   match wins (the order of rules and of files must not matter).
 2. Where no rule matches, people are asked as the defaults say (what nobody thought of).
 3. A rule that cannot be evaluated asks (a missing fact must not let anything through).
 4. Among equally strict rules the most demanding wins: the highest tier and the groups of the
    rule that has it (at the same tier: the larger quorum, then the shorter deadline, then the
-   first in the file), with the largest quorum and the shortest deadline of all of them.
-   Groups are never joined: more people to choose from would make an approval easier. So an
-   escalation reaches only groups that each of these rules names for it.
+   name), with the largest quorum and the shortest deadline of all of them; of veto windows the
+   longest (time must not consent sooner because one more rule is worried), and of samples the
+   largest. Groups are never joined: more people to choose from would make an approval easier.
+   So an escalation reaches only groups that each of these rules names for it.
 5. Rules that rest on what the requester says never displace the defaults: they can only add to
-   them (an agent must not choose who decides by what it claims).
+   them (an agent must not choose who decides by what it claims). So a veto window or a later
+   review that rests on a claim never stands in for people where nothing else matches.
+6. An `allow` that matches takes the voices of the rules away that it `lifts`, and of no others
+   (an exception must say to what). What forbids is never lifted, nor is an error, and what lifts
+   rests on facts alone.
+7. A rule that is lifted from outside, by a person's standing approval, counts as one that allows:
+   where the rule says `standing: true`, asks, and could be evaluated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
-from gates.core.model import Ask, Judgement, Reason, Tier, Value, Verdict
+from gates.core.model import Ask, Json, Judgement, Money, Reason, Tier, Value, Verdict
 from gates.core.policy.conditions import (
     Condition,
     Question,
@@ -30,9 +38,9 @@ from gates.core.policy.conditions import (
     joined,
 )
 from gates.core.policy.patterns import matches
+from gates.core.policy.voices import DEFAULT_RULE, Voice, strictest
 from gates.core.policy.words import Piece, fill
 
-DEFAULT_RULE = "default"
 MOST_PLANS = 1_000
 
 
@@ -54,9 +62,23 @@ class Defaults(Value):
 
 
 @dataclass(frozen=True)
+class Example:
+    """A question that a rule's author has answered beforehand. `matches`: whether the rule is meant
+    to; `verdict`, `tier`: what the whole policy is to say, where the author does.
+    """
+
+    question: Question
+    matches: bool
+    at: str
+    verdict: Verdict | None = None
+    tier: Tier | None = None
+
+
+@dataclass(frozen=True)
 class Rule:
-    """One rule, ready to be evaluated. `ask` is there exactly where the verdict asks people. `at`:
-    where it stands, as file:line:column.
+    """One rule, ready to be evaluated. `ask` is there where the verdict has people asked, or shown
+    a sample later; `lifts`: the rules that it takes the voice from; `standing`: a standing approval
+    may lift it; `at`: where it stands, as file:line:column; `told`: as it is written.
     """
 
     name: str
@@ -66,18 +88,12 @@ class Rule:
     tier: Tier
     ask: Ask | None
     because: tuple[Piece, ...]
+    sample_permille: int = 0
+    lifts: tuple[str, ...] = ()
+    standing: bool = False
+    examples: tuple[Example, ...] = field(default=(), compare=False)
     at: str = field(default="", compare=False)
-
-
-@dataclass(frozen=True)
-class Matched:
-    """One voice in the judgement. `displaces`: the defaults need not speak beside it."""
-
-    reason: Reason
-    verdict: Verdict
-    tier: Tier
-    ask: Ask | None
-    displaces: bool
+    told: Json = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -87,6 +103,18 @@ class Plan:
     rules: tuple[Rule, ...]
     expression: Any
     mentions: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """Everything that was said: each rule for the action with its answer (in words where there is
+    none), who took whose voice away, the voices that are left, and what came of them.
+    """
+
+    answers: Sequence[tuple[Rule, bool | str]]
+    lifted: Mapping[str, str]
+    voices: Sequence[Voice]
+    judgement: Judgement
 
 
 @dataclass(frozen=True)
@@ -103,23 +131,43 @@ class Policy:
     sections: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     _plans: dict[str, Plan] = field(default_factory=dict, repr=False, compare=False)
 
-    def judge(self, question: Question) -> Judgement:
-        """The verdict, its tier and its reasons; whom to ask where people are to be asked."""
-        voices = [
-            voice
-            for rule, answer in self._answers(question)
-            if (voice := self._voice(rule, answer, question)) is not None
-        ]
+    def judge(self, question: Question, lifted: AbstractSet[str] = frozenset()) -> Judgement:
+        """The verdict, its tier and its reasons; whom to ask where people are to be asked.
+        `lifted`: the names of rules that standing approvals lift, where they may.
+        """
+        return self.hear(question, lifted).judgement
+
+    def hear(self, question: Question, lifted: AbstractSet[str] = frozenset()) -> Hearing:
+        """As `judge`, with all that led to it."""
+        base = self.in_base(question.amount)
+        answers = self._answers(question, base)
+        taken = _taken(answers)
+        voices: list[Voice] = []
+        for rule, answer in answers:
+            if answer is False or (answer is True and rule.name in taken):
+                continue
+            if answer is not True:
+                voices.append(self._error(rule, answer))
+            elif rule.name in lifted and liftable(rule):
+                taken[rule.name] = "a standing approval"
+                voices.append(_voice(rule, question, base, Verdict.ALLOW))
+            else:
+                voices.append(_voice(rule, question, base, rule.verdict))
         if not any(voice.displaces for voice in voices):
             voices.append(self._default(question, alone=not voices))
-        return _strictest(voices, self.digest)
+        return Hearing(answers, taken, voices, strictest(voices, self.digest, taken))
 
     def mentions(self, action: str) -> frozenset[str]:
         """The circumstances that the rules for an action want to know."""
         return self._plan(action).mentions
 
-    def _answers(self, question: Question) -> Sequence[tuple[Rule, bool | str]]:
-        plan, values = self._plan(question.action.name), bindings(question)
+    def in_base(self, amount: Money | None) -> Money | None:
+        """In the policy's base currency; None where it has none, or no rate."""
+        table = self.sections.get("currencies")
+        return None if table is None else table.in_base(amount)
+
+    def _answers(self, question: Question, base: Money | None) -> Sequence[tuple[Rule, bool | str]]:
+        plan, values = self._plan(question.action.name), bindings(question, base)
         answers: Sequence[bool | str] | None = evaluate_all(plan.expression, values)
         if answers is None:  # one error voids the whole list: find out which rule it is
             answers = [evaluate(rule.condition, values) for rule in plan.rules]
@@ -135,57 +183,42 @@ class Policy:
                 self._plans[action] = plan
         return plan
 
-    def _voice(self, rule: Rule, answer: bool | str, question: Question) -> Matched | None:
-        if answer is False:
-            return None
-        if answer is True:
-            reason = Reason(rule=rule.name, text=fill(rule.because, question))
-            displaces = not rule.condition.claimed
-            return Matched(reason, rule.verdict, rule.tier, rule.ask, displaces=displaces)
-        reason = Reason(
-            rule=rule.name, text=f"Rule {rule.name!r} could not be evaluated: {answer}."
-        )
-        whom = rule if rule.ask else self.defaults
-        return Matched(reason, Verdict.REQUIRE_APPROVAL, whom.tier, whom.ask, displaces=False)
+    def _error(self, rule: Rule, why: bool | str) -> Voice:
+        text = f"Rule {rule.name!r} could not be evaluated: {why}."
+        whom = rule if rule.ask and rule.verdict is Verdict.REQUIRE_APPROVAL else self.defaults
+        reason = Reason(rule=rule.name, text=text)
+        return Voice(reason, Verdict.REQUIRE_APPROVAL, whom.tier, whom.ask, displaces=False)
 
-    def _default(self, question: Question, *, alone: bool) -> Matched:
+    def _default(self, question: Question, *, alone: bool) -> Voice:
         words = "No rule matches" if alone else "No rule that rests on facts matches"
         reason = Reason(rule=DEFAULT_RULE, text=f"{words} {question.action.name}.")
         tier, ask = self.defaults.tier, self.defaults.ask
-        return Matched(reason, Verdict.REQUIRE_APPROVAL, tier, ask, displaces=True)
+        return Voice(reason, Verdict.REQUIRE_APPROVAL, tier, ask, displaces=True)
 
 
-def _strictest(voices: Sequence[Matched], digest: str) -> Judgement:
-    verdict = max((voice.verdict for voice in voices), key=lambda one: one.strictness)
-    equal = sorted((one for one in voices if one.verdict is verdict), key=_demand, reverse=True)
-    asks = [one.ask for one in equal if one.ask is not None]
-    ask = None
-    if asks:
-        ask = Ask(
-            who=asks[0].who,
-            quorum=max(one.quorum for one in asks),
-            deadline_seconds=min(one.deadline_seconds for one in asks),
-            valid_seconds=min(one.valid_seconds for one in asks),
-            from_each=tuple(dict.fromkeys(group for one in asks for group in one.from_each)),
-            notify=tuple(dict.fromkeys(way for one in asks for way in one.notify)),
-            channel=next((one.channel for one in asks if one.channel), ""),
-            escalate_to=tuple(
-                group
-                for group in asks[0].escalate_to
-                if all(group in one.escalate_to for one in asks)
-            ),
-            reason=any(one.reason for one in asks),
-        )
-    return Judgement(
-        verdict=verdict,
-        tier=equal[0].tier,
-        reasons=tuple(one.reason for one in equal),
-        policy_digest=digest,
-        ask=ask,
-    )
+def liftable(rule: Rule) -> bool:
+    """Whether a standing approval may lift it."""
+    return rule.standing and rule.ask is not None and rule.verdict is not Verdict.FORBID
 
 
-def _demand(voice: Matched) -> tuple[int, int, int]:
-    if voice.ask is None:
-        return voice.tier.height, 0, 0
-    return voice.tier.height, voice.ask.quorum, -voice.ask.deadline_seconds
+def _taken(answers: Sequence[tuple[Rule, bool | str]]) -> dict[str, str]:
+    """The rules that matched and have lost their voice, each with the rule that took it."""
+    lifting = [rule for rule, answer in answers if answer is True and rule.lifts]
+    lifts = {name: rule.name for rule in lifting for name in rule.lifts}
+    if not lifts:
+        return lifts
+    spoken = {
+        rule.name
+        for rule, answer in answers
+        if answer is True and rule.verdict is not Verdict.FORBID
+    }
+    return {name: by for name, by in lifts.items() if name in spoken}
+
+
+def _voice(rule: Rule, question: Question, base: Money | None, verdict: Verdict) -> Voice:
+    reason = Reason(rule=rule.name, text=fill(rule.because, question, base))
+    claimed = rule.condition.claimed
+    if verdict is not rule.verdict:
+        return Voice(reason, verdict, rule.tier, None, displaces=not claimed)
+    sample = rule.sample_permille
+    return Voice(reason, verdict, rule.tier, rule.ask, not claimed, sample)

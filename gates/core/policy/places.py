@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from gates.core.model import Ask, Json, Tier
+from gates.core.model import Ask, Json, Tier, Verdict
 from gates.core.policy.asks import Asks
 from gates.core.yaml_file import Fields, YamlFile
 
@@ -27,6 +27,7 @@ class Demand:
     ask: Ask
     file: YamlFile
     node: yaml.Node
+    verdict: Verdict = Verdict.REQUIRE_APPROVAL
 
 
 @dataclass(frozen=True)

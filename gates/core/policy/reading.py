@@ -19,6 +19,11 @@ An `ask` may also say `valid: 8h` (an approval not used by then has lapsed; a da
 `channel: C0123ABCD` (where they are asked, instead of the usual channel) and
 `notify: [channel, direct]` (there, or each of them directly, or both).
 
+`verdict: veto_window` wants `window: 2h` (the people of `ask` may object; at its end it runs), and
+`review_later` may say `sample: 0.1` (of what ran, so many are looked at by those of `ask`). An
+`allow` may say `lifts: [rule]`, what asks `standing: true` (see `judging`), each rule `examples`
+and `counterexamples` (see `examples`).
+
 Several files make one policy: each section (`defaults`, `loops`, ...) stands in one of them, the
 rules of all count together. Neither their order nor that of the rules matters, nor does the digest
 depend on it, on layout, on comments or on examples.
@@ -41,12 +46,10 @@ from gates.core.policy.asks import Asks, Groups, are
 from gates.core.policy.judging import Policy
 from gates.core.policy.patterns import may_meet
 from gates.core.policy.places import Demand, Place
-from gates.core.policy.rules import Rules
+from gates.core.policy.rules import TRIED, Rules
 from gates.core.policy.sections import SECTIONS
 from gates.core.yaml_file import Fields, YamlFile, check_all
 from gates.core.yaml_file import plain as plain_content
-
-TRIED = ("examples", "counterexamples")  # of a rule: they judge nothing
 
 
 def load_policy(text: str, source: str, directory: Groups) -> Policy:
@@ -85,12 +88,16 @@ class _Reader:
         for key in SECTIONS:
             self._section(key, tops)
         entries = [(top, node) for top in tops for node in top.fields.items("rules")]
-        rules = Rules()
-        read = [rules.read(self._place("rules", top.file, node)) for top, node in entries]
+        reader = Rules(self.found)
+        read = [reader.read(self._place("rules", top.file, node)) for top, node in entries]
+        ready = tuple(rule for rule in read if rule is not None)
+        if len(tops) == len(
+            self.files
+        ):  # what is lifted may stand in a file that nobody could read
+            reader.check_lifts(ready)
         self._prove()
         check_all(self.files)
         content = _content(tops, [node for _, node in entries])
-        ready = tuple(rule for rule in read if rule is not None)
         return Policy(
             rules=ready,
             defaults=self.found["defaults"],
@@ -135,7 +142,8 @@ class _Reader:
             people = Asks(high.file, self.directory).people(high.ask.who)
             for low in self.demands:
                 higher = high.tier.height > low.tier.height
-                if higher and low.ask.quorum > people > 0 and may_meet(high.on, low.on):
+                alike = high.verdict is low.verdict
+                if alike and higher and low.ask.quorum > people > 0 and may_meet(high.on, low.on):
                     high.file.note(
                         high.node,
                         f"where {high.label} and {low.label} both apply, {low.ask.quorum} of "

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gates.core.model import Ask, Tier
+from gates.core.policy import currencies, sampling
 from gates.core.policy.judging import Defaults, LoopPolicy
 from gates.core.policy.places import Demand, Place, Section
 
@@ -54,7 +55,14 @@ def no_in_doubt(found: Mapping[str, Any]) -> Ask:
 SECTIONS: dict[str, Section] = {
     section.key: section
     for section in (
-        # -- what an `ask` may name stands above the defaults --
+        # -- what an `ask` or a rule may name stands above the defaults --
+        Section(
+            "currencies",
+            currencies.read_currencies,
+            lambda _: currencies.Currencies(),
+            currencies.SCHEMA,
+        ),
+        Section("sampling", sampling.read_sampling, lambda _: {}, sampling.SCHEMA),
         Section("defaults", read_defaults, lambda _: NOBODY),
         # -- what may hold an `ask` stands below them --
         Section("loops", read_loops, no_loops),

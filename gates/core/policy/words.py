@@ -7,6 +7,8 @@ import string
 from collections.abc import Sequence
 from typing import Any
 
+from gates.core.model import Money
+from gates.core.policy.circumstances import unknown
 from gates.core.policy.conditions import CLAIMED, NAMES, OPEN_NAMES, Malformed, Question
 from gates.core.yaml_file import cure
 
@@ -34,24 +36,29 @@ def _check(text: str, field: str, *, decorated: bool) -> None:
     if decorated or not _FIELD.fullmatch(field):
         raise Malformed(offset, f"{{{field}}} is not a plain name: write {{facts.supplier_name}}")
     open_ended = any(field.startswith(f"{name}.") for name in OPEN_NAMES)
+    if (wrong := unknown(tuple(field.split(".")), None)) is not None:
+        raise Malformed(offset, f"{{{field}}} stands for nothing: {cure(*wrong)}")
     if field in OPEN_NAMES or (field not in PLACEHOLDERS and not open_ended):
         known = [name for name in PLACEHOLDERS if name not in OPEN_NAMES]
         known += [f"{name}.…" for name in OPEN_NAMES]
         raise Malformed(offset, f"{{{field}}} stands for nothing: {cure(field, known)}")
 
 
-def fill(pieces: Sequence[Piece], question: Question) -> str:
-    """Never fails: what is missing is said to be missing."""
+def fill(pieces: Sequence[Piece], question: Question, base: Money | None = None) -> str:
+    """Never fails: what is missing is said to be missing. `base`: the amount in the policy's base
+    currency.
+    """
     return "".join(
-        literal + ("" if field is None else _shown(field, question)) for literal, field in pieces
+        literal + ("" if field is None else _shown(field, question, base))
+        for literal, field in pieces
     )
 
 
-def _shown(field: str, question: Question) -> str:
+def _shown(field: str, question: Question, base: Money | None) -> str:
     if field == "amount":
         return "no amount" if question.amount is None else str(question.amount)
     root = {
-        "amount": _amount(question),
+        "amount": _amount(question, base),
         "action": question.action.model_dump(include={"name", "subject", "arguments"}),
         "facts": question.facts,
         "claims": question.claims,
@@ -66,10 +73,11 @@ def _shown(field: str, question: Question) -> str:
     return f"“{text}”" if claimed else text
 
 
-def _amount(question: Question) -> dict[str, Any]:
+def _amount(question: Question, base: Money | None) -> dict[str, Any]:
+    told = {"base_known": base is not None} | ({"base": str(base)} if base is not None else {})
     if question.amount is None:
-        return {"known": False}
-    return {"known": True} | question.amount.model_dump()
+        return told | {"known": False}
+    return told | {"known": True} | question.amount.model_dump()
 
 
 def _value(root: Any, path: Sequence[str]) -> Any:

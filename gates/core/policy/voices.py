@@ -1,0 +1,70 @@
+"""Many voices to one question -> one judgement. Rule 4 of `judging`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from gates.core.model import Ask, Judgement, Reason, Tier, Verdict
+
+DEFAULT_RULE = "default"  # the name of the defaults' voice, which no rule can have
+
+
+@dataclass(frozen=True)
+class Voice:
+    """One voice in the judgement. `displaces`: the defaults need not speak beside it."""
+
+    reason: Reason
+    verdict: Verdict
+    tier: Tier
+    ask: Ask | None
+    displaces: bool
+    sample_permille: int = 0
+
+
+def strictest(voices: Sequence[Voice], digest: str, lifted: Iterable[str] = ()) -> Judgement:
+    """`lifted`: the rules that would have spoken, too."""
+    verdict = max((voice.verdict for voice in voices), key=lambda one: one.strictness)
+    equal = sorted((one for one in voices if one.verdict is verdict), key=_demand)
+    asks = [one.ask for one in equal if one.ask is not None]
+    return Judgement(
+        verdict=verdict,
+        tier=equal[0].tier,
+        reasons=tuple(one.reason for one in equal),
+        policy_digest=digest,
+        ask=_together(asks, verdict) if asks else None,
+        sample_permille=max(one.sample_permille for one in equal),
+        lifted=tuple(sorted(lifted)),
+    )
+
+
+def _together(asks: Sequence[Ask], verdict: Verdict) -> Ask:
+    """The most demanding of all, which begin with the one that wins. A window is the longest: time
+    must not consent sooner because one more rule is worried.
+    """
+    time = max if verdict is Verdict.VETO_WINDOW else min
+    return Ask(
+        who=asks[0].who,
+        quorum=max(one.quorum for one in asks),
+        deadline_seconds=time(one.deadline_seconds for one in asks),
+        valid_seconds=min(one.valid_seconds for one in asks),
+        from_each=tuple(dict.fromkeys(group for one in asks for group in one.from_each)),
+        notify=tuple(dict.fromkeys(way for one in asks for way in one.notify)),
+        channel=next((one.channel for one in asks if one.channel), ""),
+        escalate_to=tuple(
+            group for group in asks[0].escalate_to if all(group in one.escalate_to for one in asks)
+        ),
+        reason=any(one.reason for one in asks),
+    )
+
+
+def _demand(voice: Voice) -> tuple[int, int, int, bool, str]:
+    """The most demanding first; at a tie the defaults last, and the name decides, not where a rule
+    stands.
+    """
+    name = (voice.reason.rule == DEFAULT_RULE, voice.reason.rule)
+    if voice.ask is None:
+        return -voice.tier.height, 0, 0, *name
+    window = voice.verdict is Verdict.VETO_WINDOW
+    time = -voice.ask.deadline_seconds if window else voice.ask.deadline_seconds
+    return -voice.tier.height, -voice.ask.quorum, time, *name
