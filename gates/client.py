@@ -170,6 +170,10 @@ class GatesClient:
     def view(self, request_id: str) -> RequestView:
         return RequestView.model_validate_json(self._call("GET", f"/v1/requests/{request_id}"))
 
+    def explanation(self, request_id: str) -> dict[str, Any]:
+        """How the policy came to its verdict: every rule, with the values that it saw."""
+        return dict(orjson.loads(self._call("GET", f"/v1/requests/{request_id}/explanation")))
+
     def decide(
         self, request_id: str, kind: DecisionKind, reason: str = "", changes: Json | None = None
     ) -> RequestView:

@@ -41,6 +41,7 @@ class ClientSettings(BaseSettings):
 
 class ServerSettings(BaseSettings):
     """`base_url`: the server's address as people's browsers and flows see it.
+    `policy`: a file, a folder with several, or files and folders parted by commas.
     `settle`: seconds after which a call that was cut off can no longer land in the real system.
     `signing_keys`: folder with this server's private keys; the default is in GATES_HOME.
     `watch`: seconds between two looks at how runs are; `silence`: seconds without a word from a

@@ -5,7 +5,6 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,6 +19,7 @@ from integrations.grant_proxy.commands import app as grants
 from integrations.hardened.commands import app as hardened
 from integrations.operating import cli as commands
 from integrations.operating.deliveries import app as outbox
+from integrations.policies.commands import app as policies
 from integrations.shell import AsJson, address, as_admin, as_person, err, home, out
 from integrations.slack.commands import app as slack
 from integrations.terminal import (
@@ -40,7 +40,6 @@ app = typer.Typer(
     add_completion=False,
 )
 keys = typer.Typer(help="Keys of processes.", no_args_is_help=True)
-policies = typer.Typer(help="The rules.", no_args_is_help=True)
 demos = typer.Typer(help="The whole house on this machine.", no_args_is_help=True)
 app.add_typer(keys, name="key")
 app.add_typer(policies, name="policy")
@@ -247,19 +246,6 @@ def withdraw(request: str, reason: str) -> None:
     with told(), as_admin() as client:
         view = client.withdraw(request, reason)
         out.print(f"{title(view)}: {view.outcome}", markup=False, highlight=False)
-
-
-@policies.command("check")
-def policy_check(policy: Path | None = None, people: Path | None = None) -> None:
-    """Check the policy and the people; every mistake with file, line and column."""
-    from integrations.wiring import read_policy  # noqa: PLC0415 - Slack, ERP and all
-
-    with told():
-        settings = ServerSettings()
-        changes = {"policy": policy or settings.policy, "people": people or settings.people}
-        rules, directory = read_policy(settings.model_copy(update=changes))
-        out.print(f"{len(rules.rules)} rules are in order; policy {rules.digest[:12]}.")
-        del directory
 
 
 # -- processes ------------------------------------------------------------------------------

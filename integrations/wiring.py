@@ -22,7 +22,7 @@ from gates.cards import Cards
 from gates.client import GatesClient
 from gates.core.errors import InvalidInput
 from gates.core.people import People, load_people
-from gates.core.policy import Policy, load_policy
+from gates.core.policy import Policy, load_policies
 from gates.executor import Executor
 from gates.grants.keyring import KeyRing
 from gates.grants.trusted_keys import TrustedKeys
@@ -47,6 +47,7 @@ from gates.work import Work
 from integrations.erp.actions import ACTIONS, Erp
 from integrations.erp.rpc import TrytonRpc
 from integrations.erp.tryton import TrytonErp
+from integrations.policies.files import policy_texts, text_of
 from integrations.prefect_runs.api import PrefectApi
 from integrations.prefect_runs.keeper import PrefectRunKeeper
 from integrations.prefect_runs.states import PrefectRunStates
@@ -60,9 +61,8 @@ from integrations.slack.transport import web_client
 
 def read_policy(settings: ServerSettings) -> tuple[Policy, People]:
     """Raises InvalidPolicy with file, line, column, the offending text and the cure."""
-    people = load_people(_text(settings.people, "GATES_PEOPLE"), str(settings.people))
-    policy = load_policy(_text(settings.policy, "GATES_POLICY"), str(settings.policy), people)
-    return policy, people
+    people = load_people(text_of(settings.people, "GATES_PEOPLE"), str(settings.people))
+    return load_policies(policy_texts(settings.policy, settings.people), people), people
 
 
 def erp_registry(settings: ErpSettings) -> Registry:
@@ -231,10 +231,3 @@ def _both(parts: list[Any]) -> tuple[Callable[[], None], Callable[[], None]]:
             part.stop()
 
     return started, stopped
-
-
-def _text(path: Path, name: str) -> str:
-    try:
-        return path.read_text()
-    except OSError as error:
-        raise InvalidInput(f"{name} = {str(path)!r} cannot be read: {error.strerror}.") from error

@@ -43,6 +43,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("gates.access", "gates.cards", "gates.deliveries", "gates.outbox", "gates.replays"),
     ("gates.timers", "gates.health", "gates.announcing"),
+    ("gates.explaining",),
     ("gates.web",),
 )
 CLIENT_SIDE = ("gates.calling", "gates.client", "gates.flow", "gates.executor", "gates.testing")
@@ -61,6 +62,7 @@ TOPS = (
     "integrations.demo",
     "integrations.hardened",
     "integrations.operating",
+    "integrations.policies",
 )
 COMMAND_LINE = ("integrations.terminal", "integrations.shell")  # what all commands share
 BRIDGES = ("integrations.booking",)  # where two integrations are said to meet, and nothing else
@@ -103,6 +105,7 @@ VENDORS = {  # who alone may import what
         "integrations.hardened.commands",
         "integrations.grant_proxy.commands",
         "integrations.slack.commands",
+        "integrations.policies.commands",
     ),
 }
 NEVER = {"trytond"}  # GPL, and a process of its own

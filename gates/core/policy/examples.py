@@ -22,8 +22,7 @@ from gates.core.model import Action, Json, Money, Requester, Tier, Verdict
 from gates.core.policy.circumstances import CIRCUMSTANCES, unknown
 from gates.core.policy.conditions import Question
 from gates.core.policy.currencies import Currencies, unknown_currency
-from gates.core.policy.judging import Example
-from gates.core.policy.places import Place
+from gates.core.policy.judging import Example, Policy
 from gates.core.yaml_file import INTEGER, Fields, YamlFile, cure, shown, text_of
 
 KINDS = {"examples": True, "counterexamples": False}
@@ -40,9 +39,11 @@ _DECIMAL = re.compile(r"-?[0-9]+\.[0-9]+")
 class Examples:
     """Reads the examples of one file's rules."""
 
-    def __init__(self, place: Place, windows: Collection[str] | None) -> None:
-        self.place = place
-        self.file = place.file
+    def __init__(
+        self, file: YamlFile, currencies: Currencies, windows: Collection[str] | None
+    ) -> None:
+        self.file = file
+        self.currencies = currencies
         self.windows = windows
 
     def read(self, rule: Fields, on: Sequence[str]) -> tuple[Example, ...]:
@@ -96,8 +97,7 @@ class Examples:
         if found is None:
             self.file.note(node, f"amount {text!r} is no sum of money: write '12500.00 EUR'")
             return None
-        currencies: Currencies = self.place.found["currencies"]
-        if (words := unknown_currency(found[2], currencies)) is not None:
+        if (words := unknown_currency(found[2], self.currencies)) is not None:
             self.file.note(node, words)
         try:
             return Money.of(Decimal(found[1].replace(",", "")), found[2])
@@ -124,6 +124,22 @@ class Examples:
                 if (wrong := unknown(path, self.windows)) is not None:
                     words = f"there is no {wrong[0]!r}: {cure(*wrong)}"
                     self.file.note(fields.values[root], words)
+
+
+def read_questions(text: str, source: str, policy: Policy) -> list[tuple[str, Question]]:
+    """One question, or a list of them, in the form of examples, as YAML or JSON; each with where it
+    stands. Raises InvalidPolicy with all that is wrong.
+    """
+    file = YamlFile(text, source)
+    root = file.root()
+    reader = Examples(file, policy.sections["currencies"], policy.sections.get("exposure"))
+    nodes = root.value if isinstance(root, yaml.SequenceNode) else [root]
+    found = [
+        (file.place(node), reader.question(Fields(file, node, "a question", KEYS)))
+        for node in nodes
+    ]
+    file.check()
+    return [(at, question) for at, question in found if question is not None]
 
 
 def value_of(file: YamlFile, node: yaml.Node) -> JsonValue:

@@ -120,7 +120,8 @@ class Hearing:
 @dataclass(frozen=True)
 class Policy:
     """Made by `load_policies`. `digest` names its content: layout and comments do not count.
-    `sections`: what each of its sections says, by its key (see `gates.core.policy.sections`).
+    `sections`: what each of its sections says, by its key (see `gates.core.policy.sections`);
+    `told`: the same as it is written.
     """
 
     rules: tuple[Rule, ...]
@@ -129,6 +130,7 @@ class Policy:
     in_doubt: Ask
     digest: str
     sections: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    told: Json = field(default_factory=dict, repr=False, compare=False)
     _plans: dict[str, Plan] = field(default_factory=dict, repr=False, compare=False)
 
     def judge(self, question: Question, lifted: AbstractSet[str] = frozenset()) -> Judgement:

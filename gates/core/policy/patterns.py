@@ -34,3 +34,10 @@ def _meet(one: str, other: str) -> bool:
     if other[0] == "*":
         return _meet(other, one)
     return one[0] == other[0] and _meet(one[1:], other[1:])
+
+
+def covers(wide: str, narrow: str) -> bool:
+    """Whether each action that `narrow` names is named by `wide`, too. The star of `narrow` is held
+    against `wide` as a sign that only a star takes.
+    """
+    return _regex(wide).fullmatch(narrow) is not None

@@ -42,6 +42,7 @@ import yaml
 
 from gates.core.canonical import digest
 from gates.core.errors import InvalidPolicy
+from gates.core.model import Json
 from gates.core.policy.asks import Asks, Groups, are
 from gates.core.policy.judging import Policy
 from gates.core.policy.patterns import may_meet
@@ -105,6 +106,7 @@ class _Reader:
             in_doubt=self.found["in_doubt"],
             digest=digest(content),
             sections=self.found,
+            told={key: value for key, value in content.items() if key in SECTIONS},
         )
 
     def _require(self, tops: Sequence[_Top]) -> None:
@@ -161,9 +163,9 @@ def _top(file: YamlFile) -> _Top | None:
     return _Top(file, Fields(file, root, "a policy", ("version", *SECTIONS, "rules")))
 
 
-def _content(tops: Sequence[_Top], rules: Sequence[yaml.Node]) -> Any:
+def _content(tops: Sequence[_Top], rules: Sequence[yaml.Node]) -> Json:
     """What the files say, whichever of them says it and in whatever order."""
-    found: dict[str, Any] = {}
+    found: Json = {}
     for top in tops:
         found |= {key: plain_content(node) for key, node in top.fields.values.items()}
     plain = [plain_content(node) for node in rules]
@@ -172,4 +174,5 @@ def _content(tops: Sequence[_Top], rules: Sequence[yaml.Node]) -> Any:
         for rule in plain
         if isinstance(rule, dict)
     ]
-    return found | {"rules": sorted(told, key=lambda rule: str(rule["name"]))}
+    found["rules"] = [*sorted(told, key=lambda rule: str(rule["name"]))]
+    return found

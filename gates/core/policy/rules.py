@@ -58,7 +58,7 @@ class Rules:
         sample = _sample(place, fields, verdict, tier)
         lifts = self._lifts(fields, name)
         standing = _standing(fields, ask, condition)
-        examples = Examples(place, self.windows).read(fields, on)
+        examples = Examples(place.file, self.currencies, self.windows).read(fields, on)
         if name is None or verdict is None or condition is None or because is None:
             return None
         if ask is not None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gates.core.model import Ask, Tier
-from gates.core.policy import currencies, sampling
+from gates.core.policy import currencies, exposure, sampling
 from gates.core.policy.judging import Defaults, LoopPolicy
 from gates.core.policy.places import Demand, Place, Section
 
@@ -62,6 +62,7 @@ SECTIONS: dict[str, Section] = {
             lambda _: currencies.Currencies(),
             currencies.SCHEMA,
         ),
+        Section("exposure", exposure.read_windows, lambda _: {}, exposure.SCHEMA),
         Section("sampling", sampling.read_sampling, lambda _: {}, sampling.SCHEMA),
         Section("defaults", read_defaults, lambda _: NOBODY),
         # -- what may hold an `ask` stands below them --

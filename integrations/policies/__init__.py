@@ -1,0 +1,1 @@
+"""The command `gates policy`, and the files that policies are read from."""
