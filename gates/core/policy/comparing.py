@@ -70,8 +70,10 @@ def compare(
     both = [name for name in before if name in after]
     changed = {name: _changes(before[name].told, after[name].told) for name in both}
     put = [*_examples(old), *_examples(new), *questions]
-    asked = list({question.model_dump_json(): (what, question) for what, question in put}.values())
-    answers = [_differs(what, old.judge(one), new.judge(one)) for what, one in asked]
+    asked: dict[str, tuple[str, Question]] = {}
+    for what, question in put:
+        asked.setdefault(question.model_dump_json(), (what, question))
+    answers = [_differs(what, old.judge(one), new.judge(one)) for what, one in asked.values()]
     return Comparison(
         old=old.digest,
         new=new.digest,
