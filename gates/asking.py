@@ -124,7 +124,7 @@ class Asking:
             facts=facts,
             precondition=precondition,
             judgement=judgement,
-            requirement=self.requirement(judgement.ask, origin.requester, now),
+            requirement=self._required(judgement, origin.requester, now),
             opened_at=now,
             proposed=origin.proposed if origin.proposed != action.fingerprint else "",
             counterparty=asked.counterparty,
@@ -274,7 +274,7 @@ class Asking:
             tier=max(request.judgement.tier, Tier.HIGH, key=lambda tier: tier.height),
             reasons=(reason, *(words if changed else ())),
             policy_digest=self.policy.digest,
-            ask=fresh.ask if fresh and fresh.ask else ask,
+            ask=fresh.ask if fresh and fresh.ask and fresh.verdict.asks else ask,
         )
         if fresh is not None and fresh.verdict is Verdict.FORBID:
             judgement = fresh
@@ -285,7 +285,7 @@ class Asking:
                 "round": round_,
                 "purpose": purpose,
                 "judgement": judgement,
-                "requirement": self.requirement(judgement.ask, request.requester, now),
+                "requirement": self._required(judgement, request.requester, now),
                 "evidence": evidence,
                 "facts": facts if changed else request.facts,
                 "precondition": precondition,
@@ -373,6 +373,12 @@ class Asking:
         except UnknownPerson:  # a group is gone, and with it the right of those who were in it
             return set()
         return {one.id for one in people} - {request.requester.on_behalf_of}
+
+    def _required(
+        self, judgement: Judgement, requester: Requester, now: datetime
+    ) -> Requirement | None:
+        """Who must agree before it runs; whoever only looks at it later is nobody of these."""
+        return self.requirement(judgement.ask if judgement.verdict.asks else None, requester, now)
 
     def requirement(
         self, ask: Ask | None, requester: Requester, now: datetime

@@ -90,6 +90,11 @@ class Claiming(Deciding):
         request, found, now = seen.request, seen.outcome, self.clock()
         if found is None:
             return None
+        if lifecycle.too_early(found, now):
+            raise Unavailable(
+                f"{request.action.name}: by this server's clock the window in which people may "
+                f"object ends only at {found.at:%H:%M:%S} UTC. It runs then."
+            )
         lapse = lifecycle.lapsed(request, found, now)
         if lapse:
             return self._stale(request, "time", "the approval has lapsed", (lapse,))
@@ -119,6 +124,8 @@ class Claiming(Deciding):
             if request.purpose is not Purpose.ACTION or fresh.requirement is None:
                 return None  # a loop's or a doubt's own people were asked, and have answered
             if satisfied(fresh.requirement, lifecycle.approvers(seen.events).keys()):
+                return None
+            if _was_silent_enough(seen, fresh, now):
                 return None
         words = tuple(reason.text for reason in fresh.judgement.reasons)
         return Stale("policy", "the policy has changed since", words, fresh)
@@ -215,6 +222,13 @@ class Claiming(Deciding):
         aggregate.row.collected = done
         if request.requirement is not None and not done:  # until it has the result it may be lost
             unit.wish(request.id, RING)
+
+
+def _was_silent_enough(seen: Aggregate, fresh: ApprovalRequest, now: datetime) -> bool:
+    """Whether silence would have done for another policy too, and has lasted as long as it asks."""
+    windowed = fresh.judgement.verdict is Verdict.VETO_WINDOW
+    lasted = now >= seen.request.opened_at + lifecycle.window(fresh)
+    return windowed and lasted and lifecycle.silent(seen.outcome)
 
 
 def _used(earlier: list[Aggregate], attempt_id: str) -> bool:

@@ -13,6 +13,7 @@ from gates.core.errors import (
     RequestClosed,
     StaleCard,
 )
+from gates.core.events import DeadlinePassed, Event
 from gates.core.model import (
     ApprovalRequest,
     Decision,
@@ -87,6 +88,7 @@ class Deciding(Recording):
                 changes=changes,
             )
             refusal: GatesError | None = None
+            events: list[Event] = []
             try:
                 events = lifecycle.decide(current.request, current.events, decision)
                 if left:
@@ -105,7 +107,7 @@ class Deciding(Recording):
         if refusal is not None:
             raise refusal
         self.woken(current.row.gate_id)
-        if view.outcome is not None and view.outcome.kind is OutcomeKind.EXPIRED:
+        if any(isinstance(event, DeadlinePassed) for event in events):
             raise RequestClosed(f"The deadline was faster: {view.outcome}.")
         return view
 

@@ -24,6 +24,7 @@ from typing import Any, Literal, NamedTuple
 from gates.actions import ActionDefinition, Executed, Registry, Undo
 from gates.core import execution as tries
 from gates.core.errors import ActionFailed, GatesError, InvalidInput
+from gates.core.lifecycle import BY_TIME
 from gates.core.messages import AttemptReport, Awaited, Proposal
 from gates.core.model import (
     Action,
@@ -54,7 +55,9 @@ from gates.trail import trail
 
 __all__ = ["Answer", "gates"]
 
-Kind = Literal["approve", "reject", "send_back", "expire", "withdraw", "forbid"]
+Kind = Literal[
+    "approve", "reject", "send_back", "expire", "withdraw", "forbid", "object", "nobody_objects"
+]
 OUTCOMES = {
     "approve": OutcomeKind.APPROVED,
     "reject": OutcomeKind.REJECTED,
@@ -62,7 +65,10 @@ OUTCOMES = {
     "expire": OutcomeKind.EXPIRED,
     "withdraw": OutcomeKind.CANCELLED,
     "forbid": OutcomeKind.REJECTED,
+    "object": OutcomeKind.REJECTED,
+    "nobody_objects": OutcomeKind.APPROVED,
 }
+WINDOWED = ("object", "nobody_objects")  # answers to what runs unless somebody objects
 LEASE = 60
 DEADLINE = timedelta(hours=1)
 
@@ -219,6 +225,7 @@ class Authority:
     def _decided(self, proposal: Proposal, action: Action, round_: int) -> _Gate:
         answer = self._answer(proposal)
         asks = answer.kind != "forbid"
+        verdict = Verdict.REQUIRE_APPROVAL if asks else Verdict.FORBID
         asked = Requirement(people={"test": answer.by}, quorum=1, deadline_at=_now() + DEADLINE)
         request = ApprovalRequest(
             id=request_id(proposal.run.root_run_id, proposal.key, round_),
@@ -230,7 +237,7 @@ class Authority:
             in_process=proposal.in_process,
             claims=proposal.claims,
             judgement=Judgement(
-                verdict=Verdict.REQUIRE_APPROVAL if asks else Verdict.FORBID,
+                verdict=Verdict.VETO_WINDOW if answer.kind in WINDOWED else verdict,
                 tier=Tier.HIGH,
                 reasons=(Reason(rule="test", text=answer.reason or "the test says so"),),
                 policy_digest="test",
@@ -239,9 +246,8 @@ class Authority:
             requirement=asked if asks else None,
             opened_at=_now(),
         )
-        outcome = Outcome(
-            kind=OUTCOMES[answer.kind], by=(answer.by,), reason=answer.reason, at=_now()
-        )
+        by = BY_TIME if answer.kind == "nobody_objects" else (answer.by,)
+        outcome = Outcome(kind=OUTCOMES[answer.kind], by=by, reason=answer.reason, at=_now())
         return _Gate(request, outcome)
 
     def _answer(self, proposal: Proposal) -> Answer:

@@ -14,7 +14,7 @@ from gates.client import GatesClient
 from gates.core.errors import InvalidInput, ReasonNeeded
 from gates.core.model import DecisionKind
 from gates.core.quorum import missing
-from gates.core.wording import approvers, asks, ended
+from gates.core.wording import approvers, asks, ended, unless_objected
 from gates.settings import ClientSettings, ErpSettings, ServerSettings
 from integrations.grant_proxy.commands import app as grants
 from integrations.hardened.commands import app as hardened
@@ -171,6 +171,8 @@ def decide(
             which = f" as round {view.request.round}, {view.request.id[:8]}" if changes else ""
             agreed, needed = approvers(view), view.request.requirement
             still = f"{missing(needed, agreed)} more must agree: {asks(needed, agreed)}"
+            if unless_objected(view.request):
+                still += ", or nobody objects in time"
             out.print(plain(f"Recorded{which}. {still}."), markup=False, highlight=False)
         else:
             out.print(plain(f"{title(view)}: {ended(view)}"), markup=False, highlight=False)

@@ -17,7 +17,15 @@ from rich.text import Text
 
 from gates.core.errors import GatesError, InvalidInput, NotFound
 from gates.core.model import Json, Purpose, RequestView
-from gates.core.wording import answer_of, approvers, asks, ended, left_unused, proof
+from gates.core.wording import (
+    answer_of,
+    approvers,
+    asks,
+    ended,
+    left_unused,
+    proof,
+    unless_objected,
+)
 from gates.core.wording import changed as changed_by
 from gates.health import Finding
 from gates.web.words import holds
@@ -114,6 +122,8 @@ def _asks(view: RequestView) -> str:
     if required is None or view.outcome is not None:
         return ""
     agreed = approvers(view)
+    if unless_objected(view.request):
+        return f"{', '.join(required.people.values())}, who may object"
     return asks(required, agreed) + (f" ({len(agreed)} agreed)" if agreed else "")
 
 
@@ -125,6 +135,8 @@ def stands(view: RequestView) -> str:
         return ""
     seconds = (view.request.requirement.deadline_at - datetime.now(UTC)).total_seconds()
     hours, minutes = divmod(max(int(seconds), 0) // 60, 60)
+    if unless_objected(view.request):
+        return f"runs in {hours} h {minutes:02d} min unless somebody objects"
     return f"{hours} h {minutes:02d} min left"
 
 

@@ -40,6 +40,11 @@ class Verdict(StrEnum):
     def strictness(self) -> int:
         return list(Verdict).index(self)
 
+    @property
+    def asks(self) -> bool:
+        """Whether people are asked before it may run."""
+        return self in (Verdict.VETO_WINDOW, Verdict.REQUIRE_APPROVAL)
+
 
 class Tier(StrEnum):
     ROUTINE = "routine"
@@ -175,13 +180,16 @@ class Ask(Value):
 
 
 class Judgement(Value):
-    """A policy's answer. `ask` is there whenever people are to be asked."""
+    """A policy's answer. `ask` is there whenever people are to be asked, and for those who look at
+    a sample of what ran; of a thousand such actions `sample_permille` are looked at.
+    """
 
     verdict: Verdict
     tier: Tier
     reasons: tuple[Reason, ...]
     policy_digest: str
     ask: Ask | None = None
+    sample_permille: int = Field(default=0, ge=0, le=1000)
 
 
 class Person(Value):
@@ -237,7 +245,7 @@ class ApprovalRequest(Value):
 
     @model_validator(mode="after")
     def _asks_whom_it_must(self) -> Self:
-        asks = self.judgement.verdict is Verdict.REQUIRE_APPROVAL
+        asks = self.judgement.verdict.asks
         if asks != (self.requirement is not None):
             raise ValueError(f"{self.judgement.verdict.value} and requirement contradict")
         return self

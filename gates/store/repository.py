@@ -227,6 +227,8 @@ class Unit:
             self.rows.add(EventRow, row)
             aggregate.events = (*aggregate.events, event)
         aggregate.row.revision += 1
+        asked = widened(aggregate.request, aggregate.events).requirement
+        aggregate.row.deadline_at = asked.deadline_at if asked else None
         changed = self._settle(aggregate)
         self.touch(aggregate)
         return changed

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from gates.core.model import Json, Purpose, RequestView
-from gates.core.wording import approvers, asks, changed, ended
+from gates.core.wording import approvers, asks, changed, ended, unless_objected
 
 LONGEST = 300  # characters of one value in the artifact; the page shows it whole
 MOST_STEPS = 8  # of those that the run has done before
@@ -44,6 +44,10 @@ def standing(view: RequestView) -> str:
     if requirement is None:
         return "Decided by policy."
     until = requirement.deadline_at.strftime("%Y-%m-%d %H:%M UTC")
+    if unless_objected(view.request):
+        return (
+            f"Runs at {until} unless somebody objects ({', '.join(requirement.people.values())})."
+        )
     return f"Waits for {asks(requirement, approvers(view))} until {until}."
 
 
@@ -52,7 +56,8 @@ def markdown(view: RequestView) -> str:
     request = view.request
     lines = [f"# {_plain(headline(view))}", "", f"**{_plain(standing(view))}**", ""]
     if view.outcome is None:
-        lines += [f"{PURPOSES[request.purpose]} Decide here: {view.url}", ""]
+        asked = "Object here" if unless_objected(request) else "Decide here"
+        lines += [f"{PURPOSES[request.purpose]} {asked}: {view.url}", ""]
     if view.woken:
         resumed = f"Resumed {view.woken} time(s) in Prefect although nobody had decided"
         lines += [f"⚠️ {resumed}. A resume is a doorbell, not a decision.", ""]

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from gates.core.model import Purpose, RequestView
-from gates.core.wording import approvers, asks, changed
+from gates.core.wording import approvers, asks, changed, unless_objected
 from gates.web.values import label
-from gates.web.words import QUESTIONS, choice, ended_by, execution_status, holds, status
+from gates.web.words import choice, ended_by, execution_status, holds, question, status
 from integrations.slack.blocks import (
     APPROVE,
     CHANGE,
@@ -98,7 +98,7 @@ def body(view: RequestView, *, prefect_ui_url: str = "") -> list[Block]:
 def summary(view: RequestView) -> str:
     """One escaped line for notifications."""
     amount = f" ({view.request.amount})" if view.request.amount else ""
-    words = status(view).words if view.outcome else QUESTIONS[view.request.purpose]
+    words = status(view).words if view.outcome else question(view)
     return escape(cut(clean(f"{words} {title(view)}{amount}"), 300))
 
 
@@ -108,9 +108,8 @@ def title(view: RequestView) -> str:
 
 def standing(view: RequestView) -> Iterator[Block]:
     """The first lines: the question or how it ended, how much, and for whom."""
-    request = view.request
     if view.outcome is None:
-        yield {"type": "section", "text": ours(f"*{QUESTIONS[request.purpose]}*")}
+        yield {"type": "section", "text": ours(f"*{question(view)}*")}
     else:
         words = f"*{escape(status(view).words)}* {when(view.outcome.at)}"
         yield {"type": "section", "text": ours(words)}
@@ -289,7 +288,10 @@ def _asked(view: RequestView) -> Iterator[Block]:
         return
     agreed = approvers(view)
     names = ", ".join(requirement.people.get(one, one) for one in agreed)
-    rows = [("Agreed", names or "nobody yet"), ("Still asked", asks(requirement, agreed))]
+    rest = ("Still asked", asks(requirement, agreed))
+    if unless_objected(view.request):
+        rest = ("May object", ", ".join(requirement.people.values()))
+    rows = [("Agreed", names or "nobody yet"), rest]
     yield context("*Who decides*")
     yield from pairs(rows, ASKED)
     yield context(holds(requirement))
@@ -299,6 +301,8 @@ def _until(view: RequestView) -> str:
     requirement = view.request.requirement
     if requirement is None or view.outcome is not None:
         return ""
+    if unless_objected(view.request):
+        return f"Runs {when(requirement.deadline_at)}, unless somebody objects."
     return f"Until {when(requirement.deadline_at)}, then it expires."
 
 
@@ -321,7 +325,8 @@ def _links(view: RequestView, prefect_ui_url: str) -> str:
 
 def _buttons(view: RequestView, token: str) -> Block:
     words = choice(view, "")
-    buttons = [button(APPROVE, words.approve, token, "primary")]
+    windowed = unless_objected(view.request)  # what is usual needs no click there
+    buttons = [button(APPROVE, words.approve, token, "" if windowed else "primary")]
     if words.send_back and view.request.action.arguments:
         buttons.append(button(CHANGE, "Approve with changes", token))
     if words.send_back:

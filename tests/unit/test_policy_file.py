@@ -78,8 +78,10 @@ def test_a_fault_in_the_defaults_is_shown_at_its_place(defaults, words):
     ("fields", "words"),
     [
         ("on: x, because: x, verdict: «forbidd", "unknown verdict 'forbidd': did you mean"),
-        ("on: x, because: x, verdict: «veto_window", "verdict 'veto_window' is not supported yet"),
-        ("on: x, because: x, verdict: «review_later", "verdict 'review_later' is not supported"),
+        ("on: x, because: x, verdict: forbid, window: «2h", "`window` belongs to the verdict veto"),
+        ("on: x, because: x, verdict: forbid, sample: «2%", "`sample` belongs to the verdict rev"),
+        ("on: x, because: x, verdict: veto_window, window: «0s", "window '0s' is not between 1s"),
+        ("on: x, because: x, verdict: review_later, sample: «101%", "sample '101%' is no share"),
         ("on: «'a b', because: x, verdict: forbid", "on 'a b' names no action"),
         ("on: «[], because: x, verdict: forbid", "'on' of a rule is empty"),
         ("«whne: x, on: x, because: x, verdict: forbid", "unknown key 'whne' in a rule: did you"),

@@ -7,7 +7,8 @@ Rules, each with what it protects from:
 3. A rule that cannot be evaluated asks (a missing fact must not let anything through).
 4. Among equally strict rules the most demanding wins: the highest tier and the groups of the
    rule that has it (at the same tier: the larger quorum, then the shorter deadline, then the
-   first in the file), with the largest quorum and the shortest deadline of all of them.
+   first in the file), with the largest quorum and the shortest deadline of all of them; of veto
+   windows the longest (time must not consent sooner because one more rule is worried).
    Groups are never joined: more people to choose from would make an approval easier. So an
    escalation reaches only groups that each of these rules names for it.
 5. Rules that rest on what the requester says never displace the defaults: they can only add to
@@ -55,7 +56,9 @@ class Defaults(Value):
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule, ready to be evaluated. `ask` is there exactly where the verdict asks people."""
+    """One rule, ready to be evaluated. `ask` is there exactly where the verdict has people asked,
+    or shown a sample later.
+    """
 
     name: str
     on: tuple[str, ...]
@@ -64,6 +67,7 @@ class Rule:
     tier: Tier
     ask: Ask | None
     because: tuple[Piece, ...]
+    sample_permille: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ class Matched:
     tier: Tier
     ask: Ask | None
     displaces: bool
+    sample_permille: int = 0
 
 
 @dataclass(frozen=True)
@@ -135,11 +140,18 @@ class Policy:
         if answer is True:
             reason = Reason(rule=rule.name, text=fill(rule.because, question))
             displaces = not rule.condition.claimed
-            return Matched(reason, rule.verdict, rule.tier, rule.ask, displaces=displaces)
+            return Matched(
+                reason,
+                rule.verdict,
+                rule.tier,
+                rule.ask,
+                displaces=displaces,
+                sample_permille=rule.sample_permille,
+            )
         reason = Reason(
             rule=rule.name, text=f"Rule {rule.name!r} could not be evaluated: {answer}."
         )
-        whom = rule if rule.ask else self.defaults
+        whom = rule if rule.ask and rule.verdict.asks else self.defaults
         return Matched(reason, Verdict.REQUIRE_APPROVAL, whom.tier, whom.ask, displaces=False)
 
     def _default(self, question: Question, *, alone: bool) -> Matched:
@@ -158,7 +170,9 @@ def _strictest(voices: Sequence[Matched], digest: str) -> Judgement:
         ask = Ask(
             who=asks[0].who,
             quorum=max(one.quorum for one in asks),
-            deadline_seconds=min(one.deadline_seconds for one in asks),
+            deadline_seconds=(max if verdict is Verdict.VETO_WINDOW else min)(
+                one.deadline_seconds for one in asks
+            ),
             valid_seconds=min(one.valid_seconds for one in asks),
             from_each=tuple(dict.fromkeys(group for one in asks for group in one.from_each)),
             notify=tuple(dict.fromkeys(way for one in asks for way in one.notify)),
@@ -176,10 +190,13 @@ def _strictest(voices: Sequence[Matched], digest: str) -> Judgement:
         reasons=tuple(one.reason for one in equal),
         policy_digest=digest,
         ask=ask,
+        sample_permille=max(one.sample_permille for one in equal),
     )
 
 
 def _demand(voice: Matched) -> tuple[int, int, int]:
     if voice.ask is None:
         return voice.tier.height, 0, 0
-    return voice.tier.height, voice.ask.quorum, -voice.ask.deadline_seconds
+    windowed = voice.verdict is Verdict.VETO_WINDOW
+    hurry = voice.ask.deadline_seconds if windowed else -voice.ask.deadline_seconds
+    return voice.tier.height, voice.ask.quorum, hurry

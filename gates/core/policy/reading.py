@@ -19,6 +19,10 @@ An `ask` may also say `valid: 8h` (an approval not used by then has lapsed; a da
 `channel: C0123ABCD` (where they are asked, instead of the usual channel) and
 `notify: [channel, direct]` (there, or each of them directly, or both).
 
+`verdict: veto_window` wants a `window: 2h` (people may object; at its end it runs), and
+`verdict: review_later` may say `sample: 5%` (of these, people look at so many afterwards; a tenth
+if left out).
+
 What an `ask` leaves out it takes from `defaults.ask`. An unsatisfiable requirement is refused
 where it is written: no group that is unknown, no quorum that the groups cannot fill.
 """
@@ -48,8 +52,10 @@ from gates.core.policy.words import Piece, parse_words
 from gates.core.yaml_file import Fields, YamlFile, cure, position_within
 from gates.core.yaml_file import plain as plain_content
 
-SUPPORTED = (Verdict.ALLOW, Verdict.REQUIRE_APPROVAL, Verdict.FORBID)
-RULE_KEYS = ("name", "on", "when", "verdict", "tier", "ask", "because")
+RULE_KEYS = ("name", "on", "when", "verdict", "tier", "ask", "window", "sample", "because")
+WITH_PEOPLE = (Verdict.REVIEW_LATER, Verdict.VETO_WINDOW, Verdict.REQUIRE_APPROVAL)
+USUAL_SAMPLE = 100  # of a thousand
+_SHARE = re.compile(r"([0-9]{1,3})(?:\.([0-9]))?%")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _Word = TypeVar("_Word", bound=StrEnum)
 
@@ -141,10 +147,11 @@ class _Reader:
         ask = self._rule_ask(fields, verdict, defaults.ask)
         if name is None or verdict is None or condition is None or because is None:
             return None
-        if ask is not None:
+        if ask is not None and verdict is not None and verdict.asks:
             where = fields.values.get("ask", node)
             self.demands.append(_Demand(f"rule {name!r}", on, tier, ask, where))
-        return Rule(name, on, condition, verdict, tier, ask, because)
+        sample = self._sample(fields, verdict)
+        return Rule(name, on, condition, verdict, tier, ask, because, sample)
 
     def _name(self, fields: Fields) -> str | None:
         name = fields.text("name")
@@ -169,12 +176,30 @@ class _Reader:
 
     def _verdict(self, fields: Fields) -> Verdict | None:
         verdict = self._word(fields, "verdict", Verdict)
-        if verdict is not None and verdict not in SUPPORTED:
+        for key, only in (("window", Verdict.VETO_WINDOW), ("sample", Verdict.REVIEW_LATER)):
+            if key in fields and verdict not in (None, only):
+                self.file.note(
+                    fields.values[key],
+                    f"`{key}` belongs to the verdict {only.value}: remove it",
+                )
+        if verdict is Verdict.VETO_WINDOW and "window" not in fields:
             self.file.note(
-                fields.values["verdict"],
-                f"verdict {verdict.value!r} is not supported yet: write require_approval",
+                fields.node, "a veto_window wants a `window`, in which people may object: add 2h"
             )
         return verdict
+
+    def _sample(self, fields: Fields, verdict: Verdict | None) -> int:
+        """Of a thousand."""
+        text = fields.text("sample")
+        if text is None:
+            return USUAL_SAMPLE if verdict is Verdict.REVIEW_LATER else 0
+        found = _SHARE.fullmatch(text)
+        permille = int(found[1]) * 10 + int(found[2] or 0) if found else -1
+        if not 0 <= permille <= 1000:  # noqa: PLR2004 - all of a thousand
+            self.file.note(
+                fields.values["sample"], f"sample {text!r} is no share: write 5% or 100%"
+            )
+        return max(permille, 0)
 
     def _condition(self, fields: Fields, verdict: Verdict | None) -> Condition | None:
         if "when" not in fields:
@@ -214,9 +239,11 @@ class _Reader:
         self.file.note(at, f"in `{line}`: {error.words}")
 
     def _rule_ask(self, fields: Fields, verdict: Verdict | None, default: Ask) -> Ask | None:
-        if verdict is Verdict.REQUIRE_APPROVAL:
-            return self.asks.read(fields, default) or default
-        if "ask" in fields and verdict in SUPPORTED:
+        if verdict in WITH_PEOPLE:
+            ask = self.asks.read(fields, default) or default
+            window = self.asks.duration(fields, "window")
+            return ask.model_copy(update={"deadline_seconds": window}) if window else ask
+        if "ask" in fields and verdict is not None:
             self.file.note(
                 fields.values["ask"],
                 f"a rule with verdict {verdict.value!r} asks nobody: remove `ask`",
