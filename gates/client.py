@@ -178,6 +178,17 @@ class GatesClient:
         path = f"/v1/requests/{request_id}/decisions"
         return RequestView.model_validate_json(self._call("POST", path, body))
 
+    def reviews(self, state: str = "wanted", limit: int = 200) -> list[RequestView]:
+        query = {"state": state, "limit": limit}
+        return VIEWS.validate_json(self._call("GET", "/v1/reviews", params=query))
+
+    def review(
+        self, request_id: str, verdict: str, reason: str = "", category: str = ""
+    ) -> RequestView:
+        body = {"verdict": verdict, "reason": reason, "category": category}
+        answer = self._call("POST", f"/v1/requests/{request_id}/reviews", body)
+        return RequestView.model_validate_json(answer)
+
     def me(self) -> dict[str, str]:
         """{person, name} of the session."""
         return dict(orjson.loads(self._call("GET", "/v1/me")))

@@ -20,6 +20,7 @@ from integrations.grant_proxy.commands import app as grants
 from integrations.hardened.commands import app as hardened
 from integrations.operating import cli as commands
 from integrations.operating.deliveries import app as outbox
+from integrations.reviewing.commands import app as reviews
 from integrations.shell import AsJson, address, as_admin, as_person, err, home, out
 from integrations.slack.commands import app as slack
 from integrations.terminal import (
@@ -49,6 +50,7 @@ app.add_typer(grants, name="grant")
 app.add_typer(outbox, name="outbox")
 app.add_typer(hardened, name="hardened")
 app.add_typer(slack, name="slack")
+app.add_typer(reviews, name="reviews")
 
 
 # -- people ---------------------------------------------------------------------------------

@@ -178,6 +178,9 @@ def _happened(view: RequestView) -> Iterator[tuple[str, str]]:
         for line in changed_by(view, decision):
             yield "changed", plain(line)
         yield "known by", ", ".join(f"{key} {plain(one)}" for key, one in proof(decision).items())
+    for one in view.reviews:
+        kind = f" ({one.category})" if one.category else ""
+        yield "looked at", plain(f"{one.name}: {one.verdict}{kind} {one.reason}".rstrip())
     for step in view.stands:
         yield f"{step.state.replace('_', ' ')} so far", plain(step)
     if (asked := _asks(view)) and view.request.requirement is not None:

@@ -277,6 +277,20 @@ class Decision(Value):
     changes: Json | None = None
 
 
+class Review(Value):
+    """What one person says of a sampled action that has run, with how they were verified."""
+
+    person: PersonId
+    name: str
+    verdict: Literal["fine", "wrong"]
+    reason: str = Field(default="", max_length=5_000)
+    category: str = Field(default="", max_length=100)
+    at: datetime
+    channel: str
+    assurance: str
+    verified_by: Json = Field(default_factory=dict)
+
+
 class Outcome(Value):
     """`by` are the names of those whose word it was; `policy` and `deadline` may stand there."""
 
@@ -397,7 +411,9 @@ class Step(Value):
 
 
 class RequestView(Value):
-    """Everything that a card, a page or a command line shows of a request."""
+    """Everything that a card, a page or a command line shows of a request. `review`: whether it was
+    drawn to be looked at, which flows are not told.
+    """
 
     request: ApprovalRequest
     decisions: tuple[Decision, ...] = ()
@@ -408,6 +424,8 @@ class RequestView(Value):
     suspended: bool = False
     woken: int = 0  # times the run was resumed although nobody had decided
     stands: tuple[Step, ...] = ()  # what the run has done so far; read for people alone
+    review: Literal["", "wanted", "done"] = ""
+    reviews: tuple[Review, ...] = ()
 
 
 class Failure(Value):

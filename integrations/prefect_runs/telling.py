@@ -84,6 +84,9 @@ def _rows(view: RequestView) -> Iterator[str]:
             yield _row("changed", line)
     if view.execution is not None:
         yield _row("Execution", view.execution.state.value)
+    for one in view.reviews:
+        kind = f" ({one.category})" if one.category else ""
+        yield _row(f"Looked at by {one.name}", f"{one.verdict}{kind}: {one.reason}".rstrip(": "))
     for step in view.stands[-MOST_STEPS:]:
         yield _row(f"Of this run, {step.state.replace('_', ' ')}", str(step))
 

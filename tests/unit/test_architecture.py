@@ -40,6 +40,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "gates.grants.redeeming",
         "gates.passes",
         "gates.watching",
+        "gates.reviews",
     ),
     ("gates.access", "gates.cards", "gates.deliveries", "gates.outbox", "gates.replays"),
     ("gates.timers", "gates.health", "gates.announcing"),
@@ -103,6 +104,7 @@ VENDORS = {  # who alone may import what
         "integrations.hardened.commands",
         "integrations.grant_proxy.commands",
         "integrations.slack.commands",
+        "integrations.reviewing.commands",
     ),
 }
 NEVER = {"trytond"}  # GPL, and a process of its own
