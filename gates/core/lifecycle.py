@@ -28,6 +28,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
+from gates.core.batches import refuse_wrong_lines
 from gates.core.care import wants_reason
 from gates.core.errors import (
     AlreadyDecided,
@@ -110,7 +111,11 @@ def window(request: ApprovalRequest) -> timedelta:
 
 
 def _by_policy(request: ApprovalRequest) -> Outcome | None:
-    judgement = request.judgement
+    judgement, covered = request.judgement, request.covered
+    if covered is not None:
+        words = f"line {covered.line} of batch {covered.request_id[:8]}"
+        at = request.opened_at
+        return Outcome(kind=OutcomeKind.APPROVED, by=covered.by, reason=words, at=at)
     kinds = {Verdict.FORBID: OutcomeKind.REJECTED} | dict.fromkeys(
         RUNS_AT_ONCE, OutcomeKind.APPROVED
     )
@@ -179,6 +184,7 @@ def decide(request: ApprovalRequest, events: Sequence[Event], decision: Decision
     if requirement is None or decision.person not in requirement.people:
         asked = ", ".join(requirement.people.values()) if requirement else "nobody"
         raise NotEntitled(f"{decision.name} is not among those asked here ({asked}).")
+    refuse_wrong_lines(request, _decisions(events), decision)
     if decision.at >= requirement.deadline_at:
         return [DeadlinePassed(at=requirement.deadline_at)]
     if decision.kind is DecisionKind.ESCALATE:
@@ -194,6 +200,10 @@ def decide(request: ApprovalRequest, events: Sequence[Event], decision: Decision
             "one here; say why."
         )
     return [Decided(decision=decision)]
+
+
+def _decisions(events: Sequence[Event]) -> list[Decision]:
+    return [event.decision for event in events if isinstance(event, Decided)]
 
 
 def _added(requirement: Requirement, events: Sequence[Event]) -> dict[str, str]:

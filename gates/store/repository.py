@@ -211,7 +211,8 @@ class Unit:
             body=request.model_dump_json(),
             agent=request.requester.agent,
             counterparty=request.counterparty,
-            amount_minor=request.amount.minor if request.amount else None,
+            # a batch moves nothing itself: its lines do, and sums are made of them
+            amount_minor=request.amount.minor if request.amount and not request.lines else None,
             currency=request.amount.currency if request.amount else "",
         )
         aggregate = Aggregate(row, request, (), None)

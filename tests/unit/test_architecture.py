@@ -32,6 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("gates.withdrawing",),
     ("gates.deciding",),
     ("gates.claiming",),
+    ("gates.covering",),
     ("gates.service",),
     (
         "gates.work",

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gates.core.batches import BatchLimits
 from gates.core.model import Ask, Judgement, Reason, Tier, Value, Verdict
 from gates.core.policy.conditions import (
     Condition,
@@ -100,6 +101,7 @@ class Policy:
     loops: LoopPolicy
     in_doubt: Ask
     digest: str
+    batch: BatchLimits = field(default_factory=BatchLimits)
     _plans: dict[str, Plan] = field(default_factory=dict, repr=False, compare=False)
 
     def judge(self, question: Question) -> Judgement:
@@ -165,32 +167,32 @@ def _strictest(voices: Sequence[Matched], digest: str) -> Judgement:
     verdict = max((voice.verdict for voice in voices), key=lambda one: one.strictness)
     equal = sorted((one for one in voices if one.verdict is verdict), key=_demand, reverse=True)
     asks = [one.ask for one in equal if one.ask is not None]
-    ask = None
-    if asks:
-        ask = Ask(
-            who=asks[0].who,
-            quorum=max(one.quorum for one in asks),
-            deadline_seconds=(max if verdict is Verdict.VETO_WINDOW else min)(
-                one.deadline_seconds for one in asks
-            ),
-            valid_seconds=min(one.valid_seconds for one in asks),
-            from_each=tuple(dict.fromkeys(group for one in asks for group in one.from_each)),
-            notify=tuple(dict.fromkeys(way for one in asks for way in one.notify)),
-            channel=next((one.channel for one in asks if one.channel), ""),
-            escalate_to=tuple(
-                group
-                for group in asks[0].escalate_to
-                if all(group in one.escalate_to for one in asks)
-            ),
-            reason=any(one.reason for one in asks),
-        )
     return Judgement(
         verdict=verdict,
         tier=equal[0].tier,
         reasons=tuple(one.reason for one in equal),
         policy_digest=digest,
-        ask=ask,
+        ask=merged(verdict, asks) if asks else None,
         sample_permille=max(one.sample_permille for one in equal),
+    )
+
+
+def merged(verdict: Verdict, asks: Sequence[Ask]) -> Ask:
+    """One ask for several that are equally strict, the most demanding first."""
+    return Ask(
+        who=asks[0].who,
+        quorum=max(one.quorum for one in asks),
+        deadline_seconds=(max if verdict is Verdict.VETO_WINDOW else min)(
+            one.deadline_seconds for one in asks
+        ),
+        valid_seconds=min(one.valid_seconds for one in asks),
+        from_each=tuple(dict.fromkeys(group for one in asks for group in one.from_each)),
+        notify=tuple(dict.fromkeys(way for one in asks for way in one.notify)),
+        channel=next((one.channel for one in asks if one.channel), ""),
+        escalate_to=tuple(
+            group for group in asks[0].escalate_to if all(group in one.escalate_to for one in asks)
+        ),
+        reason=any(one.reason for one in asks),
     )
 
 

@@ -4,6 +4,7 @@
     defaults: {tier: ambiguous, ask: {who: [ap], quorum: 1, deadline: 24h}}
     loops: {same_failure: 3, allow_more: 3, ask: {who: [ap]}}    # optional
     in_doubt: {ask: {who: [controllers]}}                        # optional
+    batch: {most_lines: 200, most_total: {EUR: 5000000}}         # optional
     rules:
       - name: large
         on: [erp.bill.post, erp.payment.*]
@@ -37,6 +38,7 @@ from typing import TypeVar
 
 import yaml
 
+from gates.core.batches import BatchLimits
 from gates.core.canonical import digest
 from gates.core.model import Ask, Tier, Verdict
 from gates.core.policy.asks import Asks, Groups, are
@@ -46,7 +48,13 @@ from gates.core.policy.conditions import (
     compile_condition,
     refuse_claims,
 )
-from gates.core.policy.judging import DEFAULT_RULE, Defaults, LoopPolicy, Policy, Rule
+from gates.core.policy.judging import (
+    DEFAULT_RULE,
+    Defaults,
+    LoopPolicy,
+    Policy,
+    Rule,
+)
 from gates.core.policy.patterns import PATTERN, may_meet
 from gates.core.policy.words import Piece, parse_words
 from gates.core.yaml_file import Fields, YamlFile, cure, position_within
@@ -54,6 +62,7 @@ from gates.core.yaml_file import plain as plain_content
 
 RULE_KEYS = ("name", "on", "when", "verdict", "tier", "ask", "window", "sample", "because")
 WITH_PEOPLE = (Verdict.REVIEW_LATER, Verdict.VETO_WINDOW, Verdict.REQUIRE_APPROVAL)
+CURRENCIES = ("EUR", "USD", "GBP", "CHF", "SEK", "NOK", "DKK", "PLN", "CZK", "JPY", "CAD", "AUD")
 USUAL_SAMPLE = 100  # of a thousand
 _SHARE = re.compile(r"([0-9]{1,3})(?:\.([0-9]))?%")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -86,7 +95,10 @@ class _Reader:
     def policy(self) -> Policy:
         root = self.file.root()
         top = Fields(
-            self.file, root, "a policy", ("version", "defaults", "loops", "in_doubt", "rules")
+            self.file,
+            root,
+            "a policy",
+            ("version", "defaults", "loops", "in_doubt", "batch", "rules"),
         )
         top.require("version", "defaults", "rules")
         self._version(top)
@@ -94,10 +106,12 @@ class _Reader:
         loops = self._loops(top, defaults.ask)
         in_doubt = self._in_doubt(top, defaults.ask)
         rules = [self._rule(node, defaults) for node in top.items("rules")]
+        batch = self._batch(top)
         self._prove()
         self.file.check()
         ready = tuple(rule for rule in rules if rule is not None)
-        return Policy(ready, defaults, loops, in_doubt, digest(plain_content(root)))
+        named = digest(plain_content(root))
+        return Policy(ready, defaults, loops, in_doubt, named, batch)
 
     def _version(self, top: Fields) -> None:
         if top.integer("version", least=1) not in (None, 1):
@@ -133,6 +147,17 @@ class _Reader:
             return default
         in_doubt = Fields(self.file, top.values["in_doubt"], "in_doubt", ("ask",))
         return self.asks.read(in_doubt, default) or default
+
+    def _batch(self, top: Fields) -> BatchLimits:
+        if "batch" not in top:
+            return BatchLimits()
+        batch = Fields(self.file, top.values["batch"], "batch", ("most_lines", "most_total"))
+        lines = batch.integer("most_lines", least=1) or BatchLimits().most_lines
+        totals: dict[str, int] = {}
+        if "most_total" in batch:
+            sums = Fields(self.file, batch.values["most_total"], "most_total", CURRENCIES)
+            totals = {one: sums.integer(one, least=1) or 1 for one in CURRENCIES if one in sums}
+        return BatchLimits(most_lines=lines, most_total=totals)
 
     def _rule(self, node: yaml.Node, defaults: Defaults) -> Rule | None:
         fields = Fields(self.file, node, "a rule", RULE_KEYS)

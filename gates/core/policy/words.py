@@ -53,6 +53,7 @@ def _shown(field: str, question: Question) -> str:
     root = {
         "amount": _amount(question),
         "action": question.action.model_dump(include={"name", "subject", "arguments"}),
+        "batch": question.batch,
         "facts": question.facts,
         "claims": question.claims,
         "requester": question.requester.model_dump(),
