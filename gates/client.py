@@ -6,7 +6,7 @@ connection or a restarting server is waited out instead of failing a run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Self
 
@@ -171,10 +171,18 @@ class GatesClient:
         return RequestView.model_validate_json(self._call("GET", f"/v1/requests/{request_id}"))
 
     def decide(
-        self, request_id: str, kind: DecisionKind, reason: str = "", changes: Json | None = None
+        self,
+        request_id: str,
+        kind: DecisionKind,
+        reason: str = "",
+        changes: Json | None = None,
+        refused: Mapping[str, str] | None = None,
     ) -> RequestView:
-        """`changes`: all arguments, as they are approved instead."""
-        body = {"kind": kind.value, "reason": reason, "changes": changes}
+        """`changes`: all arguments, as they are approved instead; `refused`: lines of a batch that
+        are not to run, with the reason for each.
+        """
+        body: dict[str, Any] = {"kind": kind.value, "reason": reason, "changes": changes}
+        body["refused"] = dict(refused or {})
         path = f"/v1/requests/{request_id}/decisions"
         return RequestView.model_validate_json(self._call("POST", path, body))
 

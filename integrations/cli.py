@@ -4,7 +4,7 @@ import gc
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -112,10 +112,17 @@ def approve(
         list[str] | None,
         typer.Option("--set", help="Approve with changes: NAME=VALUE, once an argument."),
     ] = None,
+    refuse: Annotated[
+        list[str] | None,
+        typer.Option(help="Of a batch, a line that is not to run: NUMBER=REASON, once a line."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Approve a request, as the person who is logged in; with --set, something else instead."""
-    decide(request, DecisionKind.APPROVE, reason, change or [], as_json=as_json)
+    """Approve a request, as the person who is logged in; with --set, something else instead, and
+    with --refuse, a batch without some of its lines.
+    """
+    no = lines_refused(refuse or [])
+    decide(request, DecisionKind.APPROVE, reason, change or [], no, as_json=as_json)
 
 
 @app.command()
@@ -152,8 +159,25 @@ def escalate(
     decide(request, DecisionKind.ESCALATE, reason, as_json=as_json)
 
 
+def lines_refused(words: Sequence[str]) -> dict[str, str]:
+    with told():
+        found = dict[str, str]()
+        for word in words:
+            number, equals, why = word.partition("=")
+            if not equals:
+                raise InvalidInput(f'--refuse {word!r}: write NUMBER=REASON, as in 3="paid twice".')
+            found[number.strip()] = why.strip()
+        return found
+
+
 def decide(
-    request: str, kind: DecisionKind, reason: str, change: Sequence[str] = (), *, as_json: bool
+    request: str,
+    kind: DecisionKind,
+    reason: str,
+    change: Sequence[str] = (),
+    refused: Mapping[str, str] | None = None,
+    *,
+    as_json: bool,
 ) -> None:
     with told(), as_person() as client:
         changes = None
@@ -161,12 +185,12 @@ def decide(
             kind = DecisionKind.APPROVE_WITH_CHANGES
             changes = changed(client.view(request).request.action.arguments, change)
         try:
-            view = client.decide(request, kind, reason, changes)
+            view = client.decide(request, kind, reason, changes, refused)
         except ReasonNeeded:
             if not sys.stdin.isatty():
                 raise
             reason = typer.prompt("This approval counts only with a reason. Why?")
-            view = client.decide(request, kind, reason, changes)
+            view = client.decide(request, kind, reason, changes, refused)
         if as_json:
             sys.stdout.write(view.model_dump_json() + "\n")
         elif view.outcome is None and view.request.requirement is not None:

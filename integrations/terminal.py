@@ -15,6 +15,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from gates.core.batches import lines_of
 from gates.core.errors import GatesError, InvalidInput, NotFound
 from gates.core.model import Json, Purpose, RequestView
 from gates.core.wording import (
@@ -151,8 +152,7 @@ def details(view: RequestView) -> Iterator[tuple[str, str]]:
         yield "amount", str(request.amount)
     for line in request.before:
         yield f"since round {request.round - 1}", plain(line)
-    for key, value in request.action.arguments.items():
-        yield plain(key), plain(value)
+    yield from _arguments(view)
     acts_for = request.requester.on_behalf_of
     yield "asked by", request.requester.agent + (f" for {acts_for}" if acts_for else "")
     for reason in request.judgement.reasons:
@@ -168,6 +168,15 @@ def details(view: RequestView) -> Iterator[tuple[str, str]]:
         yield "note", f"resumed {view.woken} time(s) in Prefect although nobody had decided"
     yield "stands", plain(stands(view))
     yield "page", view.url
+
+
+def _arguments(view: RequestView) -> Iterator[tuple[str, str]]:
+    """What would run; of a batch its lines."""
+    request = view.request
+    for one in lines_of(request, view.decisions):
+        yield f"line {one.number}", plain(one)
+    for key, value in () if request.lines else request.action.arguments.items():
+        yield plain(key), plain(value)
 
 
 def _happened(view: RequestView) -> Iterator[tuple[str, str]]:

@@ -35,7 +35,7 @@ from gates.core.errors import (
     Unavailable,
 )
 from gates.core.model import DecisionKind, Json, RequestView
-from gates.web import changing
+from gates.web import changing, lines
 from gates.web.errors import HEADER
 from gates.web.listing import inbox, row
 from gates.web.looking import look
@@ -119,6 +119,7 @@ class Requests(Protocol):
         card_revision: int | None = ...,
         verified_by: Json | None = ...,
         changes: Json | None = ...,
+        refused: Mapping[str, str] | None = ...,
     ) -> RequestView: ...
 
 
@@ -341,11 +342,16 @@ class Pages:
         )
 
     def decide(
-        self, request: Request, request_id: str, form: Annotated[DecisionForm, Form()]
+        self,
+        request: Request,
+        request_id: str,
+        form: Annotated[DecisionForm, Form()],
+        sent: Annotated[dict[str, str], Depends(_sent)],
     ) -> Response:
         session = self._session(request)
         try:
             _check(session, form.csrf)
+            no = {line: _reason(why) for line, why in lines.refused(sent).items()}
             self.service.decide(
                 _only_id(request_id),
                 person_id=session.person_id,
@@ -355,12 +361,13 @@ class Pages:
                 assurance="session",
                 card_revision=_revision(form.revision),
                 verified_by={"session": _trace(request.cookies[self.cookie])},
+                refused=no if form.decision == DecisionKind.APPROVE.value else {},
             )
         except NotFound:
             raise
         except GatesError as error:
             view = self.service.view(_only_id(request_id))
-            return self._request_page(session, view, error, form=form)
+            return self._request_page(session, view, error, form=form, sent=sent)
         return RedirectResponse(f"/requests/{_only_id(request_id)}?said=1", 303, HEADERS)
 
     def review(
@@ -397,6 +404,7 @@ class Pages:
         *,
         flash: bool = False,
         form: DecisionForm | None = None,
+        sent: Mapping[str, str] | None = None,
     ) -> Response:
         rounds = self.service.rounds(view.request.id)
         return page(
@@ -404,6 +412,7 @@ class Pages:
             error.http_status if error else 200,
             session=session,
             page=request_page(view, rounds, session.person_id, self.service.clock()),
+            table=lines.lines_table(view, sent or {}),
             look=look(view, self.service.clock(), may=self.reviews.may(view, session.person_id)),
             refusal=visible(error.message) if error else "",
             said=said(view, session.person_id, _before(view, rounds)) if flash else "",

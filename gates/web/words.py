@@ -236,6 +236,7 @@ def choice(view: RequestView, person: PersonId) -> Choice:
     why_not = _why_not(view, person)
     alters = view.request.purpose is not Purpose.IN_DOUBT  # that may have happened already
     may_change = alters and not why_not and bool(view.request.action.arguments)
+    may_change = may_change and not view.request.lines  # those are refused line by line instead
     requirement = view.request.requirement
     return Choice(
         may_decide=not why_not,

@@ -11,10 +11,12 @@ from datetime import datetime
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
+from gates.core.batches import lines_of
 from gates.core.model import Json, Purpose, RequestView
 from gates.core.wording import approvers, asks, changed, ended, unless_objected
 
 LONGEST = 300  # characters of one value in the artifact; the page shows it whole
+MOST_LINES = 30
 MOST_STEPS = 8  # of those that the run has done before
 HARMLESS = str.maketrans({"|": "/", "`": "'", "<": "(", ">": ")", "[": "(", "]": ")"})
 PURPOSES = {
@@ -75,8 +77,7 @@ def _rows(view: RequestView) -> Iterator[str]:
         yield _row(f"Since round {request.round - 1}", line)
     for reason in request.judgement.reasons:
         yield _row(f"Why ({request.judgement.tier.value})", reason.text)
-    for key, value in request.action.arguments.items():
-        yield _row(key, value)
+    yield from _arguments(view)
     for decision in view.decisions:
         said = decision.kind.told + (f": {decision.reason}" if decision.reason else "")
         yield _row(f"{decision.name}, {decision.at:%H:%M UTC}", said)
@@ -89,6 +90,18 @@ def _rows(view: RequestView) -> Iterator[str]:
         yield _row(f"Looked at by {one.name}", f"{one.verdict}{kind}: {one.reason}".rstrip(": "))
     for step in view.stands[-MOST_STEPS:]:
         yield _row(f"Of this run, {step.state.replace('_', ' ')}", str(step))
+
+
+def _arguments(view: RequestView) -> Iterator[str]:
+    """What would run; of a batch its first lines."""
+    request = view.request
+    lines = lines_of(request, view.decisions)
+    for one in lines[:MOST_LINES]:
+        yield _row(f"Line {one.number}", one)
+    if len(lines) > MOST_LINES:
+        yield _row("Lines", f"and {len(lines) - MOST_LINES} more: see the request's page")
+    for key, value in () if lines else request.action.arguments.items():
+        yield _row(key, value)
 
 
 def _row(name: str, value: object) -> str:

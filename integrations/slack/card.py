@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from gates.core.batches import lines_of
 from gates.core.model import Purpose, RequestView
 from gates.core.wording import approvers, asks, changed, unless_objected
 from gates.web.values import label
@@ -49,6 +50,7 @@ ASKED = 1_500  # of those who are asked, by name and group
 BEFORE = 6
 CHANGES = 5  # of one decision
 DECISIONS = 8
+LINES = 8  # of a batch
 REASONS = 6
 ATTEMPTS = 6
 STEPS = 5
@@ -77,12 +79,13 @@ def card(view: RequestView, token: str, *, prefect_ui_url: str = "") -> Card:
 def body(view: RequestView, *, prefect_ui_url: str = "") -> list[Block]:
     """Everything but the buttons: what a person saw when they decided."""
     request = view.request
-    pairs_of, rest = changing(request.action.arguments)
+    pairs_of, rest = changing({} if request.lines else request.action.arguments)
     return [
         {"type": "header", "text": plain(title(view), HEADER)},
         *standing(view),
         *_before(view),
         *changes_shown(pairs_of),
+        *_lines(view),
         *table("What would run", _arguments(view, rest), rest=DETAILED, value=ARGUMENT),
         *table("Checked by the server", list(flat(request.facts)), rest=DETAILED),
         *_why(view),
@@ -176,6 +179,20 @@ def _arguments(view: RequestView, arguments: Mapping[str, JsonValue]) -> list[Ro
     about: dict[str, JsonValue] = {"subject": subject} if subject else {}
     parts = ({"action": action.name}, about, single, nested)
     return [row for part in parts for row in flat(part)]
+
+
+def _lines(view: RequestView) -> Iterator[Block]:
+    """The first lines of a batch; it is looked through, and decided by line, in the inbox."""
+    lines = lines_of(view.request, view.decisions)
+    if not lines:
+        return
+    yield context(f"*{len(lines):,} lines, each runs by itself*")
+    yield from pairs([(f"Line {one.number}", str(one)) for one in lines[:LINES]])
+    more = f"… and {len(lines) - LINES:,} more: see {DETAILED}. " if len(lines) > LINES else ""
+    if view.outcome is None:
+        yield context(f"{more}The buttons decide all of them; to refuse some, use {INBOX}.")
+    elif more:
+        yield context(more)
 
 
 def _why(view: RequestView) -> Iterator[Block]:
@@ -327,7 +344,7 @@ def _buttons(view: RequestView, token: str) -> Block:
     words = choice(view, "")
     windowed = unless_objected(view.request)  # what is usual needs no click there
     buttons = [button(APPROVE, words.approve, token, "" if windowed else "primary")]
-    if words.send_back and view.request.action.arguments:
+    if words.send_back and view.request.action.arguments and not view.request.lines:
         buttons.append(button(CHANGE, "Approve with changes", token))
     if words.send_back:
         buttons.append(button(SEND_BACK, words.send_back, token))
