@@ -21,7 +21,7 @@ from gates.core.errors import (
 from gates.grants.held import grant_headers
 
 if TYPE_CHECKING:
-    from gates.flow import gated, require_approval, together, undo
+    from gates.flow import batch, gated, require_approval, together, undo
 
 __all__ = [
     "ActionFailed",
@@ -38,6 +38,7 @@ __all__ = [
     "Undecided",
     "Undo",
     "action",
+    "batch",
     "gated",
     "grant_headers",
     "require_approval",
@@ -47,7 +48,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("gated", "require_approval", "together", "undo"):
+    if name in ("batch", "gated", "require_approval", "together", "undo"):
         from gates import flow  # noqa: PLC0415 - imports Prefect, which takes a second
 
         return getattr(flow, name)

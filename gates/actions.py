@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError, create_model
 
+from gates.core.batches import END, base_of
 from gates.core.errors import InvalidArguments, InvalidInput, UnknownAction
 from gates.core.messages import Proposal
 from gates.core.model import Action
@@ -208,10 +210,16 @@ class Registry:
 
     def find(self, name: str) -> ActionDefinition[Any, Any]:
         """Raises UnknownAction, naming those that there are."""
+        if self.is_batch(name):
+            return batch_of(self.definitions[base_of(name)])
         if name not in self.definitions:
             known = ", ".join(sorted(self.definitions)) or "none"
             raise UnknownAction(f"Action {name!r} is not in the registry (known: {known}).")
         return self.definitions[name]
+
+    def is_batch(self, name: str) -> bool:
+        """Whether it asks about many of one of these actions."""
+        return name not in self.definitions and base_of(name) in self.definitions
 
     def action(self, proposal: Proposal) -> Action:
         """The action as it would run.
@@ -233,7 +241,8 @@ class Registry:
         """A flow's own function must not pass for an action of the registry, on a card neither:
         no name that differs only in spelling, no letters that only look alike.
         """
-        if _skeleton(name) in {_skeleton(one) for one in self.definitions}:
+        mine = name.removesuffix(END)
+        if _skeleton(mine) in {_skeleton(one) for one in self.definitions}:
             raise InvalidInput(
                 f"name = {name!r} is an action of the registry, whose facts the "
                 "server reads itself: propose it without in_process, or rename the function."
@@ -261,6 +270,37 @@ class Registry:
                 f"which {definition.name!r} needs: see integrations/wiring.py."
             )
         return factory()
+
+
+def batch_of(definition: ActionDefinition[Any, Any]) -> ActionDefinition[Any, Any]:
+    """Many of one action as something to ask about: it has nothing to execute itself, its lines
+    run each through a gate of its own.
+    """
+
+    def execute(_resource: Any, _arguments: Any, *, idempotency_key: str) -> None:
+        raise InvalidInput(f"{definition.name}{END} ({idempotency_key}) runs line by line.")
+
+    one: type[BaseModel] = definition.arguments
+    return ActionDefinition(
+        name=f"{definition.name}{END}",
+        title=f"{definition.title}, a batch",
+        arguments=_lines_of(one),
+        resource=definition.resource,
+        execute=execute,
+        result_type=TypeAdapter(Any),
+        subject=lambda _: [],
+        amount=lambda _: None,
+        facts=lambda _resource, _arguments: {},
+        precondition=lambda _resource, _arguments: {},
+        changes_nothing=True,
+    )
+
+
+@cache
+def _lines_of(arguments: type[BaseModel]) -> type[BaseModel]:
+    fields: dict[str, Any] = {"lines": (tuple[arguments, ...], ...)}  # type: ignore[valid-type]
+    config = ConfigDict(frozen=True, extra="forbid")
+    return create_model(f"{arguments.__name__}Batch", __config__=config, **fields)
 
 
 def _skeleton(name: str) -> str:

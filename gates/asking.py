@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from gates.actions import ActionDefinition, Registry
+from gates.core.batches import base_of, given, refuse_unfit, summary, total
 from gates.core.drift import UNREADABLE, cut, differences, walk
 from gates.core.errors import (
     InvalidArguments,
@@ -29,6 +30,7 @@ from gates.core.model import (
     Attempt,
     Json,
     Judgement,
+    Line,
     Money,
     Purpose,
     Reason,
@@ -40,6 +42,7 @@ from gates.core.model import (
     request_id,
 )
 from gates.core.policy import Policy, Question
+from gates.core.policy.batched import joined
 from gates.core.quorum import unmet
 from gates.ports import Circumstances, Directory
 
@@ -54,6 +57,8 @@ class Origin:
     claims: Json
     requester: Requester
     proposed: str = ""
+    batch_count: int = 1  # of the batch of which this is a line
+    batch_total: Money | None = None
 
     @classmethod
     def of(cls, request: ApprovalRequest) -> Origin:
@@ -64,6 +69,8 @@ class Origin:
             claims=request.claims,
             requester=request.requester,
             proposed=request.proposed,
+            batch_count=request.covered.count if request.covered else 1,
+            batch_total=request.covered.total if request.covered else None,
         )
 
     @classmethod
@@ -99,17 +106,73 @@ class Asking:
     ) -> ApprovalRequest:
         """Collect facts and the precondition, judge, and name those who are to be asked."""
         definition = None if origin.in_process else self.registry.find(action.name)
+        if not origin.in_process and self.registry.is_batch(action.name):
+            return self._batch(origin, action, now, before)
         facts, precondition, trouble = self._look(definition, action)
-        amount = self._amount(definition, action)
-        asked = Question(
+        asked = self._asked(origin, definition, action, facts)
+        judgement = self._judged(asked, trouble, origin.run, now)
+        found = {"facts": facts, "precondition": precondition, "counterparty": asked.counterparty}
+        return self._made(origin, action, judgement, now, before, amount=asked.amount, **found)
+
+    def _batch(
+        self, origin: Origin, action: Action, now: datetime, before: Before | None
+    ) -> ApprovalRequest:
+        """One question for all lines. Raises InvalidInput for a batch that is none, or too large.
+        What must not have changed is looked at line by line, when each of them runs.
+        """
+        one = self.registry.find(base_of(action.name))
+        actions = [self.registry.named(one.name, line) for line in given(action.arguments)]
+        amounts = [self._amount(one, line) for line in actions]
+        refuse_unfit(action.name, actions, amounts, self.policy.sections["batch"])
+        sum_ = total(amounts)
+        origin = replace(origin, batch_count=len(actions), batch_total=sum_)
+        lines = []
+        for number, line in enumerate(actions, 1):
+            facts, precondition, trouble = self._look(one, line)
+            asked = self._asked(origin, one, line, facts)
+            lines.append(
+                Line(
+                    number=number,
+                    fingerprint=line.fingerprint,
+                    subject=line.subject,
+                    counterparty=asked.counterparty,
+                    amount=asked.amount,
+                    facts=facts,
+                    precondition=precondition,
+                    judgement=self._judged(asked, trouble, origin.run, now),
+                )
+            )
+        judgement = joined(lines, self.policy.digest)
+        found = {"facts": summary(lines), "lines": tuple(lines)}
+        return self._made(origin, action, judgement, now, before, amount=sum_, **found)
+
+    def _asked(
+        self,
+        origin: Origin,
+        definition: ActionDefinition[Any, Any] | None,
+        action: Action,
+        facts: Json,
+    ) -> Question:
+        return Question(
             action=action,
-            amount=amount,
+            amount=self._amount(definition, action),
             claims=origin.claims,
             facts=facts,
             requester=origin.requester,
             counterparty=self._counterparty(definition, action),
+            batch_count=origin.batch_count,
+            batch_total=origin.batch_total,
         )
-        judgement = self._judged(asked, trouble, origin.run, now)
+
+    def _made(
+        self,
+        origin: Origin,
+        action: Action,
+        judgement: Judgement,
+        now: datetime,
+        before: Before | None,
+        **found: Any,
+    ) -> ApprovalRequest:
         round_ = before.request.round + 1 if before else 1
         request = ApprovalRequest(
             id=request_id(origin.run.root_run_id, origin.key, round_),
@@ -119,15 +182,12 @@ class Asking:
             requester=origin.requester,
             action=action,
             in_process=origin.in_process,
-            amount=amount,
             claims=origin.claims,
-            facts=facts,
-            precondition=precondition,
             judgement=judgement,
-            requirement=self.requirement(judgement.ask, origin.requester, now),
+            requirement=self._required(judgement, origin.requester, now),
             opened_at=now,
             proposed=origin.proposed if origin.proposed != action.fingerprint else "",
-            counterparty=asked.counterparty,
+            **found,
         )
         return request.model_copy(update={"before": _since(before, request)}) if before else request
 
@@ -274,7 +334,7 @@ class Asking:
             tier=max(request.judgement.tier, Tier.HIGH, key=lambda tier: tier.height),
             reasons=(reason, *(words if changed else ())),
             policy_digest=self.policy.digest,
-            ask=fresh.ask if fresh and fresh.ask else ask,
+            ask=fresh.ask if fresh and fresh.ask and fresh.verdict.asks else ask,
         )
         if fresh is not None and fresh.verdict is Verdict.FORBID:
             judgement = fresh
@@ -285,7 +345,7 @@ class Asking:
                 "round": round_,
                 "purpose": purpose,
                 "judgement": judgement,
-                "requirement": self.requirement(judgement.ask, request.requester, now),
+                "requirement": self._required(judgement, request.requester, now),
                 "evidence": evidence,
                 "facts": facts if changed else request.facts,
                 "precondition": precondition,
@@ -373,6 +433,12 @@ class Asking:
         except UnknownPerson:  # a group is gone, and with it the right of those who were in it
             return set()
         return {one.id for one in people} - {request.requester.on_behalf_of}
+
+    def _required(
+        self, judgement: Judgement, requester: Requester, now: datetime
+    ) -> Requirement | None:
+        """Who must agree before it runs; whoever only looks at it later is nobody of these."""
+        return self.requirement(judgement.ask if judgement.verdict.asks else None, requester, now)
 
     def requirement(
         self, ask: Ask | None, requester: Requester, now: datetime

@@ -90,12 +90,17 @@ class Claiming(Deciding):
         request, found, now = seen.request, seen.outcome, self.clock()
         if found is None:
             return None
-        lapse = lifecycle.lapsed(request, found, now)
-        if lapse:
-            return self._stale(request, "time", "the approval has lapsed", (lapse,))
-        left = lifecycle.disentitled(request, seen.events, self.asking.entitled(request))
-        if left:
-            return self._stale(request, "directory", "the approval has lost its people", (*left,))
+        if lifecycle.too_early(found, now):
+            raise Unavailable(
+                f"{request.action.name}: by this server's clock the window in which people may "
+                f"object ends only at {found.at:%H:%M:%S} UTC. It runs then."
+            )
+        given = self.approval_of(seen)
+        lost = self.lost(given, now)
+        if lost is not None:
+            return self._stale(request, *lost)
+        if request.lines:
+            return None  # each line is looked at when it runs
         state = self.asking.precondition(request)
         if UNREADABLE in state:
             raise Unavailable(
@@ -107,18 +112,33 @@ class Claiming(Deciding):
             because = "changed since people were asked"
             return self._stale(request, "precondition", because, (*drifted,))
         if request.judgement.policy_digest != self.asking.policy.digest:
-            return self._rejudged(seen, now)
+            return self._rejudged(request, given, now)
         return None
 
-    def _rejudged(self, seen: Aggregate, now: datetime) -> Stale | None:
+    def approval_of(self, seen: Aggregate) -> Aggregate:
+        """Where people gave it: here, or for the batch of which this is a line."""
+        if seen.request.covered is None:
+            return seen
+        with self.database.read() as session:
+            return Unit(session, self.clock()).load(seen.request.covered.request_id)
+
+    def lost(self, given: Aggregate, now: datetime) -> tuple[str, str, tuple[str, ...]] | None:
+        """Whether an approval is too old, or has lost its people: who says so, what, and why."""
+        request, found = given.request, given.outcome
+        lapse = lifecycle.lapsed(request, found, now) if found else ""
+        if lapse:
+            return "time", "the approval has lapsed", (lapse,)
+        left = lifecycle.disentitled(request, given.events, self.asking.entitled(request))
+        return ("directory", "the approval has lost its people", (*left,)) if left else None
+
+    def _rejudged(self, request: ApprovalRequest, given: Aggregate, now: datetime) -> Stale | None:
         """Another policy than the one that people answered to: does their answer do for it?"""
-        request = seen.request
         before = Before(request, "the policy has changed")
         fresh = self.asking.question(Origin.of(request), request.action, now, before)
         if fresh.judgement.verdict is not Verdict.FORBID:
             if request.purpose is not Purpose.ACTION or fresh.requirement is None:
                 return None  # a loop's or a doubt's own people were asked, and have answered
-            if satisfied(fresh.requirement, lifecycle.approvers(seen.events).keys()):
+            if does_for(given, fresh, now):
                 return None
         words = tuple(reason.text for reason in fresh.judgement.reasons)
         return Stale("policy", "the policy has changed since", words, fresh)
@@ -175,7 +195,7 @@ class Claiming(Deciding):
         """What people agreed to is not for a run that was stopped since. What the policy alone
         allows is claimed at once, by a process that lives.
         """
-        if self.runs is None or request.requirement is None:
+        if self.runs is None or (request.requirement is None and request.covered is None):
             return
         ended = self.runs.ended(request.run)
         if ended is not None:
@@ -194,11 +214,11 @@ class Claiming(Deciding):
     def _begin(self, unit: Unit, aggregate: Aggregate, proposal: Proposal) -> None:
         request, attempt_id = aggregate.request, proposal.attempt_id
         execution = aggregate.execution or queue(request)
-        done = request.in_process and proposal.question
+        done = bool(request.lines) or (request.in_process and proposal.question)
         if aggregate.row.restored and not done:  # it may have been done since the backup
             execution = restored.doubted(execution, unit.now, in_process=request.in_process)
             aggregate.row.restored, kind = False, "grant.in_doubt"
-        elif request.in_process:
+        elif request.in_process or done:
             lease = timedelta(seconds=proposal.lease_seconds)
             execution = start(execution, attempt_id, request.run.run_id, unit.now, lease)
             kind = "grant.claimed"
@@ -215,6 +235,18 @@ class Claiming(Deciding):
         aggregate.row.collected = done
         if request.requirement is not None and not done:  # until it has the result it may be lost
             unit.wish(request.id, RING)
+
+
+def does_for(given: Aggregate, fresh: ApprovalRequest, now: datetime) -> bool:
+    """Whether what people said, or did not say, would do for another question as well."""
+    asked = fresh.requirement
+    if asked is None:
+        return fresh.judgement.verdict is not Verdict.FORBID
+    if satisfied(asked, lifecycle.approvers(given.events).keys()):
+        return True
+    windowed = fresh.judgement.verdict is Verdict.VETO_WINDOW
+    lasted = now >= given.request.opened_at + lifecycle.window(fresh)
+    return windowed and lasted and lifecycle.silent(given.outcome)
 
 
 def _used(earlier: list[Aggregate], attempt_id: str) -> bool:

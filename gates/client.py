@@ -6,7 +6,7 @@ connection or a restarting server is waited out instead of failing a run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Self
 
@@ -175,12 +175,31 @@ class GatesClient:
         return dict(orjson.loads(self._call("GET", f"/v1/requests/{request_id}/explanation")))
 
     def decide(
-        self, request_id: str, kind: DecisionKind, reason: str = "", changes: Json | None = None
+        self,
+        request_id: str,
+        kind: DecisionKind,
+        reason: str = "",
+        changes: Json | None = None,
+        refused: Mapping[str, str] | None = None,
     ) -> RequestView:
-        """`changes`: all arguments, as they are approved instead."""
-        body = {"kind": kind.value, "reason": reason, "changes": changes}
+        """`changes`: all arguments, as they are approved instead; `refused`: lines of a batch that
+        are not to run, with the reason for each.
+        """
+        body: dict[str, Any] = {"kind": kind.value, "reason": reason, "changes": changes}
+        body["refused"] = dict(refused or {})
         path = f"/v1/requests/{request_id}/decisions"
         return RequestView.model_validate_json(self._call("POST", path, body))
+
+    def reviews(self, state: str = "wanted", limit: int = 200) -> list[RequestView]:
+        query = {"state": state, "limit": limit}
+        return VIEWS.validate_json(self._call("GET", "/v1/reviews", params=query))
+
+    def review(
+        self, request_id: str, verdict: str, reason: str = "", category: str = ""
+    ) -> RequestView:
+        body = {"verdict": verdict, "reason": reason, "category": category}
+        answer = self._call("POST", f"/v1/requests/{request_id}/reviews", body)
+        return RequestView.model_validate_json(answer)
 
     def me(self) -> dict[str, str]:
         """{person, name} of the session."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from gates.core import lifecycle
 from gates.core.errors import (
@@ -13,6 +14,7 @@ from gates.core.errors import (
     RequestClosed,
     StaleCard,
 )
+from gates.core.events import DeadlinePassed, Event
 from gates.core.model import (
     ApprovalRequest,
     Decision,
@@ -42,9 +44,11 @@ class Deciding(Recording):
         card_revision: int | None = None,
         verified_by: Json | None = None,
         changes: Json | None = None,
+        refused: Mapping[str, str] | None = None,
     ) -> RequestView:
         """One person's answer, in one transaction. `changes`: all arguments, as they are approved;
-        the answer is then the round that asks for the changed action. The same answer once more
+        the answer is then the round that asks for the changed action. `refused`: lines of a batch
+        that are not to run, with the reason for each. The same answer once more
         (a double click, a reply that was lost) changes nothing and is told what became of it.
         `card_revision`: what the person saw; a decision counts for what was asked there, whoever
         else has decided since.
@@ -57,7 +61,8 @@ class Deciding(Recording):
         person = self.asking.directory.person(person_id)
         _refuse_incomplete(kind, reason, changes)
         fresh = None
-        answer = (person.id, kind, reason.strip(), changes)
+        lines = {number: why.strip() for number, why in (refused or {}).items()}
+        answer = (person.id, kind, reason.strip(), changes, lines)
         with self.database.read() as session:
             unit = Unit(session, self.clock())
             loaded = unit.load(request_id)
@@ -85,8 +90,10 @@ class Deciding(Recording):
                 card_revision=card_revision,
                 verified_by=verified_by or {},
                 changes=changes,
+                refused=lines,
             )
             refusal: GatesError | None = None
+            events: list[Event] = []
             try:
                 events = lifecycle.decide(current.request, current.events, decision)
                 if left:
@@ -105,7 +112,7 @@ class Deciding(Recording):
         if refusal is not None:
             raise refusal
         self.woken(current.row.gate_id)
-        if view.outcome is not None and view.outcome.kind is OutcomeKind.EXPIRED:
+        if any(isinstance(event, DeadlinePassed) for event in events):
             raise RequestClosed(f"The deadline was faster: {view.outcome}.")
         return view
 
@@ -117,11 +124,12 @@ class Deciding(Recording):
         kind: DecisionKind,
         reason: str,
         changes: Json | None,
+        refused: Mapping[str, str],
     ) -> RequestView | None:
         """What has become of this very answer, where that person has given it already."""
         for one in current.decisions:
             same = (one.person, one.kind, one.changes) == (person, kind, changes)
-            if same and reason in ("", one.reason):
+            if same and one.refused == refused and reason in ("", one.reason):
                 if kind is DecisionKind.APPROVE_WITH_CHANGES:  # it became the next round
                     current = unit.gate(current.row.gate_id)[current.request.round]
                 return current.view(self.base_url)

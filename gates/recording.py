@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from random import Random, SystemRandom
 
 from gates.asking import Asking
 from gates.core.errors import NotEntitled
@@ -16,8 +17,10 @@ from gates.core.model import (
     Failure,
     GateReply,
     Requester,
+    RequestView,
     Standing,
 )
+from gates.core.reviewing import THOUSAND, drawn
 from gates.grants.granting import Granting
 from gates.grants.keyring import KeyRing
 from gates.reading import Reading
@@ -76,7 +79,7 @@ class KeyHolder:
 @dataclass
 class Recording(Reading):
     """`woken` is called with a gate's id after each commit that changed it. `keys` sign grants; by
-    default with a key that lives and dies with this process.
+    default with a key that lives and dies with this process. `dice` draw what is looked at later.
     """
 
     database: Database
@@ -85,6 +88,7 @@ class Recording(Reading):
     woken: Callable[[str], None] = lambda _gate: None
     clock: Callable[[], datetime] = utc_now
     keys: KeyRing | None = None
+    dice: Random = field(default_factory=SystemRandom)
     heard: dict[str, datetime] = field(default_factory=dict)  # when a run's flow called last
 
     def __post_init__(self) -> None:
@@ -110,6 +114,8 @@ class Recording(Reading):
 
     def ask(self, unit: Unit, request: ApprovalRequest) -> Aggregate:
         aggregate = unit.open(request)
+        if drawn(request.judgement, self.dice.randrange(THOUSAND)):
+            aggregate.row.review = "wanted"
         unit.log(
             request.requester.agent,
             "request.opened",
@@ -162,11 +168,16 @@ class Recording(Reading):
         held = standing is Standing.CLAIMED
         return GateReply(
             standing=standing,
-            view=current.view(self.base_url),
+            view=self._told(current),
             version=current.version,
             grant=self.granting.grant(current) if held else None,
             result=current.execution.result if current.execution else None,
         )
+
+    def _told(self, current: Aggregate) -> RequestView:
+        """What a flow gets to see: not whether people will look at what it does."""
+        view = current.view(self.base_url)
+        return view.model_copy(update={"review": "", "reviews": ()}) if view.review else view
 
     def _told_again(self, rounds: list[Aggregate], end: End) -> GateReply:
         failure = None
@@ -174,7 +185,7 @@ class Recording(Reading):
             failure = Failure(error=end.failure.error, error_class=end.failure.error_class)
         return GateReply(
             standing=Standing.FAILED if failure else Standing.SENT_BACK,
-            view=rounds[end.round - 1].view(self.base_url),
+            view=self._told(rounds[end.round - 1]),
             version=rounds[-1].version,
             failure=failure,
         )

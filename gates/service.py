@@ -32,6 +32,7 @@ from gates.core.model import (
     Step,
     gate_id,
 )
+from gates.covering import covered, origin_of
 from gates.recording import CARDS, ENDED, RING, TELL, KeyHolder, ends_of, utc_now
 from gates.store import runs
 from gates.store.repository import Aggregate, Unit
@@ -79,7 +80,9 @@ class Gates(Claiming):
         doubt = _left_in_doubt(rounds)
         request = doubt and self.asking.doubt_again(doubt, self.clock())
         if request is None:
+            origin = origin_of(self, proposal, origin)
             request = self.asking.question(origin, action, self.clock(), before)
+            request = covered(self, proposal, request)
         left = self._left_unused(request) if before is None and request.requirement else ()
         if left:
             evidence = request.evidence | {"left_unused": list(left)}

@@ -23,18 +23,23 @@ from typing import Any, Literal, NamedTuple
 
 from gates.actions import ActionDefinition, Executed, Registry, Undo
 from gates.core import execution as tries
+from gates.core.batches import BatchLimits, base_of, given, refuse_unfit
 from gates.core.errors import ActionFailed, GatesError, InvalidInput
+from gates.core.lifecycle import BY_TIME
 from gates.core.messages import AttemptReport, Awaited, Proposal
 from gates.core.model import (
     Action,
     ApprovalRequest,
     Ask,
+    Decision,
+    DecisionKind,
     Execution,
     ExecutionState,
     Failure,
     GateReply,
     Grant,
     Judgement,
+    Line,
     Outcome,
     OutcomeKind,
     Reason,
@@ -54,7 +59,9 @@ from gates.trail import trail
 
 __all__ = ["Answer", "gates"]
 
-Kind = Literal["approve", "reject", "send_back", "expire", "withdraw", "forbid"]
+Kind = Literal[
+    "approve", "reject", "send_back", "expire", "withdraw", "forbid", "object", "nobody_objects"
+]
 OUTCOMES = {
     "approve": OutcomeKind.APPROVED,
     "reject": OutcomeKind.REJECTED,
@@ -62,7 +69,10 @@ OUTCOMES = {
     "expire": OutcomeKind.EXPIRED,
     "withdraw": OutcomeKind.CANCELLED,
     "forbid": OutcomeKind.REJECTED,
+    "object": OutcomeKind.REJECTED,
+    "nobody_objects": OutcomeKind.APPROVED,
 }
+WINDOWED = ("object", "nobody_objects")  # answers to what runs unless somebody objects
 LEASE = 60
 DEADLINE = timedelta(hours=1)
 
@@ -73,6 +83,7 @@ class Answer(NamedTuple):
     kind: Kind
     reason: str = ""
     by: str = "Test Approver"
+    refused: Mapping[int, str] = {}  # lines of a batch, with the reason for each
 
 
 Decide = Kind | Answer | Mapping[str, Kind | Answer] | Callable[[Proposal], Kind | Answer]
@@ -107,6 +118,7 @@ class _Gate:
     request: ApprovalRequest
     outcome: Outcome
     execution: Execution | None = None
+    decisions: tuple[Decision, ...] = ()
 
 
 @dataclass
@@ -146,6 +158,8 @@ class Authority:
                 before, proposal.attempt_id, "test", _now(), timedelta(seconds=LEASE)
             )
             self._gates[request_id] = replace(gate, execution=started)
+        if gate.request.lines:
+            return self._answered(request_id, proposal)
         if proposal.in_process:
             return self._read(request_id, proposal.attempt_id, proposal.call)
         return self._execute(request_id, proposal)
@@ -217,9 +231,17 @@ class Authority:
         return tries.ends([(gate.request, gate.outcome, gate.execution) for gate in known])
 
     def _decided(self, proposal: Proposal, action: Action, round_: int) -> _Gate:
-        answer = self._answer(proposal)
+        answer = self._answer(proposal) if proposal.batch is None else Answer("approve")
         asks = answer.kind != "forbid"
+        verdict = Verdict.REQUIRE_APPROVAL if asks else Verdict.FORBID
         asked = Requirement(people={"test": answer.by}, quorum=1, deadline_at=_now() + DEADLINE)
+        judgement = Judgement(
+            verdict=Verdict.VETO_WINDOW if answer.kind in WINDOWED else verdict,
+            tier=Tier.HIGH,
+            reasons=(Reason(rule="test", text=answer.reason or "the test says so"),),
+            policy_digest="test",
+            ask=Ask(who=("test",)) if asks else None,
+        )
         request = ApprovalRequest(
             id=request_id(proposal.run.root_run_id, proposal.key, round_),
             gate_key=proposal.key,
@@ -229,20 +251,14 @@ class Authority:
             action=action,
             in_process=proposal.in_process,
             claims=proposal.claims,
-            judgement=Judgement(
-                verdict=Verdict.REQUIRE_APPROVAL if asks else Verdict.FORBID,
-                tier=Tier.HIGH,
-                reasons=(Reason(rule="test", text=answer.reason or "the test says so"),),
-                policy_digest="test",
-                ask=Ask(who=("test",)) if asks else None,
-            ),
+            judgement=judgement,
             requirement=asked if asks else None,
             opened_at=_now(),
+            lines=self._lines(action, judgement),
         )
-        outcome = Outcome(
-            kind=OUTCOMES[answer.kind], by=(answer.by,), reason=answer.reason, at=_now()
-        )
-        return _Gate(request, outcome)
+        by = BY_TIME if answer.kind == "nobody_objects" else (answer.by,)
+        outcome = Outcome(kind=OUTCOMES[answer.kind], by=by, reason=answer.reason, at=_now())
+        return _Gate(request, outcome, decisions=_decisions(answer) if request.lines else ())
 
     def _answer(self, proposal: Proposal) -> Answer:
         said: Kind | Answer
@@ -263,6 +279,25 @@ class Authority:
                 f"decide = {answer.kind!r} for {proposal.name!r}: say {', '.join(OUTCOMES)}."
             )
         return answer
+
+    def _answered(self, request_id: str, proposal: Proposal) -> GateReply:
+        """A batch does nothing itself: its lines do."""
+        execution = self._gates[request_id].execution
+        assert execution is not None  # noqa: S101 - it was claimed
+        fence = execution.attempts[-1].fence
+        self.report(proposal.attempt_id, AttemptReport(state="succeeded", fence=fence, result={}))
+        return self._read(request_id, proposal.attempt_id, proposal.call)
+
+    def _lines(self, action: Action, judgement: Judgement) -> tuple[Line, ...]:
+        if not self.registry.is_batch(action.name):
+            return ()
+        base = base_of(action.name)
+        found = [self.registry.named(base, one) for one in given(action.arguments)]
+        refuse_unfit(action.name, found, [None] * len(found), BatchLimits())
+        return tuple(
+            Line(number=number, fingerprint=one.fingerprint, judgement=judgement)
+            for number, one in enumerate(found, 1)
+        )
 
     def _execute(self, request_id: str, proposal: Proposal) -> GateReply:
         gate = self._gates[request_id]
@@ -341,7 +376,29 @@ def _told(gate: _Gate, end: tries.End) -> GateReply:
 
 
 def _view(gate: _Gate) -> RequestView:
-    return RequestView(request=gate.request, outcome=gate.outcome, execution=gate.execution)
+    return RequestView(
+        request=gate.request,
+        decisions=gate.decisions,
+        outcome=gate.outcome,
+        execution=gate.execution,
+    )
+
+
+def _decisions(answer: Answer) -> tuple[Decision, ...]:
+    if answer.kind != "approve":
+        return ()
+    return (
+        Decision(
+            person="test",
+            name=answer.by,
+            kind=DecisionKind.APPROVE,
+            reason=answer.reason,
+            at=_now(),
+            channel="test",
+            assurance="test",
+            refused={str(number): why for number, why in answer.refused.items()},
+        ),
+    )
 
 
 def _now() -> datetime:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from gates.actions import ActionDefinition, Executed, Registry, Undo
-from gates.core.errors import GatesError
+from gates.core.errors import GatesError, UnknownAction
 from gates.core.execution import idempotency_key
 from gates.core.model import (
     Action,
@@ -85,7 +85,12 @@ class _Found:
     @property
     def definition(self) -> ActionDefinition | None:  # type: ignore[type-arg] # of any action
         request = self.current.request
-        return None if request.in_process else self.registry.definitions.get(request.action.name)
+        if request.in_process:
+            return None
+        try:
+            return self.registry.find(request.action.name)
+        except UnknownAction:
+            return None
 
     @property
     def stands(self) -> bool:

@@ -4,7 +4,7 @@ import gc
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -13,13 +13,14 @@ from gates.client import GatesClient
 from gates.core.errors import InvalidInput, ReasonNeeded
 from gates.core.model import DecisionKind
 from gates.core.quorum import missing
-from gates.core.wording import approvers, asks, ended
+from gates.core.wording import approvers, asks, ended, unless_objected
 from gates.settings import ClientSettings, ErpSettings, ServerSettings
 from integrations.grant_proxy.commands import app as grants
 from integrations.hardened.commands import app as hardened
 from integrations.operating import cli as commands
 from integrations.operating.deliveries import app as outbox
 from integrations.policies.commands import app as policies
+from integrations.reviewing.commands import app as reviews
 from integrations.shell import AsJson, address, as_admin, as_person, err, home, out
 from integrations.slack.commands import app as slack
 from integrations.terminal import (
@@ -48,6 +49,7 @@ app.add_typer(grants, name="grant")
 app.add_typer(outbox, name="outbox")
 app.add_typer(hardened, name="hardened")
 app.add_typer(slack, name="slack")
+app.add_typer(reviews, name="reviews")
 
 
 # -- people ---------------------------------------------------------------------------------
@@ -109,10 +111,17 @@ def approve(
         list[str] | None,
         typer.Option("--set", help="Approve with changes: NAME=VALUE, once an argument."),
     ] = None,
+    refuse: Annotated[
+        list[str] | None,
+        typer.Option(help="Of a batch, a line that is not to run: NUMBER=REASON, once a line."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Approve a request, as the person who is logged in; with --set, something else instead."""
-    decide(request, DecisionKind.APPROVE, reason, change or [], as_json=as_json)
+    """Approve a request, as the person who is logged in; with --set, something else instead, and
+    with --refuse, a batch without some of its lines.
+    """
+    no = lines_refused(refuse or [])
+    decide(request, DecisionKind.APPROVE, reason, change or [], no, as_json=as_json)
 
 
 @app.command()
@@ -149,8 +158,25 @@ def escalate(
     decide(request, DecisionKind.ESCALATE, reason, as_json=as_json)
 
 
+def lines_refused(words: Sequence[str]) -> dict[str, str]:
+    with told():
+        found = dict[str, str]()
+        for word in words:
+            number, equals, why = word.partition("=")
+            if not equals:
+                raise InvalidInput(f'--refuse {word!r}: write NUMBER=REASON, as in 3="paid twice".')
+            found[number.strip()] = why.strip()
+        return found
+
+
 def decide(
-    request: str, kind: DecisionKind, reason: str, change: Sequence[str] = (), *, as_json: bool
+    request: str,
+    kind: DecisionKind,
+    reason: str,
+    change: Sequence[str] = (),
+    refused: Mapping[str, str] | None = None,
+    *,
+    as_json: bool,
 ) -> None:
     with told(), as_person() as client:
         changes = None
@@ -158,18 +184,20 @@ def decide(
             kind = DecisionKind.APPROVE_WITH_CHANGES
             changes = changed(client.view(request).request.action.arguments, change)
         try:
-            view = client.decide(request, kind, reason, changes)
+            view = client.decide(request, kind, reason, changes, refused)
         except ReasonNeeded:
             if not sys.stdin.isatty():
                 raise
             reason = typer.prompt("This approval counts only with a reason. Why?")
-            view = client.decide(request, kind, reason, changes)
+            view = client.decide(request, kind, reason, changes, refused)
         if as_json:
             sys.stdout.write(view.model_dump_json() + "\n")
         elif view.outcome is None and view.request.requirement is not None:
             which = f" as round {view.request.round}, {view.request.id[:8]}" if changes else ""
             agreed, needed = approvers(view), view.request.requirement
             still = f"{missing(needed, agreed)} more must agree: {asks(needed, agreed)}"
+            if unless_objected(view.request):
+                still += ", or nobody objects in time"
             out.print(plain(f"Recorded{which}. {still}."), markup=False, highlight=False)
         else:
             out.print(plain(f"{title(view)}: {ended(view)}"), markup=False, highlight=False)

@@ -15,9 +15,18 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from gates.core.batches import lines_of
 from gates.core.errors import GatesError, InvalidInput, NotFound
 from gates.core.model import Json, Purpose, RequestView
-from gates.core.wording import answer_of, approvers, asks, ended, left_unused, proof
+from gates.core.wording import (
+    answer_of,
+    approvers,
+    asks,
+    ended,
+    left_unused,
+    proof,
+    unless_objected,
+)
 from gates.core.wording import changed as changed_by
 from gates.health import Finding
 from gates.web.words import holds
@@ -114,6 +123,8 @@ def _asks(view: RequestView) -> str:
     if required is None or view.outcome is not None:
         return ""
     agreed = approvers(view)
+    if unless_objected(view.request):
+        return f"{', '.join(required.people.values())}, who may object"
     return asks(required, agreed) + (f" ({len(agreed)} agreed)" if agreed else "")
 
 
@@ -125,6 +136,8 @@ def stands(view: RequestView) -> str:
         return ""
     seconds = (view.request.requirement.deadline_at - datetime.now(UTC)).total_seconds()
     hours, minutes = divmod(max(int(seconds), 0) // 60, 60)
+    if unless_objected(view.request):
+        return f"runs in {hours} h {minutes:02d} min unless somebody objects"
     return f"{hours} h {minutes:02d} min left"
 
 
@@ -139,8 +152,7 @@ def details(view: RequestView) -> Iterator[tuple[str, str]]:
         yield "amount", str(request.amount)
     for line in request.before:
         yield f"since round {request.round - 1}", plain(line)
-    for key, value in request.action.arguments.items():
-        yield plain(key), plain(value)
+    yield from _arguments(view)
     acts_for = request.requester.on_behalf_of
     yield "asked by", request.requester.agent + (f" for {acts_for}" if acts_for else "")
     for reason in request.judgement.reasons:
@@ -158,6 +170,15 @@ def details(view: RequestView) -> Iterator[tuple[str, str]]:
     yield "page", view.url
 
 
+def _arguments(view: RequestView) -> Iterator[tuple[str, str]]:
+    """What would run; of a batch its lines."""
+    request = view.request
+    for one in lines_of(request, view.decisions):
+        yield f"line {one.number}", plain(one)
+    for key, value in () if request.lines else request.action.arguments.items():
+        yield plain(key), plain(value)
+
+
 def _happened(view: RequestView) -> Iterator[tuple[str, str]]:
     """What people said here, what the run has done at other gates, and who still has to agree."""
     for decision in view.decisions:
@@ -166,6 +187,9 @@ def _happened(view: RequestView) -> Iterator[tuple[str, str]]:
         for line in changed_by(view, decision):
             yield "changed", plain(line)
         yield "known by", ", ".join(f"{key} {plain(one)}" for key, one in proof(decision).items())
+    for one in view.reviews:
+        kind = f" ({one.category})" if one.category else ""
+        yield "looked at", plain(f"{one.name}: {one.verdict}{kind} {one.reason}".rstrip())
     for step in view.stands:
         yield f"{step.state.replace('_', ' ')} so far", plain(step)
     if (asked := _asks(view)) and view.request.requirement is not None:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gates.core.model import Decision, PersonId, Value
+from gates.core.model import Decision, PersonId, Review, Value
 
 
 class Decided(Value):
@@ -56,6 +56,18 @@ class Escalated(Value):
         return self.decision.at
 
 
+class Reviewed(Value):
+    """Somebody has looked at what ran by itself. It changes no outcome."""
+
+    kind: Literal["reviewed"] = "reviewed"
+    review: Review
+
+    @property
+    def at(self) -> datetime:
+        return self.review.at
+
+
 Event = Annotated[
-    Decided | Escalated | DeadlinePassed | Withdrawn | Drifted, Field(discriminator="kind")
+    Decided | Escalated | DeadlinePassed | Withdrawn | Drifted | Reviewed,
+    Field(discriminator="kind"),
 ]

@@ -10,12 +10,16 @@ Rules, each with what it protects from:
 4. Nobody decides for an agent that acts for them (self-approval).
 5. One rejection ends the round: people who disagree should talk, not outvote each other. So does
    one that sends it back.
-6. At the deadline the request expires, whoever is late; silence never approves.
+6. At the deadline the request expires, whoever is late; silence never approves. In a veto window
+   alone, which the policy grants, it consents: at its end it may run, unless somebody objected
+   (rejected it) or sent it back. A quorum that agrees need not wait for the end.
 7. Who approves something else than was asked voids the round (votes for what was asked are no
    votes for what was not). What may have happened already is not changed any more.
 8. An escalation is no answer: it only adds people, those whom the policy names for it, once
    (nobody picks who decides). Where somebody of each group must agree they may stand for any of
-   the groups, and as ever for one alone. Who has escalated may still decide.
+   the groups, and as ever for one alone. Who has escalated may still decide. Whoever escalates a
+   veto window will not let it pass by silence: from then on it wants an approval, for which there
+   is as long again as the window was.
 9. An approval holds for a while, and as long as those who gave it could still give it.
 """
 
@@ -24,6 +28,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
+from gates.core.batches import refuse_wrong_lines
 from gates.core.care import wants_reason
 from gates.core.errors import (
     AlreadyDecided,
@@ -46,8 +51,10 @@ from gates.core.model import (
     Verdict,
 )
 from gates.core.quorum import satisfied
+from gates.core.spans import span
 
 RUNS_AT_ONCE = (Verdict.ALLOW, Verdict.REVIEW_LATER)
+BY_TIME = ("time",)  # whose word it was where a veto window has passed
 ENDS_THE_ROUND = {
     DecisionKind.REJECT: OutcomeKind.REJECTED,
     DecisionKind.SEND_BACK: OutcomeKind.SENT_BACK,
@@ -81,7 +88,7 @@ def _with(request: ApprovalRequest, escalated: Escalated) -> ApprovalRequest:
     if asked is None:
         return request
     more = tuple(escalated.people)
-    changes = {
+    changes: dict[str, object] = {
         "people": asked.people | escalated.people,
         "groups": {
             group: tuple(dict.fromkeys((*members, *more)))
@@ -89,11 +96,26 @@ def _with(request: ApprovalRequest, escalated: Escalated) -> ApprovalRequest:
         },
         "escalation": {},
     }
-    return request.model_copy(update={"requirement": asked.model_copy(update=changes)})
+    judgement = request.judgement
+    if judgement.verdict is Verdict.VETO_WINDOW:
+        changes["deadline_at"] = escalated.at + window(request)
+        judgement = judgement.model_copy(update={"verdict": Verdict.REQUIRE_APPROVAL})
+    wider = asked.model_copy(update=changes)
+    return request.model_copy(update={"requirement": wider, "judgement": judgement})
+
+
+def window(request: ApprovalRequest) -> timedelta:
+    """How long people have for their answer."""
+    asked = request.requirement
+    return asked.deadline_at - request.opened_at if asked else timedelta()
 
 
 def _by_policy(request: ApprovalRequest) -> Outcome | None:
-    judgement = request.judgement
+    judgement, covered = request.judgement, request.covered
+    if covered is not None:
+        words = f"line {covered.line} of batch {covered.request_id[:8]}"
+        at = request.opened_at
+        return Outcome(kind=OutcomeKind.APPROVED, by=covered.by, reason=words, at=at)
     kinds = {Verdict.FORBID: OutcomeKind.REJECTED} | dict.fromkeys(
         RUNS_AT_ONCE, OutcomeKind.APPROVED
     )
@@ -110,6 +132,9 @@ def _settled_by(
 ) -> Outcome | None:
     if isinstance(event, Decided):
         return _counted(request, event.decision, approvals)
+    if isinstance(event, DeadlinePassed) and request.judgement.verdict is Verdict.VETO_WINDOW:
+        words = f"nobody objected within {span(window(request))}"
+        return Outcome(kind=OutcomeKind.APPROVED, by=BY_TIME, reason=words, at=event.at)
     if isinstance(event, DeadlinePassed):
         words = "nobody decided in time" if not approvals else "too few decided in time"
         return Outcome(kind=OutcomeKind.EXPIRED, by=("deadline",), reason=words, at=event.at)
@@ -159,6 +184,7 @@ def decide(request: ApprovalRequest, events: Sequence[Event], decision: Decision
     if requirement is None or decision.person not in requirement.people:
         asked = ", ".join(requirement.people.values()) if requirement else "nobody"
         raise NotEntitled(f"{decision.name} is not among those asked here ({asked}).")
+    refuse_wrong_lines(request, _decisions(events), decision)
     if decision.at >= requirement.deadline_at:
         return [DeadlinePassed(at=requirement.deadline_at)]
     if decision.kind is DecisionKind.ESCALATE:
@@ -174,6 +200,10 @@ def decide(request: ApprovalRequest, events: Sequence[Event], decision: Decision
             "one here; say why."
         )
     return [Decided(decision=decision)]
+
+
+def _decisions(events: Sequence[Event]) -> list[Decision]:
+    return [event.decision for event in events if isinstance(event, Decided)]
 
 
 def _added(requirement: Requirement, events: Sequence[Event]) -> dict[str, str]:
@@ -195,7 +225,7 @@ def _all(requirement: Requirement) -> str:
 
 def expire(request: ApprovalRequest, events: Sequence[Event], now: datetime) -> list[Event]:
     """The deadline's own event, or nothing where it has not come or no longer matters."""
-    requirement = request.requirement
+    requirement = widened(request, events).requirement
     if outcome(request, events) or requirement is None or now < requirement.deadline_at:
         return []
     return [DeadlinePassed(at=requirement.deadline_at)]
@@ -257,6 +287,16 @@ def lapsed(request: ApprovalRequest, found: Outcome, now: datetime) -> str:
     return f"approved at {found.at:%Y-%m-%d %H:%M} UTC and not used within {valid}"
 
 
+def silent(found: Outcome | None) -> bool:
+    """Whether it was time that consented, and nobody has to stand for it."""
+    return found is not None and found.kind is OutcomeKind.APPROVED and found.by == BY_TIME
+
+
+def too_early(found: Outcome, now: datetime) -> bool:
+    """Whether a window is still open by this clock, which is not the one that closed it."""
+    return silent(found) and now < found.at
+
+
 def approvers(events: Sequence[Event]) -> dict[str, str]:
     """Ids and names of those whose approval stands."""
     return {
@@ -273,7 +313,7 @@ def disentitled(
     or nothing where enough of them remain.
     """
     requirement = widened(request, events).requirement
-    if requirement is None:
+    if requirement is None or silent(outcome(request, events)):
         return []
     gave = approvers(events)
     if satisfied(requirement, [one for one in gave if one in entitled]):

@@ -8,12 +8,20 @@ from pydantic import Field
 from gates.core.model import Action, Json, Name, RunRef, Value
 
 
+class LineOf(Value):
+    """The batch that people have agreed to, and which of its lines is proposed."""
+
+    request_id: Name
+    line: int = Field(ge=1)
+
+
 class Proposal(Value):
     """What a flow sends. `call` counts the calls of this gate in one pass of the flow;
     `attempt_id` is made by the caller once a call, so that a repeated message is recognized.
     `in_process`: the body runs in the flow's own process, and no registry knows it; `question`:
     there is no body, the answer is all that is wanted. `begins` False: a body that is not to be
-    begun with this message, because others of the same pass come first.
+    begun with this message, because others of the same pass come first. `batch`: people may have
+    agreed to it already, as a line of that.
     """
 
     name: Name
@@ -29,6 +37,7 @@ class Proposal(Value):
     title: str = ""
     subject: tuple[str, ...] = ()
     lease_seconds: int = Field(default=30, ge=1, le=3600)
+    batch: LineOf | None = None
 
 
 class Awaited(Value):

@@ -233,13 +233,39 @@ class Requirement(Value):
     escalation: dict[PersonId, str] = Field(default_factory=dict)
 
 
+class Line(Value):
+    """One action of a batch: what the server found out about it, and what the policy says of it.
+    Its arguments stand in the batch's own, at the same place.
+    """
+
+    number: int = Field(ge=1)
+    fingerprint: str
+    subject: tuple[str, ...] = ()
+    counterparty: str = ""
+    amount: Money | None = None
+    facts: Json = Field(default_factory=dict)
+    precondition: Json = Field(default_factory=dict)
+    judgement: Judgement
+
+
+class Covered(Value):
+    """The batch whose approval lets this line run, and whose word that was."""
+
+    request_id: RequestId
+    line: int = Field(ge=1)
+    by: tuple[str, ...]
+    count: int = 1
+    total: Money | None = None
+
+
 class ApprovalRequest(Value):
     """What is asked, fixed when it is opened; what happens to it is in its events.
 
     `precondition` is what the server read of the real system at that time and reads again
     before anything runs. `evidence` is what reviewers are shown beside the action itself.
     `proposed` is the fingerprint of what the flow proposes, where people have changed that.
-    `before` says in words how the round before ended and what is different now.
+    `before` says in words how the round before ended and what is different now. `lines` are those
+    of a batch; `covered` is there where people have agreed to this as a line of one.
     """
 
     id: RequestId
@@ -261,10 +287,12 @@ class ApprovalRequest(Value):
     proposed: str = ""
     before: tuple[str, ...] = ()
     counterparty: str = ""
+    lines: tuple[Line, ...] = ()
+    covered: Covered | None = None
 
     @model_validator(mode="after")
     def _asks_whom_it_must(self) -> Self:
-        asks = self.judgement.verdict is Verdict.REQUIRE_APPROVAL
+        asks = self.judgement.verdict.asks and self.covered is None
         if asks != (self.requirement is not None):
             raise ValueError(f"{self.judgement.verdict.value} and requirement contradict")
         return self
@@ -281,7 +309,8 @@ class ApprovalRequest(Value):
 
 class Decision(Value):
     """One person's answer, with what they saw (`card_revision`) and how they were verified.
-    `changes`: the arguments, whole, as the person approves them.
+    `changes`: the arguments, whole, as the person approves them. `refused`: lines of a batch that
+    are not to run although the rest may: number and reason.
     """
 
     person: PersonId
@@ -294,6 +323,21 @@ class Decision(Value):
     card_revision: int | None = None
     verified_by: Json = Field(default_factory=dict)
     changes: Json | None = None
+    refused: dict[str, str] = Field(default_factory=dict)
+
+
+class Review(Value):
+    """What one person says of a sampled action that has run, with how they were verified."""
+
+    person: PersonId
+    name: str
+    verdict: Literal["fine", "wrong"]
+    reason: str = Field(default="", max_length=5_000)
+    category: str = Field(default="", max_length=100)
+    at: datetime
+    channel: str
+    assurance: str
+    verified_by: Json = Field(default_factory=dict)
 
 
 class Outcome(Value):
@@ -416,7 +460,9 @@ class Step(Value):
 
 
 class RequestView(Value):
-    """Everything that a card, a page or a command line shows of a request."""
+    """Everything that a card, a page or a command line shows of a request. `review`: whether it was
+    drawn to be looked at, which flows are not told.
+    """
 
     request: ApprovalRequest
     decisions: tuple[Decision, ...] = ()
@@ -427,6 +473,8 @@ class RequestView(Value):
     suspended: bool = False
     woken: int = 0  # times the run was resumed although nobody had decided
     stands: tuple[Step, ...] = ()  # what the run has done so far; read for people alone
+    review: Literal["", "wanted", "done"] = ""
+    reviews: tuple[Review, ...] = ()
 
 
 class Failure(Value):
@@ -478,6 +526,14 @@ def pause_key(root_run_id: str, suspension: int | None = None) -> str:
     on. Without a number: how all keys of this run begin.
     """
     return f"{root_run_id}-{'' if suspension is None else suspension}"
+
+
+def line_key(gate_key: str, line: int) -> str:
+    """The key of the gate through which one line of a batch runs."""
+    key = f"{gate_key}-line-{line}"
+    if len(key) <= LONGEST_NAME:
+        return key
+    return f"{gate_key[: LONGEST_NAME - 25]}-{digest(gate_key)[:12]}-line-{line}"
 
 
 def undo_key(gate_key: str) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from gates.core.drift import walk
 from gates.core.model import (
     RUN_ENDED,
+    ApprovalRequest,
     Decision,
     DecisionKind,
     Json,
@@ -19,6 +20,7 @@ from gates.core.model import (
     PersonId,
     RequestView,
     Requirement,
+    Verdict,
 )
 from gates.core.quorum import missing, open_groups, unmet
 
@@ -60,6 +62,11 @@ def places(requirement: Requirement, agreed: Collection[str] = ()) -> tuple[Plac
         )
         for group, members in requirement.groups.items()
     )
+
+
+def unless_objected(request: ApprovalRequest) -> bool:
+    """Whether it runs at the end of a window in which people may object."""
+    return request.judgement.verdict is Verdict.VETO_WINDOW
 
 
 def asks(requirement: Requirement, agreed: Collection[str] = ()) -> str:

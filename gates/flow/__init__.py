@@ -23,6 +23,7 @@ from gates.core.errors import InvalidInput, MisusedGate
 from gates.core.model import GateReply, Json, Outcome, Standing, Step, undo_key
 from gates.flow import awaiting, endings, orphans
 from gates.flow.asks import Ask
+from gates.flow.batches import batch
 from gates.flow.bodies import Run, perform, perform_async
 from gates.flow.functions import Body, shown
 from gates.flow.gate import Gate
@@ -30,7 +31,7 @@ from gates.flow.places import here
 from gates.flow.session import current
 from gates.flow.together import together
 
-__all__ = ["Ask", "gated", "require_approval", "together", "undo"]
+__all__ = ["Ask", "batch", "gated", "require_approval", "together", "undo"]
 
 P = ParamSpec("P")
 R = TypeVar("R")

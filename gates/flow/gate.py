@@ -16,7 +16,7 @@ from typing import Literal
 from uuid import uuid4
 
 from gates.core.errors import ActionFailed, GatesError, GateStopped, InvalidGrant, SentBack
-from gates.core.messages import AttemptReport, Awaited, Proposal
+from gates.core.messages import AttemptReport, Awaited, LineOf, Proposal
 from gates.core.model import GateReply, Grant, Json, Standing, Step
 from gates.flow import words
 from gates.flow.keys import Ticket
@@ -47,6 +47,7 @@ class Gate:
     subject: tuple[str, ...] = ()
     linger: float = 0.0
     begins: bool = True
+    batch: LineOf | None = None
     abandoned: threading.Event = field(default_factory=threading.Event)
     _attempt: str = field(default_factory=lambda: uuid4().hex)
     _asked: str = ""  # the request that people were last seen to be asked
@@ -62,6 +63,13 @@ class Gate:
         self.place.passing.enter()
         with self._accounted():
             return self._follow(self.propose())
+
+    def begin_unasked(self) -> GateReply | None:
+        """As `begin`; None where people are asked, for whom something else need not wait."""
+        self.place.passing.enter()
+        with self._accounted():
+            reply = self.propose()
+            return None if reply.standing is Standing.WAITING else self._follow(reply)
 
     def propose(self) -> GateReply:
         return self._transport.propose(self.proposal)
@@ -92,6 +100,7 @@ class Gate:
                 title=self.title,
                 subject=self.subject,
                 lease_seconds=self.place.session.lease,
+                batch=self.batch,
             )
         return self._proposal
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from gates.core.errors import Cancelled, Expired, Forbidden, GateStopped, Rejected, SentBack
 from gates.core.model import GateReply, Purpose, RequestView, Standing, Step
-from gates.core.wording import approvers, asks
+from gates.core.wording import approvers, asks, unless_objected
 
 STOPS: dict[Standing, type[GateStopped]] = {
     Standing.REJECTED: Rejected,
@@ -33,13 +33,17 @@ def what(view: RequestView) -> str:
 
 def waits_for(view: RequestView) -> str:
     """`Pay a supplier 47,600.00 EUR: asks 2 of Dana Okafor, Mika Lindqvist until 14:05 UTC`,
-    with the address where to decide; `asks one of each: ...` where each group must agree.
+    with the address where to decide; `asks one of each: ...` where each group must agree, `runs at
+    14:05 UTC unless somebody objects` in a veto window.
     """
     needed, where = view.request.requirement, f" · {view.url}" if view.url else ""
     if needed is None:
         return f"{what(view)}: waits{where}"
-    whom = asks(needed, approvers(view))
     until = clock(needed.deadline_at)
+    if unless_objected(view.request):
+        may = ", ".join(needed.people.values())
+        return f"{what(view)}: runs at {until} unless somebody objects ({may} may){where}"
+    whom = asks(needed, approvers(view))
     return f"{what(view)}: {ASKED[view.request.purpose]} {whom} until {until}{where}"
 
 

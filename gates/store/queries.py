@@ -73,6 +73,13 @@ WAITING = Whole.of(_asked.where(request.c.outcome.is_(None)).order_by(request.c.
 SETTLED = Whole.of(
     _asked.where(request.c.outcome.is_not(None)).order_by(request.c.settled_at.desc())
 )
+_looked_at = select(request).where(request.c.outcome == "approved").limit(bindparam("limit"))
+TO_REVIEW = Whole.of(
+    _looked_at.where(request.c.review == "wanted").order_by(request.c.opened_at.desc())
+)
+REVIEWED = Whole.of(
+    _looked_at.where(request.c.review == "done").order_by(request.c.opened_at.desc())
+)
 LOOP_ROUNDS = Whole.of(
     select(request).where(
         request.c.root_run_id == bindparam("root_run_id"),

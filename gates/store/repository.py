@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import NamedTuple, NoReturn
+from typing import Literal, NamedTuple, NoReturn
 
 import orjson
 from pydantic import TypeAdapter
@@ -36,6 +36,7 @@ from gates.core.model import (
     RequestView,
     Standing,
 )
+from gates.core.reviewing import said
 from gates.store import queries
 from gates.store.database import OWNERS, UNITS, WISHED
 from gates.store.rows import Kinds, Rows, new
@@ -98,6 +99,8 @@ class Aggregate:
             url=f"{base_url}/requests/{self.request.id}",
             suspended=self.row.asleep,
             woken=self.row.woken,
+            review=_review(self.row.review),
+            reviews=said(self.events),
         )
 
 
@@ -157,7 +160,7 @@ class Unit:
             rows = self.rows.read([RequestRow], by.requests, **values)
             done = self.rows.read(kinds, by.executions, **values) if rows else []
         told: dict[str, list[Event]] = {}
-        if any(row.asks_people for (row,) in rows):
+        if any(row.asks_people or row.review == "done" for (row,) in rows):
             for (event,) in self.rows.read([EventRow], by.events, **values):
                 told.setdefault(event.request_id, []).append(EVENT.validate_json(event.body))
         executions = _executions(done)
@@ -179,6 +182,10 @@ class Unit:
         """What people were asked: open questions by deadline, or settled ones, newest first."""
         by = queries.WAITING if waiting else queries.SETTLED
         return self._read(by, limit=limit)
+
+    def looked_at(self, *, wanted: bool, limit: int) -> list[Aggregate]:
+        """What ran by itself and was drawn: yet to be looked at, or looked at, newest first."""
+        return self._read(queries.TO_REVIEW if wanted else queries.REVIEWED, limit=limit)
 
     def overdue(self, limit: int = 100) -> list[str]:
         query = select(RequestRow.id).where(
@@ -204,7 +211,8 @@ class Unit:
             body=request.model_dump_json(),
             agent=request.requester.agent,
             counterparty=request.counterparty,
-            amount_minor=request.amount.minor if request.amount else None,
+            # a batch moves nothing itself: its lines do, and sums are made of them
+            amount_minor=request.amount.minor if request.amount and not request.lines else None,
             currency=request.amount.currency if request.amount else "",
         )
         aggregate = Aggregate(row, request, (), None)
@@ -227,6 +235,8 @@ class Unit:
             self.rows.add(EventRow, row)
             aggregate.events = (*aggregate.events, event)
         aggregate.row.revision += 1
+        asked = widened(aggregate.request, aggregate.events).requirement
+        aggregate.row.deadline_at = asked.deadline_at if asked else None
         changed = self._settle(aggregate)
         self.touch(aggregate)
         return changed
@@ -406,6 +416,10 @@ def _request(body: str) -> ApprovalRequest:
 @lru_cache(maxsize=MOST_READ)
 def _outcome(body: str) -> Outcome:
     return Outcome.model_validate_json(body)
+
+
+def _review(state: str | None) -> Literal["", "wanted", "done"]:
+    return "wanted" if state == "wanted" else "done" if state == "done" else ""
 
 
 def _missing(request_id: str) -> NoReturn:

@@ -41,6 +41,7 @@ class DecisionIn(BaseModel):
     reason: str = Field(default="", max_length=5_000)
     revision: int | None = None
     changes: Json | None = None
+    refused: dict[str, str] = Field(default_factory=dict)
 
 
 class LeaseIn(BaseModel):
@@ -258,6 +259,7 @@ def router(  # noqa: C901, PLR0915 - a table of routes
             card_revision=body.revision,
             verified_by={"how": "session"},
             changes=body.changes,
+            refused=body.refused,
         )
 
     @api.post("/sessions", tags=["people"])

@@ -11,8 +11,18 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from gates.access import Access
 from gates.core.errors import InvalidInput
+from gates.reviews import Reviews
 from gates.service import Gates
-from gates.web import api, errors, grant_api, health_api, outbox_api, pages, policy_api
+from gates.web import (
+    api,
+    errors,
+    grant_api,
+    health_api,
+    outbox_api,
+    pages,
+    policy_api,
+    reviews_api,
+)
 from gates.web.direct import Direct
 from gates.web.limits import LimitsBodies
 from gates.web.refusals import NotesRefusals, Refusals, into
@@ -78,7 +88,9 @@ def create_app(
     app.include_router(health_api.router(gates, access))
     app.include_router(outbox_api.router(gates, access))
     app.include_router(policy_api.router(gates, access))
-    app.include_router(pages.router(gates, access, base_url=gates.base_url))
+    app.include_router(reviews_api.router(gates, access))
+    reviews = Reviews(gates)
+    app.include_router(pages.router(gates, access, base_url=gates.base_url, reviews=reviews))
     for one in routers:
         app.include_router(one)
 

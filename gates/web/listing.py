@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from gates.core.model import PersonId, RequestView
-from gates.core.wording import approvers, asks
+from gates.core.wording import approvers, asks, unless_objected
 from gates.web.values import text, visible
 from gates.web.words import (
     PURPOSE_WORDS,
@@ -46,6 +46,7 @@ class Row:
     ended_by: str
     round: int
     mine: bool
+    windowed: bool
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ def row(view: RequestView, person: PersonId, now: datetime) -> Row:
         ended_by=_names(ended_by(view)),
         round=request.round,
         mine=is_mine(view, person),
+        windowed=unless_objected(request),
     )
 
 
@@ -130,7 +132,11 @@ def _asked(view: RequestView) -> str:
 
 def _progress(view: RequestView) -> str:
     requirement = view.request.requirement
-    return f"{approvals(view)} of {requirement.quorum} agreed" if requirement else ""
+    if requirement is None:
+        return ""
+    if unless_objected(view.request):
+        return "runs unless somebody objects"
+    return f"{approvals(view)} of {requirement.quorum} agreed"
 
 
 FILTERS = {

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, Form, Request, Response
@@ -35,9 +35,10 @@ from gates.core.errors import (
     Unavailable,
 )
 from gates.core.model import DecisionKind, Json, RequestView
-from gates.web import changing
+from gates.web import changing, lines
 from gates.web.errors import HEADER
-from gates.web.listing import inbox
+from gates.web.listing import inbox, row
+from gates.web.looking import look
 from gates.web.rendering import request_page
 from gates.web.values import visible
 from gates.web.words import choice, moment, said
@@ -46,6 +47,7 @@ log = logging.getLogger(__name__)
 
 HERE = Path(__file__).parent
 LONGEST_REASON = 2_000  # characters; the field of the form and the server agree on it
+LONGEST_CATEGORY = 100
 RECENT = 40
 BY_BUTTON = (
     DecisionKind.APPROVE,
@@ -53,6 +55,7 @@ BY_BUTTON = (
     DecisionKind.SEND_BACK,
     DecisionKind.ESCALATE,
 )
+TYPED = (*BY_BUTTON, "review")  # what a refused form's words belong to
 STATIC = {"style.css": "text/css", "icon.svg": "image/svg+xml"}
 HOW_TO_LOG_IN = (
     "A link works once and for a short time. Whoever runs this server makes a new one for you: "
@@ -116,6 +119,26 @@ class Requests(Protocol):
         card_revision: int | None = ...,
         verified_by: Json | None = ...,
         changes: Json | None = ...,
+        refused: Mapping[str, str] | None = ...,
+    ) -> RequestView: ...
+
+
+class Looks(Protocol):
+    """What the inbox needs of gates/reviews.py."""
+
+    def mine(self, person_id: str) -> list[RequestView]: ...
+    def may(self, view: RequestView, person_id: str) -> bool: ...
+    def say(
+        self,
+        request_id: str,
+        *,
+        person_id: str,
+        word: Literal["fine", "wrong"],
+        reason: str = ...,
+        category: str = ...,
+        channel: str,
+        assurance: str,
+        verified_by: Json | None = ...,
     ) -> RequestView: ...
 
 
@@ -125,6 +148,13 @@ class DecisionForm(BaseModel):
     decision: str = ""
     reason: str = ""
     revision: str = ""
+    csrf: str = ""
+
+
+class ReviewForm(BaseModel):
+    word: str = ""
+    reason: str = ""
+    category: str = ""
     csrf: str = ""
 
 
@@ -190,8 +220,9 @@ async def _sent(request: Request) -> dict[str, str]:
 class Pages:
     """The endpoints; plain functions, so that FastAPI runs them in its thread pool."""
 
-    def __init__(self, service: Requests, access: Sessions, base_url: str) -> None:
+    def __init__(self, service: Requests, access: Sessions, base_url: str, reviews: Looks) -> None:
         self.service = service
+        self.reviews = reviews
         self.access = access
         self.secure = urlsplit(base_url).scheme == "https"
         self.cookie = cookie_name(base_url)
@@ -243,8 +274,10 @@ class Pages:
             return page("hop.html", target="/")
         session = self._session(request)
         waiting, recent = self.service.waiting(), self.service.recent(RECENT)
-        found = inbox(waiting, recent, session.person_id, self.service.clock(), state)
-        return page("inbox.html", session=session, page=found)
+        me, now = session.person_id, self.service.clock()
+        found = inbox(waiting, recent, me, now, state)
+        looks = [row(view, me, now) for view in self.reviews.mine(me)] if state == "all" else []
+        return page("inbox.html", session=session, page=found, looks=looks)
 
     def detail(self, request: Request, request_id: str, said: str = "") -> Response:
         if self._comes_from_elsewhere(request):
@@ -309,11 +342,16 @@ class Pages:
         )
 
     def decide(
-        self, request: Request, request_id: str, form: Annotated[DecisionForm, Form()]
+        self,
+        request: Request,
+        request_id: str,
+        form: Annotated[DecisionForm, Form()],
+        sent: Annotated[dict[str, str], Depends(_sent)],
     ) -> Response:
         session = self._session(request)
         try:
             _check(session, form.csrf)
+            no = {line: _reason(why) for line, why in lines.refused(sent).items()}
             self.service.decide(
                 _only_id(request_id),
                 person_id=session.person_id,
@@ -323,13 +361,38 @@ class Pages:
                 assurance="session",
                 card_revision=_revision(form.revision),
                 verified_by={"session": _trace(request.cookies[self.cookie])},
+                refused=no if form.decision == DecisionKind.APPROVE.value else {},
             )
         except NotFound:
             raise
         except GatesError as error:
             view = self.service.view(_only_id(request_id))
-            return self._request_page(session, view, error, form=form)
+            return self._request_page(session, view, error, form=form, sent=sent)
         return RedirectResponse(f"/requests/{_only_id(request_id)}?said=1", 303, HEADERS)
+
+    def review(
+        self, request: Request, request_id: str, form: Annotated[ReviewForm, Form()]
+    ) -> Response:
+        """Say what one thinks of something that ran by itself."""
+        session = self._session(request)
+        view = self.service.view(_only_id(request_id))
+        try:
+            _check(session, form.csrf)
+            self.reviews.say(
+                view.request.id,
+                person_id=session.person_id,
+                word="fine" if form.word == "fine" else "wrong",
+                reason=_reason(form.reason),
+                category=form.category[:LONGEST_CATEGORY],
+                channel="inbox",
+                assurance="session",
+                verified_by={"session": _trace(request.cookies[self.cookie])},
+            )
+        except GatesError as error:
+            return self._request_page(
+                session, view, error, form=DecisionForm(decision="review", reason=form.reason)
+            )
+        return RedirectResponse(f"/requests/{view.request.id}", 303, HEADERS)
 
     # -- shared -----------------------------------------------------------------------------
 
@@ -341,6 +404,7 @@ class Pages:
         *,
         flash: bool = False,
         form: DecisionForm | None = None,
+        sent: Mapping[str, str] | None = None,
     ) -> Response:
         rounds = self.service.rounds(view.request.id)
         return page(
@@ -348,10 +412,12 @@ class Pages:
             error.http_status if error else 200,
             session=session,
             page=request_page(view, rounds, session.person_id, self.service.clock()),
+            table=lines.lines_table(view, sent or {}),
+            look=look(view, self.service.clock(), may=self.reviews.may(view, session.person_id)),
             refusal=visible(error.message) if error else "",
             said=said(view, session.person_id, _before(view, rounds)) if flash else "",
             typed=form.reason if form else "",
-            typed_for=form.decision if form and form.decision in BY_BUTTON else "reject",
+            typed_for=form.decision if form and form.decision in TYPED else "reject",
             longest=LONGEST_REASON,
         )
 
@@ -395,7 +461,8 @@ def cookie_name(base_url: str) -> str:
 
 async def _typed(request: Request) -> str:
     """What the person wrote into the form that was refused; it is parsed already."""
-    if request.method != "POST" or not request.url.path.endswith(("/decision", "/change")):
+    forms = ("/decision", "/change", "/review")
+    if request.method != "POST" or not request.url.path.endswith(forms):
         return ""
     sent = await _sent(request)
     written = [f"{name}: {text}" for name, text in sent.items() if name.startswith(changing.PREFIX)]
@@ -452,9 +519,9 @@ def _static(name: str) -> Response:
     return FileResponse(HERE / "static" / name, media_type=STATIC[name], headers=headers)
 
 
-def router(service: Requests, access: Sessions, *, base_url: str) -> APIRouter:
+def router(service: Requests, access: Sessions, *, base_url: str, reviews: Looks) -> APIRouter:
     """All pages. `base_url` is the address that people use; https makes the cookie Secure."""
-    pages = Pages(service, access, base_url)
+    pages = Pages(service, access, base_url, reviews)
     made = APIRouter(route_class=PageRoute, include_in_schema=False)
     made.get("/")(pages.index)
     made.get("/login/{token}")(pages.login_page)
@@ -463,6 +530,7 @@ def router(service: Requests, access: Sessions, *, base_url: str) -> APIRouter:
     made.get("/people/me")(pages.me)
     made.get("/requests/{request_id}")(pages.detail)
     made.post("/requests/{request_id}/decision")(pages.decide)
+    made.post("/requests/{request_id}/review")(pages.review)
     made.get("/requests/{request_id}/change")(pages.change_page)
     made.post("/requests/{request_id}/change")(pages.change)
     made.get("/static/{name}")(_static)

@@ -24,7 +24,16 @@ from gates.core.model import (
     RequestView,
     Step,
 )
-from gates.core.wording import LEFT_UNUSED, answer_of, approvers, asks, left_unused, places, proof
+from gates.core.wording import (
+    LEFT_UNUSED,
+    answer_of,
+    approvers,
+    asks,
+    left_unused,
+    places,
+    proof,
+    unless_objected,
+)
 from gates.web.listing import Row, row
 from gates.web.values import (
     Comparison,
@@ -41,7 +50,6 @@ from gates.web.values import (
 from gates.web.words import (
     ASKED,
     EXECUTION_WORDS,
-    QUESTIONS,
     VERDICT_WORDS,
     WAS_ASKED,
     Choice,
@@ -53,6 +61,7 @@ from gates.web.words import (
     execution_status,
     holds,
     moment,
+    question,
     safe_link,
     short,
     status,
@@ -146,6 +155,7 @@ class ReasonShown:
 class RequestPage:
     row: Row
     question: str
+    windowed: bool
     revision: int
     status: Status
     outcome_reason: str
@@ -202,7 +212,8 @@ def request_page(
     requirement = request.requirement
     return RequestPage(
         row=row(view, person, now),
-        question=QUESTIONS[request.purpose],
+        question=question(view),
+        windowed=unless_objected(request),
         revision=view.revision,
         status=status(view),
         outcome_reason=visible(outcome.reason) if outcome else "",

@@ -11,6 +11,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from gates.core.care import wants_reason
+from gates.core.lifecycle import silent
 from gates.core.model import (
     DecisionKind,
     ExecutionState,
@@ -21,7 +22,7 @@ from gates.core.model import (
     Requirement,
     Verdict,
 )
-from gates.core.wording import VOIDED_BY, answer_of, changer
+from gates.core.wording import VOIDED_BY, answer_of, changer, unless_objected
 from gates.web.values import visible
 
 SHORT_DIGEST = 12
@@ -40,6 +41,8 @@ QUESTIONS = {
     Purpose.LOOP: "May the agent go on trying?",
     Purpose.IN_DOUBT: "Nobody knows how the last attempt ended. May it run again?",
 }
+WINDOWED = "This runs unless somebody objects. May it?"
+OBJECT, RUN_NOW = "Object", "Let it run now"
 OUTCOME_WORDS: dict[OutcomeKind, tuple[str, Tone]] = {
     OutcomeKind.APPROVED: ("Approved", "good"),
     OutcomeKind.REJECTED: ("Rejected", "bad"),
@@ -161,14 +164,24 @@ def safe_link(url: str) -> str:
     return url if parts.scheme in ("http", "https") and parts.netloc else ""
 
 
+def question(view: RequestView) -> str:
+    """What people are asked."""
+    return WINDOWED if unless_objected(view.request) else QUESTIONS[view.request.purpose]
+
+
 def status(view: RequestView) -> Status:
     outcome = view.outcome
     if outcome is None:
-        return Status("open", "Waiting", "wait")
+        words = "Runs soon" if unless_objected(view.request) else "Waiting"
+        return Status("open", words, "wait")
     words, tone = OUTCOME_WORDS[outcome.kind]
     purpose = view.request.purpose
     if outcome.kind is OutcomeKind.VOIDED:
         words = _voided(view) or words
+    elif silent(outcome):
+        words = "Nobody objected"
+    elif outcome.kind is OutcomeKind.REJECTED and unless_objected(view.request):
+        words = "Objected to"
     elif outcome.by == ("policy",):
         words = "Allowed by policy" if outcome.kind is OutcomeKind.APPROVED else "Forbidden"
     elif outcome.kind is OutcomeKind.APPROVED and purpose is Purpose.LOOP:
@@ -193,6 +206,8 @@ def _voided(view: RequestView) -> str:
 def ended_by(view: RequestView) -> tuple[str, ...]:
     """Whose word it was, where the status does not name them already."""
     if view.outcome is None or (view.outcome.kind is OutcomeKind.VOIDED and _voided(view)):
+        return ()
+    if silent(view.outcome):
         return ()
     return tuple(visible(name) for name in view.outcome.by)
 
@@ -221,6 +236,7 @@ def choice(view: RequestView, person: PersonId) -> Choice:
     why_not = _why_not(view, person)
     alters = view.request.purpose is not Purpose.IN_DOUBT  # that may have happened already
     may_change = alters and not why_not and bool(view.request.action.arguments)
+    may_change = may_change and not view.request.lines  # those are refused line by line instead
     requirement = view.request.requirement
     return Choice(
         may_decide=not why_not,
@@ -261,7 +277,10 @@ def _buttons(view: RequestView) -> tuple[str, str, str]:
     if purpose is Purpose.IN_DOUBT:
         hint = "Look into the real system first: running it again could do it twice."
         return "It did not happen: run it again", "Do not run it again", hint
-    return "Approve", "Reject", "Exactly what is shown here will run, once."
+    exactly = "Exactly what is shown here will run, once."
+    if unless_objected(view.request):
+        return RUN_NOW, OBJECT, f"{exactly} Without an objection it runs when the window ends."
+    return "Approve", "Reject", exactly
 
 
 def said(view: RequestView, person: PersonId, before: RequestView | None = None) -> str:
@@ -281,9 +300,13 @@ def said(view: RequestView, person: PersonId, before: RequestView | None = None)
         return "Your guidance is recorded. The run is told, and the agent may propose again."
     if mine.kind is DecisionKind.REJECT:
         return "Your answer is recorded. The run is told, with your reason."
-    if view.outcome is None:
-        return "Your approval is recorded. Others are still asked before anything runs."
-    return "Your approval is recorded. The run goes on."
+    if view.outcome is not None:
+        rest = "The run goes on."
+    elif unless_objected(view.request):
+        rest = "It runs when enough agree, or when the window ends."
+    else:
+        rest = "Others are still asked before anything runs."
+    return f"Your approval is recorded. {rest}"
 
 
 def approvals(view: RequestView) -> int:

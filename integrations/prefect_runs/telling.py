@@ -11,10 +11,12 @@ from datetime import datetime
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
+from gates.core.batches import lines_of
 from gates.core.model import Json, Purpose, RequestView
-from gates.core.wording import approvers, asks, changed, ended
+from gates.core.wording import approvers, asks, changed, ended, unless_objected
 
 LONGEST = 300  # characters of one value in the artifact; the page shows it whole
+MOST_LINES = 30
 MOST_STEPS = 8  # of those that the run has done before
 HARMLESS = str.maketrans({"|": "/", "`": "'", "<": "(", ">": ")", "[": "(", "]": ")"})
 PURPOSES = {
@@ -44,6 +46,10 @@ def standing(view: RequestView) -> str:
     if requirement is None:
         return "Decided by policy."
     until = requirement.deadline_at.strftime("%Y-%m-%d %H:%M UTC")
+    if unless_objected(view.request):
+        return (
+            f"Runs at {until} unless somebody objects ({', '.join(requirement.people.values())})."
+        )
     return f"Waits for {asks(requirement, approvers(view))} until {until}."
 
 
@@ -52,7 +58,8 @@ def markdown(view: RequestView) -> str:
     request = view.request
     lines = [f"# {_plain(headline(view))}", "", f"**{_plain(standing(view))}**", ""]
     if view.outcome is None:
-        lines += [f"{PURPOSES[request.purpose]} Decide here: {view.url}", ""]
+        asked = "Object here" if unless_objected(request) else "Decide here"
+        lines += [f"{PURPOSES[request.purpose]} {asked}: {view.url}", ""]
     if view.woken:
         resumed = f"Resumed {view.woken} time(s) in Prefect although nobody had decided"
         lines += [f"⚠️ {resumed}. A resume is a doorbell, not a decision.", ""]
@@ -70,8 +77,7 @@ def _rows(view: RequestView) -> Iterator[str]:
         yield _row(f"Since round {request.round - 1}", line)
     for reason in request.judgement.reasons:
         yield _row(f"Why ({request.judgement.tier.value})", reason.text)
-    for key, value in request.action.arguments.items():
-        yield _row(key, value)
+    yield from _arguments(view)
     for decision in view.decisions:
         said = decision.kind.told + (f": {decision.reason}" if decision.reason else "")
         yield _row(f"{decision.name}, {decision.at:%H:%M UTC}", said)
@@ -79,8 +85,23 @@ def _rows(view: RequestView) -> Iterator[str]:
             yield _row("changed", line)
     if view.execution is not None:
         yield _row("Execution", view.execution.state.value)
+    for one in view.reviews:
+        kind = f" ({one.category})" if one.category else ""
+        yield _row(f"Looked at by {one.name}", f"{one.verdict}{kind}: {one.reason}".rstrip(": "))
     for step in view.stands[-MOST_STEPS:]:
         yield _row(f"Of this run, {step.state.replace('_', ' ')}", str(step))
+
+
+def _arguments(view: RequestView) -> Iterator[str]:
+    """What would run; of a batch its first lines."""
+    request = view.request
+    lines = lines_of(request, view.decisions)
+    for one in lines[:MOST_LINES]:
+        yield _row(f"Line {one.number}", one)
+    if len(lines) > MOST_LINES:
+        yield _row("Lines", f"and {len(lines) - MOST_LINES} more: see the request's page")
+    for key, value in () if lines else request.action.arguments.items():
+        yield _row(key, value)
 
 
 def _row(name: str, value: object) -> str:

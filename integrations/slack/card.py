@@ -15,10 +15,11 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from gates.core.batches import lines_of
 from gates.core.model import Purpose, RequestView
-from gates.core.wording import approvers, asks, changed
+from gates.core.wording import approvers, asks, changed, unless_objected
 from gates.web.values import label
-from gates.web.words import QUESTIONS, choice, ended_by, execution_status, holds, status
+from gates.web.words import choice, ended_by, execution_status, holds, question, status
 from integrations.slack.blocks import (
     APPROVE,
     CHANGE,
@@ -49,6 +50,7 @@ ASKED = 1_500  # of those who are asked, by name and group
 BEFORE = 6
 CHANGES = 5  # of one decision
 DECISIONS = 8
+LINES = 8  # of a batch
 REASONS = 6
 ATTEMPTS = 6
 STEPS = 5
@@ -77,12 +79,13 @@ def card(view: RequestView, token: str, *, prefect_ui_url: str = "") -> Card:
 def body(view: RequestView, *, prefect_ui_url: str = "") -> list[Block]:
     """Everything but the buttons: what a person saw when they decided."""
     request = view.request
-    pairs_of, rest = changing(request.action.arguments)
+    pairs_of, rest = changing({} if request.lines else request.action.arguments)
     return [
         {"type": "header", "text": plain(title(view), HEADER)},
         *standing(view),
         *_before(view),
         *changes_shown(pairs_of),
+        *_lines(view),
         *table("What would run", _arguments(view, rest), rest=DETAILED, value=ARGUMENT),
         *table("Checked by the server", list(flat(request.facts)), rest=DETAILED),
         *_why(view),
@@ -98,7 +101,7 @@ def body(view: RequestView, *, prefect_ui_url: str = "") -> list[Block]:
 def summary(view: RequestView) -> str:
     """One escaped line for notifications."""
     amount = f" ({view.request.amount})" if view.request.amount else ""
-    words = status(view).words if view.outcome else QUESTIONS[view.request.purpose]
+    words = status(view).words if view.outcome else question(view)
     return escape(cut(clean(f"{words} {title(view)}{amount}"), 300))
 
 
@@ -108,9 +111,8 @@ def title(view: RequestView) -> str:
 
 def standing(view: RequestView) -> Iterator[Block]:
     """The first lines: the question or how it ended, how much, and for whom."""
-    request = view.request
     if view.outcome is None:
-        yield {"type": "section", "text": ours(f"*{QUESTIONS[request.purpose]}*")}
+        yield {"type": "section", "text": ours(f"*{question(view)}*")}
     else:
         words = f"*{escape(status(view).words)}* {when(view.outcome.at)}"
         yield {"type": "section", "text": ours(words)}
@@ -177,6 +179,20 @@ def _arguments(view: RequestView, arguments: Mapping[str, JsonValue]) -> list[Ro
     about: dict[str, JsonValue] = {"subject": subject} if subject else {}
     parts = ({"action": action.name}, about, single, nested)
     return [row for part in parts for row in flat(part)]
+
+
+def _lines(view: RequestView) -> Iterator[Block]:
+    """The first lines of a batch; it is looked through, and decided by line, in the inbox."""
+    lines = lines_of(view.request, view.decisions)
+    if not lines:
+        return
+    yield context(f"*{len(lines):,} lines, each runs by itself*")
+    yield from pairs([(f"Line {one.number}", str(one)) for one in lines[:LINES]])
+    more = f"… and {len(lines) - LINES:,} more: see {DETAILED}. " if len(lines) > LINES else ""
+    if view.outcome is None:
+        yield context(f"{more}The buttons decide all of them; to refuse some, use {INBOX}.")
+    elif more:
+        yield context(more)
 
 
 def _why(view: RequestView) -> Iterator[Block]:
@@ -289,7 +305,10 @@ def _asked(view: RequestView) -> Iterator[Block]:
         return
     agreed = approvers(view)
     names = ", ".join(requirement.people.get(one, one) for one in agreed)
-    rows = [("Agreed", names or "nobody yet"), ("Still asked", asks(requirement, agreed))]
+    rest = ("Still asked", asks(requirement, agreed))
+    if unless_objected(view.request):
+        rest = ("May object", ", ".join(requirement.people.values()))
+    rows = [("Agreed", names or "nobody yet"), rest]
     yield context("*Who decides*")
     yield from pairs(rows, ASKED)
     yield context(holds(requirement))
@@ -299,6 +318,8 @@ def _until(view: RequestView) -> str:
     requirement = view.request.requirement
     if requirement is None or view.outcome is not None:
         return ""
+    if unless_objected(view.request):
+        return f"Runs {when(requirement.deadline_at)}, unless somebody objects."
     return f"Until {when(requirement.deadline_at)}, then it expires."
 
 
@@ -321,8 +342,9 @@ def _links(view: RequestView, prefect_ui_url: str) -> str:
 
 def _buttons(view: RequestView, token: str) -> Block:
     words = choice(view, "")
-    buttons = [button(APPROVE, words.approve, token, "primary")]
-    if words.send_back and view.request.action.arguments:
+    windowed = unless_objected(view.request)  # what is usual needs no click there
+    buttons = [button(APPROVE, words.approve, token, "" if windowed else "primary")]
+    if words.send_back and view.request.action.arguments and not view.request.lines:
         buttons.append(button(CHANGE, "Approve with changes", token))
     if words.send_back:
         buttons.append(button(SEND_BACK, words.send_back, token))

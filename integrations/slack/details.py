@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import JsonValue
 
+from gates.core.batches import lines_of
 from gates.core.model import RequestView
 from gates.core.wording import changed
 from gates.web.words import VERDICT_WORDS, execution_status, status
@@ -77,7 +78,9 @@ def _all(view: RequestView) -> Iterator[Block]:
         ("Fingerprint", action.fingerprint),
     ]
     yield from _part("What would run", exact)
-    yield from _values("Its arguments, all of them", action.arguments)
+    lines = lines_of(request, view.decisions)
+    yield from _part("Its lines, all of them", [(f"Line {one.number}", str(one)) for one in lines])
+    yield from _values("Its arguments, all of them", {} if lines else action.arguments)
     if request.before:
         yield context(f"*Since round {request.round - 1}*")
         yield from _long("\n".join(f"│ {clean(line)}" for line in request.before))

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from gates.core.model import RequestView
-from gates.web.words import QUESTIONS
+from gates.core.wording import unless_objected
+from gates.web.words import question
 from integrations.slack.telling import plain
 from integrations.slack.text import clean, cut, escape, when
 
@@ -39,9 +40,10 @@ def row(view: RequestView) -> list[Block]:
     title = cut(clean(request.action.title or request.action.name), 200)
     until = ""
     if request.requirement is not None:
-        until = f", until {when(request.requirement.deadline_at)}"
+        until = ", runs" if unless_objected(request) else ", until"
+        until += f" {when(request.requirement.deadline_at)}"
     tier = request.judgement.tier.value
-    return [plain(title + amount), context(f"{QUESTIONS[request.purpose]} Tier {tier}{until}.")]
+    return [plain(title + amount), context(f"{question(view)} Tier {tier}{until}.")]
 
 
 def walk_button(words: str, request_id: str) -> Block:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from gates.core.model import DecisionKind, OutcomeKind, RequestView
+from gates.core.wording import unless_objected
 from gates.web.words import ended_by, status
 from integrations.slack.text import clean, cut, escape, link, when
 
@@ -44,6 +45,8 @@ def _happened(view: RequestView, now: datetime) -> str:
         return f"{_said(has_escalated(view))} has escalated this already: {_said(asked)} decide."
     if outcome is None:
         at = f" ({when(requirement.deadline_at)})" if requirement else ""
+        if unless_objected(view.request):
+            return f"The window has passed{at}, and nobody has objected in it."
         return f"The deadline has passed{at}, and silence never approves."
     at = when(outcome.at)
     if outcome.kind is OutcomeKind.EXPIRED:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from gates.core.care import wants_reason
 from gates.core.model import DecisionKind, RequestView
-from gates.web.words import choice
+from gates.core.wording import unless_objected
+from gates.web.words import OBJECT, RUN_NOW, choice
 from integrations.slack.blocks import HEADER, ROWS, Block, context, flat, pairs, plain, said
 from integrations.slack.card import ASKED, changes_shown, changing, title
 from integrations.slack.text import escape
@@ -74,11 +75,18 @@ def answer_view(kind: DecisionKind, view: RequestView, token: str, place: str) -
         "type": "modal",
         "callback_id": words.callback,
         "private_metadata": json.dumps({"token": token, "place": place}),
-        "title": {"type": "plain_text", "text": words.button},
-        "submit": {"type": "plain_text", "text": words.button},
+        "title": {"type": "plain_text", "text": said_by(kind, view)},
+        "submit": {"type": "plain_text", "text": said_by(kind, view)},
         "close": {"type": "plain_text", "text": "Back"},
         "blocks": [*about, _field(words, optional=optional)],
     }
+
+
+def said_by(kind: DecisionKind, view: RequestView) -> str:
+    """What the button of an answer says here; at most 24 characters."""
+    named = {DecisionKind.APPROVE: RUN_NOW, DecisionKind.REJECT: OBJECT}
+    usual = ASKS_FOR[kind].button
+    return named.get(kind, usual) if unless_objected(view.request) else usual
 
 
 def _about(view: RequestView, kind: DecisionKind) -> Iterator[Block]:

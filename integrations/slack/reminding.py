@@ -7,7 +7,8 @@ from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from gates.core.model import RequestView
-from gates.web.words import QUESTIONS
+from gates.core.wording import unless_objected
+from gates.web.words import question
 from integrations.slack.digest import Block, context, row, walk_button
 from integrations.slack.text import escape
 
@@ -59,8 +60,13 @@ def _night(
 
 def reminder(views: Sequence[RequestView]) -> tuple[str, list[Block]]:
     """Text and blocks about what somebody has not decided and soon expires."""
-    what = "This expires soon" if len(views) == 1 else f"{len(views):,} requests expire soon"
-    words = f"{what}, and you are asked: {QUESTIONS[views[0].request.purpose]}"
+    ends = "runs" if all(unless_objected(one.request) for one in views) else "expires"
+    what = (
+        f"This {ends} soon"
+        if len(views) == 1
+        else f"{len(views):,} requests {ends.removesuffix('s')} soon"
+    )
+    words = f"{what}, and you are asked: {question(views[0])}"
     blocks: list[Block] = [context(f"*{escape(words)}*")]
     for view in views[:NAMED]:
         blocks += row(view)

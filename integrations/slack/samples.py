@@ -138,6 +138,22 @@ def large_invoice() -> RequestView:
     return RequestView(request=request, url=URL + request.id, stands=(ENTERED,))
 
 
+def veto_window() -> RequestView:
+    """A payment that runs in two hours unless a clerk objects."""
+    view = large_invoice()
+    request = view.request
+    judgement = _asked(Tier.AMBIGUOUS, ("usual", "Acme Steel AG is paid every month"))
+    changes = {
+        "id": "5c" * 16,
+        "amount": Money(minor=178_500),
+        "action": request.action.model_copy(update={"arguments": PAY | {"amount": "1785.00"}}),
+        "judgement": judgement.model_copy(update={"verdict": Verdict.VETO_WINDOW}),
+        "requirement": _of((INES, PRIYA), hours=2),
+    }
+    asked = request.model_copy(update=changes)
+    return view.model_copy(update={"request": asked, "url": URL + asked.id})
+
+
 def changed_bank_account() -> RequestView:
     """Two people of two groups, of whom one has agreed: old account over new one."""
     arguments: Json = {
@@ -267,6 +283,7 @@ def decided() -> RequestView:
 
 SAMPLES: dict[str, Callable[[], RequestView]] = {
     "large-invoice": large_invoice,
+    "veto-window": veto_window,
     "changed-bank-account": changed_bank_account,
     "loop": loop,
     "in-doubt": in_doubt,

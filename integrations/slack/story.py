@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from gates.core.lifecycle import ENDS_THE_ROUND
+from gates.core.lifecycle import ENDS_THE_ROUND, silent
 from gates.core.model import Attempt, ExecutionState, OutcomeKind, RequestView
 from gates.core.quorum import satisfied
 from gates.core.wording import approvers, changed, ended
@@ -47,6 +47,8 @@ def _lines(view: RequestView) -> Iterator[tuple[datetime, str]]:
     last = view.decisions[-1] if view.decisions else None
     if last is not None and _agreed(view):
         yield last.at, "Approved: it may run now, once"
+    if silent(outcome):
+        yield outcome.at, "Nobody objected: it may run now, once"
     approved = outcome.kind is OutcomeKind.APPROVED
     if not approved and (last is None or last.kind not in ENDS_THE_ROUND):
         yield outcome.at, ended(view).capitalize()

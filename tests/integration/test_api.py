@@ -389,6 +389,8 @@ ROUTES = [  # method, path, body, who may
     ("GET", "/v1/requests", None, {"admin", "person"}),
     ("GET", "/v1/requests/ID", None, {"admin", "person"}),
     ("POST", "/v1/requests/ID/decisions", {"kind": "approve"}, {"person"}),
+    ("GET", "/v1/reviews", None, {"admin", "person"}),
+    ("POST", "/v1/requests/ID/reviews", {"verdict": "fine"}, {"person"}),
     ("GET", "/v1/me", None, {"person"}),
     ("POST", "/v1/admin/login-links", {"person": "dana"}, {"admin"}),
     ("POST", "/v1/admin/keys", {"scope": "flow", "agent": "x"}, {"admin"}),

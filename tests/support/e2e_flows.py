@@ -9,7 +9,7 @@ from typing import Literal
 from prefect import flow, task
 from prefect.context import FlowRunContext
 
-from gates import ActionFailed, Rejected, gated, require_approval, together
+from gates import ActionFailed, Rejected, batch, gated, require_approval, together
 from gates.flow import Ask
 from tests.support.world import Payout, pay
 
@@ -50,6 +50,13 @@ def one_payment(amount: str) -> dict[str, str]:
     receipt = gated(pay)(payout(amount))
     trace(f"paid {receipt['paid']}")
     return receipt
+
+
+@flow
+def pay_all(amounts: list[str]) -> None:
+    for line in batch(pay, [payout(one) for one in amounts], key="run"):
+        what = line.result()["paid"] if line.state == "done" else f"{line.by}: {line.reason}"
+        trace(f"{line.number} {line.state} {what}")
 
 
 @flow

@@ -49,7 +49,7 @@ def request(
             reasons=(Reason(rule="large", text="much money"), Reason(rule="new", text="is new")),
             policy_digest="d",
         ),
-        requirement=requirement if verdict is Verdict.REQUIRE_APPROVAL else None,
+        requirement=requirement if verdict.asks else None,
         opened_at=OPENED,
     )
 

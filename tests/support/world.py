@@ -65,6 +65,13 @@ rules:
     tier: expert
     ask: {who: [controllers], escalate_to: [treasury]}
     because: "{amount} is looked at twice"
+  - name: patient
+    on: till.pay
+    when: amount.minor == 88800
+    verdict: veto_window
+    window: 8s
+    ask: {who: [controllers]}
+    because: "{amount} waits for objections"
   - name: never
     on: till.burn
     when: "true"

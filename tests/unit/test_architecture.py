@@ -32,6 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("gates.withdrawing",),
     ("gates.deciding",),
     ("gates.claiming",),
+    ("gates.covering",),
     ("gates.service",),
     (
         "gates.work",
@@ -40,6 +41,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "gates.grants.redeeming",
         "gates.passes",
         "gates.watching",
+        "gates.reviews",
     ),
     ("gates.access", "gates.cards", "gates.deliveries", "gates.outbox", "gates.replays"),
     ("gates.timers", "gates.health", "gates.announcing"),
@@ -106,6 +108,7 @@ VENDORS = {  # who alone may import what
         "integrations.grant_proxy.commands",
         "integrations.slack.commands",
         "integrations.policies.commands",
+        "integrations.reviewing.commands",
     ),
 }
 NEVER = {"trytond"}  # GPL, and a process of its own

@@ -17,6 +17,7 @@ from gates.core.lifecycle import (
     drift,
     expire,
     outcome,
+    too_early,
     widened,
     withdraw,
 )
@@ -270,3 +271,68 @@ def test_what_was_allowed_is_voided_by_a_drift():
     found = outcome(asked, drift(asked, [], ["total: 1 -> 2"], OPENED))
     assert found is not None
     assert found.kind is OutcomeKind.VOIDED
+
+
+def windowed(quorum: int = 1, **more: object) -> ApprovalRequest:
+    asked = request(quorum, verdict=Verdict.VETO_WINDOW, people={"dana": "Dana", "mika": "Mika"})
+    assert asked.requirement is not None
+    return asked.model_copy(update={"requirement": asked.requirement.model_copy(update=more)})
+
+
+def test_silence_consents_in_a_veto_window_alone():
+    """Nobody said a word: what wants an approval expires, what runs unless vetoed may run."""
+    for verdict, kind, by, words in (
+        (Verdict.VETO_WINDOW, OutcomeKind.APPROVED, ("time",), "nobody objected within 1d"),
+        (Verdict.REQUIRE_APPROVAL, OutcomeKind.EXPIRED, ("deadline",), "nobody decided in time"),
+    ):
+        asked = request(verdict=verdict)
+        assert expire(asked, [], DEADLINE - timedelta(seconds=1)) == []
+        found = outcome(asked, expire(asked, [], DEADLINE))
+        assert found is not None
+        assert (found.kind, found.by, found.reason, found.at) == (kind, by, words, DEADLINE)
+
+
+@pytest.mark.parametrize(
+    ("kind", "ends"),
+    [(REJECT, OutcomeKind.REJECTED), (DecisionKind.SEND_BACK, OutcomeKind.SENT_BACK)],
+)
+def test_an_objection_ends_a_veto_window(kind, ends):
+    """One word is enough, and time has no say after it; nor has a word once the time is over."""
+    asked = windowed(2)
+    events = decide(asked, [], decision("dana", kind, reason="not this one"))
+    assert expire(asked, events, DEADLINE) == []
+    found = outcome(asked, events)
+    assert found is not None
+    assert (found.kind, found.by) == (ends, ("Dana",))
+    late = decide(asked, [], decision("dana", kind, 24, reason="too late"))
+    assert late == [DeadlinePassed(at=DEADLINE)]
+
+
+def test_a_quorum_ends_a_veto_window_early_and_less_than_that_waits():
+    """Who agrees early only shortens the wait; the consent of time needs nobody to stand for it."""
+    asked = windowed(2)
+    events = decide(asked, [], decision("dana"))
+    assert outcome(asked, events) is None
+    both = events + decide(asked, events, decision("mika", hour=2))
+    found = outcome(asked, both)
+    assert found is not None
+    assert (found.by, found.at) == (("Dana", "Mika"), OPENED + timedelta(hours=2))
+    assert disentitled(asked, both, {"dana"}) == ["Mika may no longer approve this"]
+    waited = events + expire(asked, events, DEADLINE)
+    assert outcome(asked, waited).by == ("time",)
+    assert disentitled(asked, waited, set()) == []
+    assert too_early(outcome(asked, waited), DEADLINE - timedelta(seconds=2))
+    assert not too_early(found, OPENED)
+
+
+def test_what_is_escalated_does_not_pass_by_silence():
+    """It wants an approval from then on, has as long again as the window was, and may expire."""
+    asked = windowed(escalation={"sam": "Sam"})
+    events = decide(asked, [], decision("dana", DecisionKind.ESCALATE, 20, reason="new to me"))
+    assert widened(asked, events).judgement.verdict is Verdict.REQUIRE_APPROVAL
+    until = OPENED + timedelta(hours=44)
+    assert widened(asked, events).requirement.deadline_at == until
+    assert expire(asked, events, DEADLINE) == []
+    assert outcome(asked, events + expire(asked, events, until)).kind is OutcomeKind.EXPIRED
+    events += decide(asked, events, decision("sam", hour=30))
+    assert outcome(asked, events).by == ("Sam",)

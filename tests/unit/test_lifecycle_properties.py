@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gates.core.errors import GatesError, NotEntitled
 from gates.core.events import Decided, Drifted, Event
 from gates.core.lifecycle import decide, drift, expire, outcome, withdraw
-from gates.core.model import ApprovalRequest, DecisionKind, Outcome, OutcomeKind
+from gates.core.model import ApprovalRequest, DecisionKind, Outcome, OutcomeKind, Verdict
 from tests.support.rounds import DEADLINE, OPENED, PEOPLE, decision, request
 
 EVERYBODY = [*PEOPLE, "eve", "boss"]
@@ -24,6 +24,14 @@ COMMANDS = st.lists(
 REQUESTS = st.builds(
     request,
     st.integers(1, 3),
+    on_behalf_of=st.sampled_from([None, "dana", "boss"]),
+)
+
+
+WINDOWS = st.builds(
+    request,
+    st.integers(1, 3),
+    verdict=st.just(Verdict.VETO_WINDOW),
     on_behalf_of=st.sampled_from([None, "dana", "boss"]),
 )
 
@@ -132,3 +140,29 @@ def test_after_the_deadline_every_round_has_an_outcome(asked, commands):
     events, _ = played(asked, commands)
     events += expire(asked, events, DEADLINE)
     assert outcome(asked, events) is not None
+
+
+@given(WINDOWS, COMMANDS)
+def test_a_veto_beats_time_and_time_beats_what_comes_after_it(asked, commands):
+    """What time consented to, nobody had objected to before; what somebody objected to, time never
+    consents to.
+    """
+    events, seen = played(asked, commands)
+    ends = [one for one in seen if one is not None]
+    said = [event.decision.kind for event in events if isinstance(event, Decided)]
+    if any(one.by == ("time",) for one in ends):
+        assert set(said) <= {DecisionKind.APPROVE}
+        assert ends[0].at == DEADLINE
+    if DecisionKind.REJECT in said:
+        assert [one.kind for one in ends] == [OutcomeKind.REJECTED] * len(ends)
+
+
+@given(WINDOWS, COMMANDS)
+def test_a_veto_window_always_ends(asked, commands):
+    """At its end at the latest; and by silence only if nobody spoke against it."""
+    events, seen = played(asked, commands)
+    silent = expire(asked, events, DEADLINE)
+    found = outcome(asked, [*events, *silent])
+    assert found is not None
+    assert not silent or (found.kind, found.by) == (OutcomeKind.APPROVED, ("time",))
+    assert silent or found == seen[-1]

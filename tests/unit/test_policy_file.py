@@ -127,6 +127,7 @@ def test_a_fault_in_the_defaults_is_shown_at_its_place(defaults, words):
             "on: x, because: x, verdict: forbid, examples: [{history: «{frist_use: true}}]",
             "there is no 'history.frist_use': did you mean",
         ),
+        ("on: x, because: x, verdict: veto_window, window: «0s", "window '0s' is not between 1s"),
         ("on: «'a b', because: x, verdict: forbid", "on 'a b' names no action"),
         ("on: «[], because: x, verdict: forbid", "'on' of a rule is empty"),
         ("«whne: x, on: x, because: x, verdict: forbid", "unknown key 'whne' in a rule: did you"),

@@ -32,6 +32,8 @@ TRUSTED = {
     "amount.currency": cel.Type.STRING,
     "amount.base": cel.Type.INT,
     "amount.base_known": cel.Type.BOOL,
+    "batch.count": cel.Type.INT,
+    "batch.total_minor": cel.Type.INT,
     "facts": _OBJECT,
     **dict.fromkeys(CIRCUMSTANCES, _OBJECT),
 }
@@ -69,6 +71,7 @@ class Question(Value):
     `counterparty`: the business object on the other side, as the action's definition names it.
     `circumstances`: what the server knows beside the facts of the action itself, by the names in
     CIRCUMSTANCES; only what the policy's rules for this action mention needs to be there.
+    `batch_count`, `batch_total`: of the batch of which it is a line; alone it is one of one.
     """
 
     action: Action
@@ -78,6 +81,14 @@ class Question(Value):
     requester: Requester
     counterparty: str = ""
     circumstances: dict[str, Json] = Field(default_factory=dict)
+    batch_count: int = 1
+    batch_total: Money | None = None
+
+    @property
+    def batch(self) -> dict[str, int]:
+        """The sum is left out where it is not known: a comparison with it then asks."""
+        sum_ = self.batch_total if self.batch_count > 1 else self.amount
+        return {"count": self.batch_count} | ({"total_minor": sum_.minor} if sum_ else {})
 
 
 class Malformed(Exception):
@@ -175,6 +186,7 @@ def bindings(question: Question, base: Money | None = None) -> dict[str, Any]:
         "requester.agent": question.requester.agent,
         "requester.on_behalf_of": question.requester.on_behalf_of or "",
     } | {name: question.circumstances.get(name, {}) for name in CIRCUMSTANCES}
+    found |= {f"batch.{name}": value for name, value in question.batch.items()}
     if question.amount is not None:
         found["amount.minor"] = question.amount.minor
         found["amount.currency"] = question.amount.currency

@@ -4,6 +4,7 @@
     defaults: {tier: ambiguous, ask: {who: [ap], quorum: 1, deadline: 24h}}
     loops: {same_failure: 3, allow_more: 3, ask: {who: [ap]}}    # optional
     in_doubt: {ask: {who: [controllers]}}                        # optional
+    batch: {most_lines: 200, most_total: {EUR: 5000000}}         # optional
     rules:
       - name: large
         on: [erp.bill.post, erp.payment.*]

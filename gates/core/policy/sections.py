@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gates.core.batches import BatchLimits
 from gates.core.model import Ask, Tier
-from gates.core.policy import currencies, exposure, sampling
+from gates.core.policy import batch_section, currencies, exposure, sampling
 from gates.core.policy.judging import Defaults, LoopPolicy
 from gates.core.policy.places import Demand, Place, Section
 
@@ -63,6 +64,7 @@ SECTIONS: dict[str, Section] = {
             currencies.SCHEMA,
         ),
         Section("exposure", exposure.read_windows, lambda _: {}, exposure.SCHEMA),
+        Section("batch", batch_section.read_batch, lambda _: BatchLimits(), batch_section.SCHEMA),
         Section("sampling", sampling.read_sampling, lambda _: {}, sampling.SCHEMA),
         Section("defaults", read_defaults, lambda _: NOBODY),
         # -- what may hold an `ask` stands below them --

@@ -32,13 +32,13 @@ def strictest(voices: Sequence[Voice], digest: str, lifted: Iterable[str] = ()) 
         tier=equal[0].tier,
         reasons=tuple(one.reason for one in equal),
         policy_digest=digest,
-        ask=_together(asks, verdict) if asks else None,
+        ask=merged(verdict, asks) if asks else None,
         sample_permille=max(one.sample_permille for one in equal),
         lifted=tuple(sorted(lifted)),
     )
 
 
-def _together(asks: Sequence[Ask], verdict: Verdict) -> Ask:
+def merged(verdict: Verdict, asks: Sequence[Ask]) -> Ask:
     """The most demanding of all, which begin with the one that wins. A window is the longest: time
     must not consent sooner because one more rule is worried.
     """

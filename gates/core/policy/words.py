@@ -60,6 +60,7 @@ def _shown(field: str, question: Question, base: Money | None) -> str:
     root = {
         "amount": _amount(question, base),
         "action": question.action.model_dump(include={"name", "subject", "arguments"}),
+        "batch": question.batch,
         "facts": question.facts,
         "claims": question.claims,
         "requester": question.requester.model_dump(),

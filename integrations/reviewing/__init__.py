@@ -1,0 +1,1 @@
+"""Looking at a sample of what ran by itself."""
