@@ -45,4 +45,4 @@ def test_the_policies_of_the_pages_say_what_the_pages_say() -> None:
     judgement = rules.judge(line)
     assert judgement.verdict is Verdict.REQUIRE_APPROVAL
     assert judgement.reasons[0].text == "20 lines add up to 10,000.00 or more"
-    assert rules.batch.most_total == {"EUR": 10_000_000}
+    assert rules.sections["batch"].most_total == {"EUR": 10_000_000}
