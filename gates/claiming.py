@@ -93,7 +93,8 @@ class Claiming(Deciding):
         lapse = lifecycle.lapsed(request, found, now)
         if lapse:
             return self._stale(request, "time", "the approval has lapsed", (lapse,))
-        left = lifecycle.disentitled(request, seen.events, self.asking.entitled(request))
+        still = self.asking.still(request, seen.events)
+        left = lifecycle.disentitled(request, seen.events, still)
         if left:
             return self._stale(request, "directory", "the approval has lost its people", (*left,))
         state = self.asking.precondition(request)

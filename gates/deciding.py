@@ -65,7 +65,7 @@ class Deciding(Recording):
         if given is not None:
             return given
         seen = lifecycle.widened(loaded.request, loaded.events)
-        left = self._has_left(seen, person)
+        seats, left = self._seats(seen, person)
         if changes is not None:
             fresh = self.asking.changed(seen, changes, person.name, self.clock())
         with self.database.write() as session:
@@ -85,6 +85,7 @@ class Deciding(Recording):
                 card_revision=card_revision,
                 verified_by=verified_by or {},
                 changes=changes,
+                stands_for=seats,
             )
             refusal: GatesError | None = None
             try:
@@ -127,16 +128,22 @@ class Deciding(Recording):
                 return current.view(self.base_url)
         return None
 
-    def _has_left(self, request: ApprovalRequest, person: Person) -> str:
-        """Who was asked must still be of those whom the policy asks: the directory says it now.
-        Raises RetryLater or Unavailable where it cannot; whoever was never asked hears only that.
+    def _seats(self, request: ApprovalRequest, person: Person) -> tuple[dict[PersonId, str], str]:
+        """Whose seats they may take, empty for their own alone; and why they no longer may. Who was
+        asked must still be of those whom the policy asks, or decide for one: the directory says it
+        now. Raises RetryLater or Unavailable where it cannot; whoever was never asked hears only
+        that.
         """
         asked = request.requirement
         if asked is None or person.id not in asked.people | asked.escalation:
-            return ""
-        if person.id in self.asking.entitled(request):
-            return ""
-        return f"{person.name}, you were asked, but you are no longer in a group that may decide."
+            return {}, ""
+        seats = self.asking.seats(request, person.id, self.clock())
+        if not seats:
+            lets = asked.stands_for.get(person.id, {})
+            whose = f" nor lets {', '.join(lets.values())} you decide for them" if lets else ""
+            words = "you are no longer in a group that may decide"
+            return {}, f"{person.name}, you were asked, but {words}{whose}."
+        return ({} if seats.keys() == {person.id} else seats), ""
 
     def _ask_changed(
         self, unit: Unit, before: Aggregate, fresh: ApprovalRequest, decision: Decision

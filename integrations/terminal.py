@@ -162,7 +162,7 @@ def _happened(view: RequestView) -> Iterator[tuple[str, str]]:
     """What people said here, what the run has done at other gates, and who still has to agree."""
     for decision in view.decisions:
         said = f": {decision.reason}" if decision.reason else ""
-        yield "decided", plain(f"{decision.name} {decision.kind.told}{said}")
+        yield "decided", plain(f"{decision.who} {decision.kind.told}{said}")
         for line in changed_by(view, decision):
             yield "changed", plain(line)
         yield "known by", ", ".join(f"{key} {plain(one)}" for key, one in proof(decision).items())

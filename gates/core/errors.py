@@ -11,6 +11,7 @@
     │   ├── NotAuthenticated    no key or session, or one that is unknown, expired or revoked
     │   ├── NotEntitled         a person or key that this request does not admit
     │   │   ├── SelfApproval    the requester, or whom the agent acts for, decides
+    │   │   ├── AssuranceTooLow a person who is known too little for this approval
     │   │   └── UnknownPerson   the account belongs to nobody in the directory
     │   └── InvalidGrant        a grant that is stale, used, or for something else
     ├── Conflict                true a moment ago, no longer
@@ -106,6 +107,12 @@ class NotEntitled(Refused):
 
 class SelfApproval(NotEntitled):
     code = "self_approval"
+
+
+class AssuranceTooLow(NotEntitled):
+    """`needs`, in its details: the assurance that is wanted."""
+
+    code = "assurance_too_low"
 
 
 class UnknownPerson(NotEntitled):

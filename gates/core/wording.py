@@ -20,7 +20,7 @@ from gates.core.model import (
     RequestView,
     Requirement,
 )
-from gates.core.quorum import missing, open_groups, unmet
+from gates.core.quorum import missing, open_groups, seats_of, unmet
 
 LEFT_UNUSED = "left_unused"  # in a question's evidence
 MOST = 12  # names before "and n more"
@@ -49,17 +49,17 @@ class Place:
 
 def places(requirement: Requirement, agreed: Collection[str] = ()) -> tuple[Place, ...]:
     """The groups that each must agree; none where a number of people is enough."""
-    counted = [one for one in agreed if one in requirement.people]
+    counted = seats_of(requirement, agreed)
     still = open_groups(requirement.groups, counted)
-    return tuple(
-        Place(
-            group,
-            tuple(requirement.people[one] for one in members if one not in counted),
-            tuple(requirement.people[one] for one in members if one in counted),
-            open=group in still,
-        )
-        for group, members in requirement.groups.items()
-    )
+    found = []
+    for group, members in requirement.groups.items():
+        may = [
+            one for one in requirement.people if not set(members).isdisjoint(requirement.seats(one))
+        ]
+        could = tuple(requirement.people[one] for one in may if one not in counted)
+        stood = tuple(requirement.people[one] for one in may if one in counted)
+        found.append(Place(group, could, stood, open=group in still))
+    return tuple(found)
 
 
 def asks(requirement: Requirement, agreed: Collection[str] = ()) -> str:
@@ -72,7 +72,7 @@ def asks(requirement: Requirement, agreed: Collection[str] = ()) -> str:
     if not wanted:
         return _some(left, free)
     told = [f"{place.group} ({_names(place.could)})" for place in wanted]
-    lacking = len(unmet(requirement.groups, [one for one in agreed if one in requirement.people]))
+    lacking = len(unmet(requirement.groups, seats_of(requirement, agreed)))
     if lacking < len(told):  # who has agreed could stand for either
         each = f"{lacking} of {' or '.join(told)}"
     elif lacking == 1:
@@ -111,7 +111,7 @@ def ended(view: RequestView) -> str:
     if outcome.kind is not OutcomeKind.VOIDED:
         return str(outcome)
     if decision is not None:
-        return f"changed by {decision.name}" + (f": {decision.reason}" if decision.reason else "")
+        return f"changed by {decision.who}" + (f": {decision.reason}" if decision.reason else "")
     return f"voided: {outcome.reason}"
 
 
@@ -149,4 +149,6 @@ def proof(decision: Decision) -> Json:
     """For auditors: who that was, how that is known, and which revision of the card they saw."""
     seen = {} if decision.card_revision is None else {"card_revision": decision.card_revision}
     known: Json = {"person": decision.person, "assurance": decision.assurance, **seen}
+    if decision.stands_for:
+        known["stands_for"] = list(decision.stands_for)
     return known | decision.verified_by

@@ -353,7 +353,7 @@ def _voices(view: RequestView, person: PersonId, now: datetime) -> tuple[Voice, 
 
 def _voice(decision: Decision, person: PersonId, now: datetime, asked: Json) -> Voice:
     return Voice(
-        name=visible(decision.name),
+        name=visible(decision.who),
         you=decision.person == person,
         words=decision.kind.told,
         tone=VOICE_TONES[decision.kind],

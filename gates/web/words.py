@@ -185,7 +185,7 @@ def status(view: RequestView) -> Status:
 def _voided(view: RequestView) -> str:
     decision = changer(view)
     if decision is not None:
-        return f"Changed by {visible(decision.name)}"
+        return f"Changed by {visible(decision.who)}"
     found = VOIDED_BY.get(view.outcome.by[0], "") if view.outcome and view.outcome.by else ""
     return f"Voided: {found}" if found else ""
 

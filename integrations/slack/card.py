@@ -267,7 +267,7 @@ def _decisions(view: RequestView) -> Iterator[Block]:
     rows = []
     for one in decisions[-DECISIONS:]:
         why = f": {one.reason}" if one.reason else ""
-        rows.append((one.name, f"{one.kind.told} via {one.channel}, {spoken(one.at)}{why}"))
+        rows.append((one.who, f"{one.kind.told} via {one.channel}, {spoken(one.at)}{why}"))
         changes = changed(view, one)
         rows += [("Changed", line) for line in changes[:CHANGES]]
         if len(changes) > CHANGES:

@@ -24,6 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("gates.trail",),
     ("gates.ports", "gates.steady", "gates.ticking"),
+    ("gates.whom",),
     ("gates.asking",),
     ("gates.store",),
     ("gates.grants.keyring", "gates.grants.granting"),

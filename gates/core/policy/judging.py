@@ -16,11 +16,11 @@ Rules, each with what it protects from:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gates.core.model import Ask, Judgement, Reason, Tier, Value, Verdict
+from gates.core.model import Ask, Assurance, Judgement, Reason, Tier, Value, Verdict
 from gates.core.policy.conditions import (
     Condition,
     Question,
@@ -95,6 +95,7 @@ class Policy:
     loops: LoopPolicy
     in_doubt: Ask
     digest: str
+    assurance: Mapping[Tier, Assurance] = field(default_factory=dict)
     _plans: dict[str, Plan] = field(default_factory=dict, repr=False, compare=False)
 
     def judge(self, question: Question) -> Judgement:
@@ -111,6 +112,15 @@ class Policy:
     def mentions(self, action: str) -> frozenset[str]:
         """The circumstances that the rules for an action want to know."""
         return self._plan(action).mentions
+
+    def assured(self, judgement: Judgement) -> Assurance:
+        """How surely it must be known who approves: as the tier wants it, the lower ones, too, and
+        as the rules do.
+        """
+        height = judgement.tier.height
+        wanted = [one for tier, one in self.assurance.items() if tier.height <= height]
+        asked = judgement.ask.assurance if judgement.ask else Assurance.ANY
+        return max([asked, *wanted], key=lambda one: one.strength)
 
     def _answers(self, question: Question) -> Sequence[tuple[Rule, bool | str]]:
         plan, values = self._plan(question.action.name), bindings(question)
@@ -169,6 +179,8 @@ def _strictest(voices: Sequence[Matched], digest: str) -> Judgement:
                 if all(group in one.escalate_to for one in asks)
             ),
             reason=any(one.reason for one in asks),
+            roles=tuple(dict.fromkeys(role for one in asks for role in one.roles)),
+            assurance=max((one.assurance for one in asks), key=lambda one: one.strength),
         )
     return Judgement(
         verdict=verdict,

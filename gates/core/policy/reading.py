@@ -4,6 +4,7 @@
     defaults: {tier: ambiguous, ask: {who: [ap], quorum: 1, deadline: 24h}}
     loops: {same_failure: 3, allow_more: 3, ask: {who: [ap]}}    # optional
     in_doubt: {ask: {who: [controllers]}}                        # optional
+    assurance: {high: inbox_session, expert: step_up}            # optional: the least, by tier
     rules:
       - name: large
         on: [erp.bill.post, erp.payment.*]
@@ -15,7 +16,9 @@
 
 An `ask` may also say `valid: 8h` (an approval not used by then has lapsed; a day if left out) and
 `from_each: true` (somebody of each group in `who`, nobody for two of them), `escalate_to: [group]`
-(asked as well once somebody escalates), `reason: true` (no approval without one),
+(asked as well once somebody escalates), `roles: [controller, treasurer]` (somebody in each, out of
+`who`, nobody for two of them), `assurance: step_up` (how surely it must be known who approves;
+slack_click and inbox_session are less), `reason: true` (no approval without one),
 `channel: C0123ABCD` (where they are asked, instead of the usual channel) and
 `notify: [channel, direct]` (there, or each of them directly, or both).
 
@@ -36,6 +39,7 @@ import yaml
 from gates.core.canonical import digest
 from gates.core.model import Ask, Tier, Verdict
 from gates.core.policy.asks import Asks, Groups, are
+from gates.core.policy.assurances import read_assurance
 from gates.core.policy.conditions import (
     Condition,
     Malformed,
@@ -80,18 +84,23 @@ class _Reader:
     def policy(self) -> Policy:
         root = self.file.root()
         top = Fields(
-            self.file, root, "a policy", ("version", "defaults", "loops", "in_doubt", "rules")
+            self.file,
+            root,
+            "a policy",
+            ("version", "defaults", "loops", "in_doubt", "assurance", "rules"),
         )
         top.require("version", "defaults", "rules")
         self._version(top)
         defaults = self._defaults(top)
         loops = self._loops(top, defaults.ask)
         in_doubt = self._in_doubt(top, defaults.ask)
+        assurance = read_assurance(self.file, top)
         rules = [self._rule(node, defaults) for node in top.items("rules")]
         self._prove()
         self.file.check()
         ready = tuple(rule for rule in rules if rule is not None)
-        return Policy(ready, defaults, loops, in_doubt, digest(plain_content(root)))
+        named = digest(plain_content(root))
+        return Policy(ready, defaults, loops, in_doubt, named, assurance)
 
     def _version(self, top: Fields) -> None:
         if top.integer("version", least=1) not in (None, 1):
