@@ -230,7 +230,7 @@ def zone_of(file: YamlFile, fields: Fields) -> ZoneInfo | None:
         return None
     try:
         return ZoneInfo(text)
-    except (OSError, ValueError):  # not found, a folder of zones, or a path
+    except (KeyError, OSError, ValueError):  # not found, a folder of zones, or a path
         file.note(fields.values["zone"], f"unknown zone {text!r}: write one like Europe/Berlin")
         return None
 
