@@ -171,10 +171,15 @@ class GatesClient:
         return RequestView.model_validate_json(self._call("GET", f"/v1/requests/{request_id}"))
 
     def decide(
-        self, request_id: str, kind: DecisionKind, reason: str = "", changes: Json | None = None
+        self,
+        request_id: str,
+        kind: DecisionKind,
+        reason: str = "",
+        changes: Json | None = None,
+        code: str = "",
     ) -> RequestView:
-        """`changes`: all arguments, as they are approved instead."""
-        body = {"kind": kind.value, "reason": reason, "changes": changes}
+        """`changes`: all arguments, as they are approved instead; `code`: of the authenticator."""
+        body = {"kind": kind.value, "reason": reason, "changes": changes, "code": code}
         path = f"/v1/requests/{request_id}/decisions"
         return RequestView.model_validate_json(self._call("POST", path, body))
 
@@ -217,6 +222,9 @@ class GatesClient:
 
     def revoke_key(self, key_id: str) -> None:
         self._call("DELETE", f"/v1/admin/keys/{key_id}")
+
+    def reset_totp(self, person: str) -> None:
+        self._call("DELETE", f"/v1/admin/people/{person}/totp")
 
     def withdraw(self, request_id: str, reason: str) -> RequestView:
         path = f"/v1/admin/requests/{request_id}/withdraw"

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from gates.client import GatesClient
-from gates.core.errors import InvalidInput, ReasonNeeded
+from gates.core.errors import AssuranceTooLow, InvalidInput, ReasonNeeded
 from gates.core.model import DecisionKind
 from gates.core.quorum import missing
 from gates.core.wording import approvers, asks, ended
@@ -20,6 +20,7 @@ from integrations.grant_proxy.commands import app as grants
 from integrations.hardened.commands import app as hardened
 from integrations.operating import cli as commands
 from integrations.operating.deliveries import app as outbox
+from integrations.people.commands import app as people
 from integrations.shell import AsJson, address, as_admin, as_person, err, home, out
 from integrations.slack.commands import app as slack
 from integrations.terminal import (
@@ -47,6 +48,7 @@ app.add_typer(policies, name="policy")
 app.add_typer(demos, name="demo")
 app.add_typer(grants, name="grant")
 app.add_typer(outbox, name="outbox")
+app.add_typer(people, name="person")
 app.add_typer(hardened, name="hardened")
 app.add_typer(slack, name="slack")
 
@@ -110,10 +112,11 @@ def approve(
         list[str] | None,
         typer.Option("--set", help="Approve with changes: NAME=VALUE, once an argument."),
     ] = None,
+    code: Annotated[str, typer.Option(help="What your authenticator app shows.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Approve a request, as the person who is logged in; with --set, something else instead."""
-    decide(request, DecisionKind.APPROVE, reason, change or [], as_json=as_json)
+    decide(request, DecisionKind.APPROVE, reason, change or [], code=code, as_json=as_json)
 
 
 @app.command()
@@ -151,20 +154,31 @@ def escalate(
 
 
 def decide(
-    request: str, kind: DecisionKind, reason: str, change: Sequence[str] = (), *, as_json: bool
+    request: str,
+    kind: DecisionKind,
+    reason: str,
+    change: Sequence[str] = (),
+    *,
+    code: str = "",
+    as_json: bool,
 ) -> None:
     with told(), as_person() as client:
         changes = None
         if change:
             kind = DecisionKind.APPROVE_WITH_CHANGES
             changes = changed(client.view(request).request.action.arguments, change)
-        try:
-            view = client.decide(request, kind, reason, changes)
-        except ReasonNeeded:
-            if not sys.stdin.isatty():
-                raise
-            reason = typer.prompt("This approval counts only with a reason. Why?")
-            view = client.decide(request, kind, reason, changes)
+        while True:
+            try:
+                view = client.decide(request, kind, reason, changes, code)
+                break
+            except (ReasonNeeded, AssuranceTooLow) as error:
+                again = isinstance(error, AssuranceTooLow)
+                if not sys.stdin.isatty() or (code if again else reason):
+                    raise
+                if again:
+                    code = typer.prompt("This approval wants a code of your authenticator. Which?")
+                else:
+                    reason = typer.prompt("This approval counts only with a reason. Why?")
         if as_json:
             sys.stdout.write(view.model_dump_json() + "\n")
         elif view.outcome is None and view.request.requirement is not None:

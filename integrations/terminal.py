@@ -17,7 +17,7 @@ from rich.text import Text
 
 from gates.core.errors import GatesError, InvalidInput, NotFound
 from gates.core.model import Json, Purpose, RequestView
-from gates.core.wording import answer_of, approvers, asks, ended, left_unused, proof
+from gates.core.wording import answer_of, approvers, asks, ended, left_unused, proof, surely
 from gates.core.wording import changed as changed_by
 from gates.health import Finding
 from gates.web.words import holds
@@ -171,6 +171,8 @@ def _happened(view: RequestView) -> Iterator[tuple[str, str]]:
     if (asked := _asks(view)) and view.request.requirement is not None:
         yield "asks", plain(asked)
         yield "note", holds(view.request.requirement)
+        if sure := surely(view.request.requirement):
+            yield "note", sure
 
 
 def plain(value: object) -> str:

@@ -9,6 +9,7 @@
     │   └── ReasonNeeded        this answer counts only with a reason
     ├── Refused                 understood, and not allowed to this caller
     │   ├── NotAuthenticated    no key or session, or one that is unknown, expired or revoked
+    │   ├── WrongCode           a code of an authenticator that does not fit
     │   ├── NotEntitled         a person or key that this request does not admit
     │   │   ├── SelfApproval    the requester, or whom the agent acts for, decides
     │   │   ├── AssuranceTooLow a person who is known too little for this approval
@@ -99,6 +100,10 @@ class Refused(GatesError):
 class NotAuthenticated(Refused):
     code = "not_authenticated"
     http_status = 401
+
+
+class WrongCode(Refused):
+    code = "wrong_code"
 
 
 class NotEntitled(Refused):

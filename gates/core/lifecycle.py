@@ -205,9 +205,16 @@ def decide(request: ApprovalRequest, events: Sequence[Event], decision: Decision
 
 
 def _refuse_unsure(requirement: Requirement, decision: Decision) -> None:
-    wanted, given = requirement.assurance, Assurance.of(decision.assurance)
-    if given.strength < wanted.strength:
-        raise AssuranceTooLow(f"{decision.name}, {_CURES[wanted]}", needs=wanted.value)
+    words = too_unsure(requirement, decision.assurance)
+    if words:
+        wanted = requirement.assurance.value
+        raise AssuranceTooLow(f"{decision.name}, {words}", needs=wanted)
+
+
+def too_unsure(requirement: Requirement, assurance: str) -> str:
+    """What to do instead where an approval so assured does not count; nothing where it does."""
+    wanted = requirement.assurance
+    return "" if Assurance.of(assurance).strength >= wanted.strength else _CURES[wanted]
 
 
 def _added(requirement: Requirement, events: Sequence[Event]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from gates.core.drift import walk
 from gates.core.model import (
     RUN_ENDED,
+    Assurance,
     Decision,
     DecisionKind,
     Json,
@@ -80,6 +81,18 @@ def asks(requirement: Requirement, agreed: Collection[str] = ()) -> str:
     else:
         each = f"one of each: {', '.join(told)}"
     return f"{_some(left, free)}, among them {each}" if left > lacking else each
+
+
+def surely(requirement: Requirement | None) -> str:
+    """How it must be known who approves; nothing where any surface does."""
+    wanted = requirement.assurance if requirement else Assurance.ANY
+    return f"{_SURELY[wanted]}, in the inbox or with `gates approve`." if wanted in _SURELY else ""
+
+
+_SURELY = {
+    Assurance.INBOX_SESSION: "Approving wants a log-in",
+    Assurance.STEP_UP: "Approving wants a code of an authenticator app",
+}
 
 
 def approvers(view: RequestView) -> list[str]:

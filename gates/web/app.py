@@ -12,7 +12,17 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from gates.access import Access
 from gates.core.errors import InvalidInput
 from gates.service import Gates
-from gates.web import api, errors, grant_api, health_api, outbox_api, pages
+from gates.step_up import StepUp
+from gates.web import (
+    api,
+    errors,
+    grant_api,
+    health_api,
+    outbox_api,
+    pages,
+    people_api,
+    people_pages,
+)
 from gates.web.direct import Direct
 from gates.web.limits import LimitsBodies
 from gates.web.refusals import NotesRefusals, Refusals, into
@@ -77,7 +87,10 @@ def create_app(
     app.include_router(grant_api.router(gates, access))
     app.include_router(health_api.router(gates, access))
     app.include_router(outbox_api.router(gates, access))
-    app.include_router(pages.router(gates, access, base_url=gates.base_url))
+    steps = StepUp(gates.database, gates.clock)
+    app.include_router(pages.router(gates, access, steps, base_url=gates.base_url))
+    app.include_router(people_pages.router(gates, access, steps, base_url=gates.base_url))
+    app.include_router(people_api.router(access, steps))
     for one in routers:
         app.include_router(one)
 

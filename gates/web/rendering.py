@@ -24,7 +24,16 @@ from gates.core.model import (
     RequestView,
     Step,
 )
-from gates.core.wording import LEFT_UNUSED, answer_of, approvers, asks, left_unused, places, proof
+from gates.core.wording import (
+    LEFT_UNUSED,
+    answer_of,
+    approvers,
+    asks,
+    left_unused,
+    places,
+    proof,
+    surely,
+)
 from gates.web.listing import Row, row
 from gates.web.values import (
     Comparison,
@@ -238,7 +247,7 @@ def request_page(
         voices=_voices(view, person, now),
         places=_places(view),
         wanted=_wanted(view),
-        holds=holds(requirement) if requirement else "",
+        holds=f"{holds(requirement)} {surely(requirement)}".strip() if requirement else "",
         quorum=requirement.quorum if requirement else 0,
         approvals=approvals(view),
         choice=choice(view, person),

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from gates.core.model import Purpose, RequestView
-from gates.core.wording import approvers, asks, changed
+from gates.core.wording import approvers, asks, changed, surely
 from gates.web.values import label
 from gates.web.words import QUESTIONS, choice, ended_by, execution_status, holds, status
 from integrations.slack.blocks import (
@@ -293,6 +293,8 @@ def _asked(view: RequestView) -> Iterator[Block]:
     yield context("*Who decides*")
     yield from pairs(rows, ASKED)
     yield context(holds(requirement))
+    if sure := surely(requirement):
+        yield context(sure)
 
 
 def _until(view: RequestView) -> str:

@@ -43,6 +43,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "gates.watching",
     ),
     ("gates.access", "gates.cards", "gates.deliveries", "gates.outbox", "gates.replays"),
+    ("gates.step_up",),
     ("gates.timers", "gates.health", "gates.announcing"),
     ("gates.web",),
 )
@@ -79,6 +80,7 @@ VENDORS = {  # who alone may import what
     "sqlmodel": (
         "gates.store",
         "gates.access",
+        "gates.step_up",
         "gates.cards",
         "gates.replays",
         "gates.outbox",
@@ -93,6 +95,8 @@ VENDORS = {  # who alone may import what
     "slack_sdk": ("integrations.slack",),
     "slack_bolt": ("integrations.slack",),
     "cel_expr_python": ("gates.core.policy",),
+    "pyotp": ("gates.step_up",),
+    "segno": ("gates.web.people_pages",),
     "lxml": ("integrations.invoices",),
     "jwt": ("gates.grants.token",),
     "cryptography": ("gates.grants.token", "gates.grants.keyring", "gates.grants.trusted_keys"),
@@ -104,6 +108,7 @@ VENDORS = {  # who alone may import what
         "integrations.hardened.commands",
         "integrations.grant_proxy.commands",
         "integrations.slack.commands",
+        "integrations.people.commands",
     ),
 }
 NEVER = {"trytond"}  # GPL, and a process of its own
