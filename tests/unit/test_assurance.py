@@ -185,3 +185,16 @@ def test_a_quorum_of_people_on_call_is_one():
     rule = RULE.replace("TIER", "high").replace("ASK", "who: [night], quorum: 2")
     with pytest.raises(InvalidPolicy, match="quorum 2 of night can never be reached, and 1 person"):
         load_policy(HEAD + rule, "p.yaml", people)
+
+
+def test_one_of_each_must_be_possible_whoever_is_on_call():
+    """While Dana has the turn there is nobody left for the group that has her alone."""
+    turns = "on_call: {night: {rota: [dana, mika], starts: 2026-12-01, every: 1d}}\n"
+    people = load_people(
+        ROLES.replace("rest: Others}", "rest: O, night: N}") + turns, "people.yaml"
+    )
+    rule = RULE.replace("TIER", "high").replace("ASK", "who: [night, ap], from_each: true")
+    with pytest.raises(
+        InvalidPolicy, match="while 'dana' is on call for 'night' nobody stands for"
+    ):
+        load_policy(HEAD + rule, "p.yaml", people)

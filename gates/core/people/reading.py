@@ -146,9 +146,9 @@ class _Reader:
         for text, node in fields.texts(key):
             if not form.fullmatch(text):
                 self.file.note(node, f"{key} {text!r} is not of the form {cue}")
-            elif (key, text.casefold()) in self.taken:
+            elif (key, _same(key, text)) in self.taken:
                 self.file.note(node, f"{key} {text!r} stands twice: everybody has their own")
-            self.taken.add((key, text.casefold()))
+            self.taken.add((key, _same(key, text)))
         return fields.text(key) if key == "id" else None
 
     def _one_user(self, fields: Fields, person_id: str | None) -> None:
@@ -162,3 +162,12 @@ class _Reader:
                 self.file.note(
                     where, f"Slack user {user!r} is {owner!r} as {first}: one entry for one person"
                 )
+
+
+def _same(key: str, text: str) -> str:
+    """What two texts have in common that lead to one account: dana+bills@example.com is Dana's."""
+    text = text.casefold()
+    if key != "email":
+        return text
+    box, _, host = text.rpartition("@")
+    return f"{box.partition('+')[0]}@{host}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
 import yaml
@@ -159,6 +159,24 @@ class Asks:
                 f"from_each of {', '.join(ask.from_each)}: {', '.join(lonely)} has nobody who does "
                 "not stand for another of these groups: put more people into it",
             )
+        for group, one in [] if lonely else self._turns(members):
+            alone = members | {group: {one}}
+            lonely = unmet(alone, sorted(set().union(*alone.values())))
+            if lonely:
+                self.file.note(
+                    node,
+                    f"from_each of {', '.join(ask.from_each)}: while {one!r} is on call for "
+                    f"{group!r} nobody stands for {', '.join(lonely)}: put more people into it",
+                )
+
+    def _turns(self, members: Mapping[str, set[str]]) -> list[tuple[str, str]]:
+        """Each whose turn it could be, where a group has one of several at a time."""
+        return [
+            (group, one)
+            for group, ids in members.items()
+            if len(ids) > self.directory.most([group])
+            for one in sorted(ids)
+        ]
 
     def _is_group(self, group: str, node: yaml.Node) -> bool:
         try:
