@@ -21,7 +21,7 @@ from gates.core.model import (
     RequestView,
     Requirement,
 )
-from gates.core.quorum import missing, open_groups, seats_of, unmet
+from gates.core.quorum import missing, open_groups, seats_of, unmet, votes
 
 LEFT_UNUSED = "left_unused"  # in a question's evidence
 MOST = 12  # names before "and n more"
@@ -68,7 +68,7 @@ def asks(requirement: Requirement, agreed: Collection[str] = ()) -> str:
     treasury (Tess)`. `agreed`: ids of those who have.
     """
     left = max(missing(requirement, agreed), 1)
-    free = [name for one, name in requirement.people.items() if one not in agreed]
+    free = [requirement.people[one] for one in _free(requirement, agreed)]
     wanted = [place for place in places(requirement, agreed) if place.open]
     if not wanted:
         return _some(left, free)
@@ -81,6 +81,16 @@ def asks(requirement: Requirement, agreed: Collection[str] = ()) -> str:
     else:
         each = f"one of each: {', '.join(told)}"
     return f"{_some(left, free)}, among them {each}" if left > lacking else each
+
+
+def _free(requirement: Requirement, agreed: Collection[str]) -> list[PersonId]:
+    """Those whose agreement would be one vote more: not whom somebody has decided for."""
+    left = [one for one in requirement.people if one not in agreed]
+    if not requirement.stands_for:
+        return left
+    seats = seats_of(requirement, agreed)
+    given = votes(seats)
+    return [one for one in left if votes(seats | {one: requirement.seats(one)}) > given]
 
 
 def surely(requirement: Requirement | None) -> str:

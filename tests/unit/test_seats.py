@@ -48,6 +48,7 @@ def test_whoever_decides_for_another_takes_that_seat_and_no_second():
     """Dana and her delegate are one vote; two who delegate to one person are one vote."""
     asked = wanted(2, stands_for={"mika": {"dana": "Dana"}})
     assert missing(asked, ["dana", "mika"]) == 1
+    assert asks(asked, ["mika"]) == "1 of Sam, Tess"  # Dana's vote is given
     assert satisfied(asked, ["mika", "sam"])
     both = wanted(2, stands_for={"mika": {"dana": "Dana", "sam": "Sam"}})
     assert missing(both, ["mika"]) == 1
@@ -132,3 +133,30 @@ def test_more_people_never_fill_less(groups, people):
     fewer = dict(list(people.items())[:-1])
     assert len(unmet(groups, people)) <= len(unmet(groups, fewer))
     assert votes(fewer) <= votes(people) <= votes(fewer) + 1
+
+
+@given(
+    st.integers(1, 4),
+    st.dictionaries(st.sampled_from(sorted(NAMES)), st.sets(st.sampled_from(sorted(NAMES)))),
+    st.dictionaries(st.sampled_from(["g1", "g2"]), st.sets(st.sampled_from(sorted(NAMES)))),
+    st.permutations(sorted(NAMES)),
+    st.integers(0, 4),
+    st.randoms(use_true_random=False),
+)
+def test_whatever_the_order_the_same_votes_end_the_same(quorum, seats, groups, order, agree, dice):
+    """Approved exactly where those who agreed are enough, and in any other order, too."""
+    stands_for = {one: {seat: seat for seat in sorted(taken)} for one, taken in seats.items()}
+    slots = {group: tuple(sorted(members)) for group, members in groups.items()}
+    requirement = wanted(quorum, groups=slots, stands_for=stands_for)
+    asked = request(people=NAMES).model_copy(update={"requirement": requirement})
+    agreed = order[:agree]
+
+    def ended(people: list[str]) -> bool:
+        told = (decision(one, stands_for=stands_for.get(one, {})) for one in people)
+        found = outcome(asked, [Decided(decision=one) for one in told])
+        return found is not None and found.kind is OutcomeKind.APPROVED
+
+    shuffled = dice.sample(agreed, len(agreed))
+    nobody = [one for one in agreed if stands_for.get(one) == {}]
+    if not nobody:  # whoever was offered no seat was not asked
+        assert ended(agreed) == ended(shuffled) == satisfied(requirement, agreed)
