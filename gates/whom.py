@@ -57,11 +57,23 @@ def ask(
     if problem:
         rules = ", ".join(repr(one.rule) for one in judgement.reasons)
         raise InvalidPolicy(f"Rule {rules}: {problem}")
-    more = _Room(directory, action, requester, now)
-    more.seats(wanted.escalate_to)
     people = room.called()
-    escalation = {one: name for one, name in more.called().items() if one not in people}
-    return Found(people, groups, escalation, more.deputies(escalation) | room.deputies(people))
+    more, others = called(directory, wanted.escalate_to, action, requester, now)
+    escalation = {one: name for one, name in more.items() if one not in people}
+    stands_for = {one: seats for one, seats in others.items() if one in escalation}
+    return Found(people, groups, escalation, stands_for | room.deputies(people))
+
+
+def called(
+    directory: Directory, groups: Sequence[str], action: str, requester: Requester, now: datetime
+) -> tuple[Names, dict[PersonId, Names]]:
+    """Who of these groups would be asked now, and whose seats they could take where those are not
+    their own alone. Nothing is proven of them: for those who are asked as well.
+    """
+    room = _Room(directory, action, requester, now)
+    room.seats(groups)
+    people = room.called()
+    return people, room.deputies(people)
 
 
 def seats(

@@ -96,7 +96,7 @@ def _free(requirement: Requirement, agreed: Collection[str]) -> list[PersonId]:
 def surely(requirement: Requirement | None) -> str:
     """How it must be known who approves; nothing where any surface does."""
     wanted = requirement.assurance if requirement else Assurance.ANY
-    return f"{_SURELY[wanted]}, in the inbox or with `gates approve`." if wanted in _SURELY else ""
+    return f"{_SURELY[wanted]}, in the inbox or at the command line." if wanted in _SURELY else ""
 
 
 _SURELY = {

@@ -107,7 +107,7 @@ def test_certainty_is_asked_for_before_words_are():
         decide(asked, [], decision("dana").model_copy(update={"assurance": "slack"}))
     with pytest.raises(ReasonNeeded):
         decide(asked, [], decision("dana"))
-    assert surely(sure) == "Approving wants a log-in, in the inbox or with `gates approve`."
+    assert surely(sure) == "Approving wants a log-in, in the inbox or at the command line."
 
 
 @pytest.mark.parametrize(
