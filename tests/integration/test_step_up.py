@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 from gates.core.errors import AssuranceTooLow, GatesError, InvalidInput, WrongCode
 from gates.core.model import OutcomeKind
+from gates.health import findings
 from gates.step_up import StepUp
 from gates.store.database import Database
 from gates.store.tables import LogRow
@@ -179,6 +180,15 @@ def test_less_than_the_policy_wants_is_refused_and_logged(world: World) -> None:
     assert world.decide(request_id, "dana", "reject", assurance="slack").outcome.kind is (
         OutcomeKind.REJECTED
     )
+
+
+def test_who_could_not_approve_is_told_by_the_doctor(world: World, steps: StepUp) -> None:
+    """Asked for a code, and without an app that makes one."""
+    world.rule(SURE)
+    enrolled(steps, world.clock)
+    world.propose(ASKED)
+    (found,) = [one for one in findings(world.gates) if one.check == "people"]
+    assert found.text.endswith("not set up: Mika Lindqvist")
 
 
 # -- the page -------------------------------------------------------------------------------
