@@ -119,7 +119,7 @@ class Claiming(Deciding):
         if fresh.judgement.verdict is not Verdict.FORBID:
             if request.purpose is not Purpose.ACTION or fresh.requirement is None:
                 return None  # a loop's or a doubt's own people were asked, and have answered
-            if satisfied(fresh.requirement, lifecycle.approvers(seen.events).keys()):
+            if satisfied(fresh.requirement, lifecycle.sure(fresh.requirement, seen.events)):
                 return None
         words = tuple(reason.text for reason in fresh.judgement.reasons)
         return Stale("policy", "the policy has changed since", words, fresh)

@@ -66,8 +66,10 @@ class Deciding(Recording):
             return given
         seen = lifecycle.widened(loaded.request, loaded.events)
         seats, left = self._seats(seen, person)
+        there: dict[PersonId, str] = {}  # in the round that a change opens
         if changes is not None:
             fresh = self.asking.changed(seen, changes, person.name, self.clock())
+            there, _ = self._seats(fresh, person)
         with self.database.write() as session:
             unit = Unit(session, self.clock())
             current = unit.load(request_id, lock=True)
@@ -96,7 +98,7 @@ class Deciding(Recording):
                     raise StaleCard("This request has changed since you opened it: look again.")
                 self.record(unit, current, events, actor=person.id)
                 if fresh is not None and _is_voided(current):
-                    current = self._ask_changed(unit, current, fresh, decision)
+                    current = self._ask_changed(unit, current, fresh, decision, there)
             except GatesError as error:
                 refusal = error
                 unit.log(
@@ -146,10 +148,16 @@ class Deciding(Recording):
         return ({} if seats.keys() == {person.id} else seats), ""
 
     def _ask_changed(
-        self, unit: Unit, before: Aggregate, fresh: ApprovalRequest, decision: Decision
+        self,
+        unit: Unit,
+        before: Aggregate,
+        fresh: ApprovalRequest,
+        decision: Decision,
+        seats: dict[PersonId, str],
     ) -> Aggregate:
-        """The next round, with the approval of the person who changed it, if it may count there.
-        A run that sleeps goes on sleeping, now for this round.
+        """The next round, with the approval of the person who changed it, if it may count there,
+        for the `seats` that they may take there. A run that sleeps goes on sleeping, now for this
+        round.
         """
         changed = self.ask(unit, fresh)
         changed.row.asleep, before.row.asleep = before.row.asleep, False
@@ -157,7 +165,12 @@ class Deciding(Recording):
         changed.row.restored = before.row.restored
         before.row.collected = True
         approval = decision.model_copy(
-            update={"kind": DecisionKind.APPROVE, "changes": None, "card_revision": None}
+            update={
+                "kind": DecisionKind.APPROVE,
+                "changes": None,
+                "card_revision": None,
+                "stands_for": seats,
+            }
         )
         try:
             events = lifecycle.decide(fresh, (), approval)

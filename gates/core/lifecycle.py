@@ -307,6 +307,17 @@ def approvers(events: Sequence[Event]) -> dict[str, str]:
     }
 
 
+def sure(requirement: Requirement, events: Sequence[Event]) -> list[PersonId]:
+    """Whose approval stands and is as sure as this requirement wants it."""
+    return [
+        event.decision.person
+        for event in events
+        if isinstance(event, Decided)
+        and event.decision.kind is DecisionKind.APPROVE
+        and not too_unsure(requirement, event.decision.assurance)
+    ]
+
+
 def disentitled(
     request: ApprovalRequest,
     events: Sequence[Event],

@@ -242,7 +242,7 @@ def _why_not(view: RequestView, person: PersonId) -> str:
         return "This is decided."
     if requirement is None or person not in requirement.people:
         return "You are not among those asked here. You can read along."
-    if person == view.request.requester.on_behalf_of:
+    if view.request.requester.is_one(person):
         return "The agent acts for you, so somebody else has to decide this."
     if mine is not None:
         return "You have decided. Others are still asked."

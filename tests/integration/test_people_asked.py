@@ -169,3 +169,26 @@ def test_somebody_in_each_role_must_agree(world: World) -> None:
     world.rule(ROLES, two.replace("name: Mika Lindqvist, roles: [treasurer],", "name: Mika,"))
     with pytest.raises(InvalidPolicy, match="role treasurer has nobody who does not stand for"):
         world.propose(TWO)  # the next round: Sam is whom the agent acts for
+
+
+def test_an_approval_that_a_new_policy_finds_too_unsure_is_asked_for_anew(world: World) -> None:
+    """It was enough when it was given, and is no longer when it is to be used."""
+    request_id = world.propose("5000.00").view.request.id
+    world.decide(request_id, "dana")
+    world.rule(POLICY.replace("rules:", "assurance: {ambiguous: step_up}\nrules:", 1))
+    reply = world.propose("5000.00")
+    assert (reply.standing, reply.view.request.round) == (Standing.WAITING, 2)
+    assert world.decide(reply.view.request.id, "dana", assurance="step_up").outcome is not None
+    world.rule(POLICY.replace("rules:", "assurance: {routine: step_up}\nrules:", 1))
+    assert world.propose("5000.00").standing is Standing.EXECUTING
+
+
+def test_who_changes_it_for_somebody_else_agrees_in_their_place(world: World) -> None:
+    """Tess for Dana; in the next round, too, where more must agree."""
+    world.rule(people=people(LETS))
+    request_id = world.propose("5000.00").view.request.id
+    changes = {"payee": "acme", "amount": TWO}
+    view = world.decide(request_id, "tess", "approve_with_changes", "so", changes)
+    assert view.request.round == 2
+    assert [one.who for one in view.decisions] == ["Tess Laurent for Dana Okafor"]
+    assert world.decide(view.request.id, "mika").outcome.kind is OutcomeKind.APPROVED
