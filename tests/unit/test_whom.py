@@ -125,3 +125,28 @@ def test_whoever_is_away_changes_nothing_of_how_many_must_agree(people, given, a
         return max(ask.quorum, len(found.groups))
 
     assert quorum(away) in (None, quorum(set()))
+
+
+def test_neither_rules_people_stand_for_the_others():
+    """A role out of one group beside a quorum of another: places for both, and one person in one."""
+    people = (
+        Person(id="a", name="A", groups=("g",)),
+        Person(id="b", name="B", groups=("g", "h"), roles=("r",)),
+        Person(id="c", name="C", groups=("h",), roles=("r",)),
+    )
+    ask = Ask(who=("g",), quorum=2, roles=(RoleAsked(role="r", among=("h",)),))
+    found = whom.ask(directory(people, [], set()), judged(ask), "act", Requester(agent="x"), NOW)
+    assert found.groups == {"role r": ("b", "c"), "g (1)": ("a", "b"), "g (2)": ("a", "b")}
+    assert found.people == {"a": "A", "b": "B", "c": "C"}
+
+
+def test_the_same_role_out_of_two_groups_is_two_places():
+    """Two rules want a controller, each of its own people."""
+    people = (
+        Person(id="a", name="A", groups=("g",), roles=("r",)),
+        Person(id="b", name="B", groups=("h",), roles=("r",)),
+    )
+    roles = (RoleAsked(role="r", among=("g",)), RoleAsked(role="r", among=("h",)))
+    ask = Ask(who=("g",), roles=roles)
+    found = whom.ask(directory(people, [], set()), judged(ask), "act", Requester(agent="x"), NOW)
+    assert found.groups == {"role r (g)": ("a",), "role r (h)": ("b",)}
