@@ -128,7 +128,7 @@ def test_whoever_is_away_changes_nothing_of_how_many_must_agree(people, given, a
 
 
 def test_neither_rules_people_stand_for_the_others():
-    """A role out of one group beside a quorum of another: places for both, and one person in one."""
+    """A role out of one group beside a quorum of another: places for both, one person in one."""
     people = (
         Person(id="a", name="A", groups=("g",)),
         Person(id="b", name="B", groups=("g", "h"), roles=("r",)),
