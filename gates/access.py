@@ -32,17 +32,21 @@ MOST_PATTERNS = 50
 PATTERN = re.compile(r"[\w.*:/-]+", re.ASCII)
 KNOWN_SECONDS = 1.0  # so long may another server still take a key that was revoked on this one
 MOST_KNOWN = 1_000
+STEPPED_UP = timedelta(minutes=10)  # so long a code of an authenticator vouches for a session
 SCOPES = ("flow", "executor", "admin")
 
 
 @dataclass(frozen=True)
 class Session:
-    """A logged-in person. `csrf` goes into every form that changes something."""
+    """A logged-in person. `csrf` goes into every form that changes something; `stepped_up`: they
+    have shown a code of their authenticator a short while ago.
+    """
 
     person_id: PersonId
     name: str
     csrf: str
     expires_at: datetime
+    stepped_up: bool = False
 
 
 class Key(NamedTuple):
@@ -114,7 +118,7 @@ class Access:
         remembered = self.remembered(key)
         if remembered is not None:
             return remembered
-        digest = _digest(key)
+        digest = digest_of(key)
         holder = self._key_holder(key, digest)
         if len(self._known) >= MOST_KNOWN:
             self._known.clear()
@@ -123,7 +127,7 @@ class Access:
 
     def remembered(self, key: str) -> KeyHolder | None:
         """Who this is, if we knew a moment ago: without waiting for anything."""
-        known = self._known.get(_digest(key))
+        known = self._known.get(digest_of(key))
         return known[0] if known is not None and time.monotonic() < known[1] else None
 
     def _key_holder(self, key: str, digest: str) -> KeyHolder:
@@ -173,7 +177,7 @@ class Access:
         with self.database.write() as session:
             unit = Unit(session, self.clock())
             expires = unit.now + self.link_lives
-            session.add(LoginLinkRow(digest=_digest(token), person=person.id, expires_at=expires))
+            session.add(LoginLinkRow(digest=digest_of(token), person=person.id, expires_at=expires))
             unit.log("admin", "link.created", person.id)
         return token
 
@@ -181,7 +185,7 @@ class Access:
         """A session token for a link's. Raises NotAuthenticated: unknown, used or expired."""
         with self.database.write() as session:
             unit = Unit(session, self.clock())
-            row = session.get(LoginLinkRow, _digest(token), with_for_update=True)
+            row = session.get(LoginLinkRow, digest_of(token), with_for_update=True)
             if row is None or row.used_at is not None or row.expires_at <= unit.now:
                 raise NotAuthenticated(
                     "This login link was used or has expired: ask for a new one "
@@ -191,7 +195,7 @@ class Access:
             new = secrets.token_urlsafe(32)
             session.add(
                 SessionRow(
-                    digest=_digest(new),
+                    digest=digest_of(new),
                     person=row.person,
                     csrf=secrets.token_urlsafe(16),
                     expires_at=unit.now + self.session_lives,
@@ -203,16 +207,18 @@ class Access:
     def session(self, token: str) -> Session:
         """Who is logged in. Raises NotAuthenticated, or UnknownPerson for who has left."""
         with self.database.read() as session:
-            row = session.get(SessionRow, _digest(token))
+            row = session.get(SessionRow, digest_of(token))
         if row is None or row.ended_at is not None or row.expires_at <= self.clock():
             raise NotAuthenticated("You are not logged in, or no longer: open a new login link.")
         person = self.directory.person(row.person)
-        return Session(person.id, person.name, row.csrf, row.expires_at)
+        at, now = row.stepped_up_at, self.clock()
+        stepped_up = at is not None and at <= now < at + STEPPED_UP
+        return Session(person.id, person.name, row.csrf, row.expires_at, stepped_up)
 
     def end_session(self, token: str) -> None:
         with self.database.write() as session:
             unit = Unit(session, self.clock())
-            row = session.get(SessionRow, _digest(token))
+            row = session.get(SessionRow, digest_of(token))
             if row is not None and row.ended_at is None:
                 row.ended_at = unit.now
                 unit.log(row.person, "session.ended", row.person)
@@ -226,7 +232,7 @@ def _new_key(
     unit.session.add(
         KeyRow(
             id=key_id,
-            digest=_digest(key),
+            digest=digest_of(key),
             scope=scope,
             agent=agent,
             on_behalf_of=on_behalf_of,
@@ -258,6 +264,6 @@ def _ended(row: KeyRow, now: datetime) -> bool:
     return row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= now)
 
 
-def _digest(secret: str) -> str:
+def digest_of(secret: str) -> str:
     # JSON may hold half a character, which is no secret of ours but has a digest all the same.
     return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()

@@ -10,16 +10,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from gates import whom
 from gates.actions import ActionDefinition, Registry
+from gates.core import lifecycle
 from gates.core.batches import base_of, given, refuse_unfit, summary, total
 from gates.core.drift import UNREADABLE, cut, differences, walk
 from gates.core.errors import (
     InvalidArguments,
     InvalidInput,
-    InvalidPolicy,
     UnknownAction,
     UnknownPerson,
 )
+from gates.core.events import Decided, Event
 from gates.core.execution import idempotency_key
 from gates.core.loops import Finding
 from gates.core.messages import Proposal
@@ -28,10 +30,12 @@ from gates.core.model import (
     ApprovalRequest,
     Ask,
     Attempt,
+    DecisionKind,
     Json,
     Judgement,
     Line,
     Money,
+    PersonId,
     Purpose,
     Reason,
     Requester,
@@ -43,7 +47,6 @@ from gates.core.model import (
 )
 from gates.core.policy import Policy, Question
 from gates.core.policy.batched import joined
-from gates.core.quorum import unmet
 from gates.ports import Circumstances, Directory
 
 
@@ -184,7 +187,7 @@ class Asking:
             in_process=origin.in_process,
             claims=origin.claims,
             judgement=judgement,
-            requirement=self._required(judgement, origin.requester, now),
+            requirement=self._required(judgement, action, origin.requester, now),
             opened_at=now,
             proposed=origin.proposed if origin.proposed != action.fingerprint else "",
             **found,
@@ -209,7 +212,7 @@ class Asking:
         judgement = asked.judgement.model_copy(
             update={"verdict": Verdict.REQUIRE_APPROVAL, "ask": request.judgement.ask}
         )
-        requirement = self.requirement(judgement.ask, request.requester, now)
+        requirement = self.requirement(judgement, action, request.requester, now)
         return asked.model_copy(update={"judgement": judgement, "requirement": requirement})
 
     def schema(self, request: ApprovalRequest) -> Json:
@@ -345,7 +348,7 @@ class Asking:
                 "round": round_,
                 "purpose": purpose,
                 "judgement": judgement,
-                "requirement": self._required(judgement, request.requester, now),
+                "requirement": self._required(judgement, request.action, request.requester, now),
                 "evidence": evidence,
                 "facts": facts if changed else request.facts,
                 "precondition": precondition,
@@ -424,68 +427,60 @@ class Asking:
         tier = max(judgement.tier, Tier.HIGH, key=lambda one: one.height)
         return judgement.model_copy(update=changes | {"tier": tier})
 
-    def entitled(self, request: ApprovalRequest) -> set[str]:
-        """Who could answer this now, by the directory as it is now."""
+    def seats(
+        self, request: ApprovalRequest, person_id: PersonId, at: datetime
+    ) -> dict[PersonId, str]:
+        """Whose seat this person may take, of those that were offered: by the directory as it is
+        now, and the delegations that held `at` that moment.
+        """
+        return whom.seats(self.directory, request, person_id, at)
+
+    def lookers(self, request: ApprovalRequest) -> set[PersonId]:
+        """Who may look at it afterwards, by the directory as it is now."""
         ask = request.judgement.ask
         try:
-            groups = (*ask.who, *ask.from_each, *ask.escalate_to) if ask else ()
-            people = self.directory.members(groups) if groups else []
+            people = self.directory.members(ask.who) if ask else []
         except UnknownPerson:  # a group is gone, and with it the right of those who were in it
             return set()
-        return {one.id for one in people} - {request.requester.on_behalf_of}
+        return {one.id for one in people if not request.requester.is_one(one.id)}
+
+    def still(
+        self, request: ApprovalRequest, events: Sequence[Event]
+    ) -> dict[PersonId, dict[PersonId, str]]:
+        """The seats that those who have approved could still have taken when they did."""
+        asked = lifecycle.widened(request, events)
+        return {
+            event.decision.person: self.seats(asked, event.decision.person, event.at)
+            for event in events
+            if isinstance(event, Decided) and event.decision.kind is DecisionKind.APPROVE
+        }
 
     def _required(
-        self, judgement: Judgement, requester: Requester, now: datetime
+        self, judgement: Judgement, action: Action, requester: Requester, now: datetime
     ) -> Requirement | None:
         """Who must agree before it runs; whoever only looks at it later is nobody of these."""
-        return self.requirement(judgement.ask if judgement.verdict.asks else None, requester, now)
+        if not judgement.verdict.asks:
+            return None
+        return self.requirement(judgement, action, requester, now)
 
     def requirement(
-        self, ask: Ask | None, requester: Requester, now: datetime
+        self, judgement: Judgement, action: Action, requester: Requester, now: datetime
     ) -> Requirement | None:
         """Raises InvalidPolicy where fewer people could answer than must."""
+        ask = judgement.ask
         if ask is None:
             return None
-        people = self._names((*ask.who, *ask.from_each), requester)
-        groups = self._slots(ask, requester)
-        asked = self._names(ask.who, requester)
-        lonely = unmet(groups, list(people))
-        if len(asked) < ask.quorum or lonely:
-            whom = ", ".join(lonely or ask.who)
-            raise InvalidPolicy(
-                f"{max(ask.quorum, len(groups))} of {whom} have to agree, but only "
-                f"{len(asked)} could: add people to the group or lower the quorum."
-            )
+        found = whom.ask(self.directory, judgement, action.name, requester, now)
         return Requirement(
-            people=people,
-            quorum=max(ask.quorum, len(groups)),
+            people=found.people,
+            quorum=max(ask.quorum, len(found.groups)),
             deadline_at=now + timedelta(seconds=ask.deadline_seconds),
             valid_seconds=ask.valid_seconds,
-            groups=groups,
-            escalation={
-                one: name
-                for one, name in self._names(ask.escalate_to, requester).items()
-                if one not in people
-            },
+            groups=found.groups,
+            escalation=found.escalation,
+            stands_for=found.stands_for,
+            assurance=self.policy.assured(judgement),
         )
-
-    def _slots(self, ask: Ask, requester: Requester) -> dict[str, tuple[str, ...]]:
-        """One place a group that must agree. Where a stricter rule asks people of its own beside
-        them, its quorum has places of its own too: neither rule's people stand for the other's.
-        """
-        slots = {group: tuple(self._names((group,), requester)) for group in ask.from_each}
-        if slots and not set(ask.who) <= set(ask.from_each):
-            whom = tuple(self._names(ask.who, requester))
-            for number in range(1, ask.quorum + 1):
-                slots[f"{', '.join(ask.who)} ({number})"] = whom
-        return slots
-
-    def _names(self, groups: Sequence[str], requester: Requester) -> dict[str, str]:
-        return {
-            person.id: person.name
-            for person in self.directory.members(groups)
-            if person.id != requester.on_behalf_of
-        }
 
 
 def _since(before: Before, request: ApprovalRequest) -> tuple[str, ...]:

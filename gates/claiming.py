@@ -128,7 +128,8 @@ class Claiming(Deciding):
         lapse = lifecycle.lapsed(request, found, now) if found else ""
         if lapse:
             return "time", "the approval has lapsed", (lapse,)
-        left = lifecycle.disentitled(request, given.events, self.asking.entitled(request))
+        still = self.asking.still(request, given.events)
+        left = lifecycle.disentitled(request, given.events, still)
         return ("directory", "the approval has lost its people", (*left,)) if left else None
 
     def _rejudged(self, request: ApprovalRequest, given: Aggregate, now: datetime) -> Stale | None:
@@ -242,7 +243,7 @@ def does_for(given: Aggregate, fresh: ApprovalRequest, now: datetime) -> bool:
     asked = fresh.requirement
     if asked is None:
         return fresh.judgement.verdict is not Verdict.FORBID
-    if satisfied(asked, lifecycle.approvers(given.events).keys()):
+    if satisfied(asked, lifecycle.sure(asked, given.events)):
         return True
     windowed = fresh.judgement.verdict is Verdict.VETO_WINDOW
     lasted = now >= given.request.opened_at + lifecycle.window(fresh)

@@ -181,12 +181,13 @@ class GatesClient:
         reason: str = "",
         changes: Json | None = None,
         refused: Mapping[str, str] | None = None,
+        code: str = "",
     ) -> RequestView:
         """`changes`: all arguments, as they are approved instead; `refused`: lines of a batch that
-        are not to run, with the reason for each.
+        are not to run, with the reason for each; `code`: of the authenticator.
         """
         body: dict[str, Any] = {"kind": kind.value, "reason": reason, "changes": changes}
-        body["refused"] = dict(refused or {})
+        body |= {"refused": dict(refused or {}), "code": code}
         path = f"/v1/requests/{request_id}/decisions"
         return RequestView.model_validate_json(self._call("POST", path, body))
 
@@ -240,6 +241,9 @@ class GatesClient:
 
     def revoke_key(self, key_id: str) -> None:
         self._call("DELETE", f"/v1/admin/keys/{key_id}")
+
+    def reset_totp(self, person: str) -> None:
+        self._call("DELETE", f"/v1/admin/people/{person}/totp")
 
     def withdraw(self, request_id: str, reason: str) -> RequestView:
         path = f"/v1/admin/requests/{request_id}/withdraw"

@@ -70,9 +70,11 @@ class Deciding(Recording):
         if given is not None:
             return given
         seen = lifecycle.widened(loaded.request, loaded.events)
-        left = self._has_left(seen, person)
+        seats, left = self._seats(seen, person)
+        there: dict[PersonId, str] = {}  # in the round that a change opens
         if changes is not None:
             fresh = self.asking.changed(seen, changes, person.name, self.clock())
+            there, _ = self._seats(fresh, person)
         with self.database.write() as session:
             unit = Unit(session, self.clock())
             current = unit.load(request_id, lock=True)
@@ -91,6 +93,7 @@ class Deciding(Recording):
                 verified_by=verified_by or {},
                 changes=changes,
                 refused=lines,
+                stands_for=seats,
             )
             refusal: GatesError | None = None
             events: list[Event] = []
@@ -102,7 +105,7 @@ class Deciding(Recording):
                     raise StaleCard("This request has changed since you opened it: look again.")
                 self.record(unit, current, events, actor=person.id)
                 if fresh is not None and _is_voided(current):
-                    current = self._ask_changed(unit, current, fresh, decision)
+                    current = self._ask_changed(unit, current, fresh, decision, there)
             except GatesError as error:
                 refusal = error
                 unit.log(
@@ -135,22 +138,34 @@ class Deciding(Recording):
                 return current.view(self.base_url)
         return None
 
-    def _has_left(self, request: ApprovalRequest, person: Person) -> str:
-        """Who was asked must still be of those whom the policy asks: the directory says it now.
-        Raises RetryLater or Unavailable where it cannot; whoever was never asked hears only that.
+    def _seats(self, request: ApprovalRequest, person: Person) -> tuple[dict[PersonId, str], str]:
+        """Whose seats they may take, empty for their own alone; and why they no longer may. Who was
+        asked must still be of those whom the policy asks, or decide for one: the directory says it
+        now. Raises RetryLater or Unavailable where it cannot; whoever was never asked hears only
+        that.
         """
         asked = request.requirement
         if asked is None or person.id not in asked.people | asked.escalation:
-            return ""
-        if person.id in self.asking.entitled(request):
-            return ""
-        return f"{person.name}, you were asked, but you are no longer in a group that may decide."
+            return {}, ""
+        seats = self.asking.seats(request, person.id, self.clock())
+        if not seats:
+            lets = asked.stands_for.get(person.id, {})
+            whose = f" nor lets {', '.join(lets.values())} you decide for them" if lets else ""
+            words = "you are no longer in a group that may decide"
+            return {}, f"{person.name}, you were asked, but {words}{whose}."
+        return ({} if seats.keys() == {person.id} else seats), ""
 
     def _ask_changed(
-        self, unit: Unit, before: Aggregate, fresh: ApprovalRequest, decision: Decision
+        self,
+        unit: Unit,
+        before: Aggregate,
+        fresh: ApprovalRequest,
+        decision: Decision,
+        seats: dict[PersonId, str],
     ) -> Aggregate:
-        """The next round, with the approval of the person who changed it, if it may count there.
-        A run that sleeps goes on sleeping, now for this round.
+        """The next round, with the approval of the person who changed it, if it may count there,
+        for the `seats` that they may take there. A run that sleeps goes on sleeping, now for this
+        round.
         """
         changed = self.ask(unit, fresh)
         changed.row.asleep, before.row.asleep = before.row.asleep, False
@@ -158,7 +173,12 @@ class Deciding(Recording):
         changed.row.restored = before.row.restored
         before.row.collected = True
         approval = decision.model_copy(
-            update={"kind": DecisionKind.APPROVE, "changes": None, "card_revision": None}
+            update={
+                "kind": DecisionKind.APPROVE,
+                "changes": None,
+                "card_revision": None,
+                "stands_for": seats,
+            }
         )
         try:
             events = lifecycle.decide(fresh, (), approval)

@@ -16,9 +16,10 @@ from sqlalchemy import func
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
-from gates.core.model import Value
+from gates.core.model import Assurance, Value
 from gates.deliveries import LATE
 from gates.service import Gates, utc_now
+from gates.step_up import StepUp
 from gates.store.database import Database, revisions
 from gates.store.tables import ExecutionRow, LogRow, OutboxRow, RequestRow
 
@@ -185,6 +186,20 @@ def restores(look: Look) -> Iterator[Finding]:
         yield warning("store", words, "see docs/operate.md, `Backup and restore`")
 
 
+def authenticators(look: Look) -> Iterator[Finding]:
+    """Who is asked for a code and has no app that makes one cannot approve."""
+    steps, without = StepUp(look.database), set[str]()
+    for view in look.gates.waiting():
+        asked = view.request.requirement
+        if asked is not None and asked.assurance is Assurance.STEP_UP:
+            without |= {name for one, name in asked.people.items() if not steps.enrolled(one)}
+    if without:
+        words = (
+            f"asked for a code of an app that they have not set up: {', '.join(sorted(without))}"
+        )
+        yield warning("people", words, "they set it up on their page in the inbox, /people/me")
+
+
 CHECKS: list[Callable[[Look], Iterator[Finding]]] = [
     revision,
     database_clock,
@@ -195,6 +210,7 @@ CHECKS: list[Callable[[Look], Iterator[Finding]]] = [
     unknown_actions,
     crowd,
     restores,
+    authenticators,
 ]
 
 

@@ -7,16 +7,23 @@ from datetime import datetime
 from typing import Protocol
 
 from gates.core.model import Json, Person, RequestView, RunRef, Value
+from gates.core.people import Cover
 from gates.core.policy import Question
 
 
 class Directory(Protocol):
-    """Who people are. A lookup that matches nobody or more than one raises UnknownPerson."""
+    """Who people are. A lookup that matches nobody or more than one raises UnknownPerson.
+
+    `members`: whoever is in one of the groups; of a group on call, whose turn it is `now`, or all
+    who take turns where no moment is given. `cover`: who is away, and who decides for whom.
+    """
 
     def person(self, person_id: str) -> Person: ...
     def by_slack(self, team_id: str, user_id: str) -> Person: ...
     def by_email(self, email: str) -> Person: ...
-    def members(self, groups: Sequence[str]) -> Sequence[Person]: ...
+    def members(self, groups: Sequence[str], now: datetime | None = None) -> Sequence[Person]: ...
+    @property
+    def cover(self) -> Cover: ...
 
 
 class Circumstances(Protocol):

@@ -42,7 +42,7 @@ class Reviews:
         person = gates.asking.directory.person(person_id)
         with gates.database.read() as session:
             seen = Unit(session, gates.clock()).load(request_id).request
-        entitled = person.id in gates.asking.entitled(seen)
+        entitled = person.id in gates.asking.lookers(seen)
         refusal: GatesError | None = None
         with gates.database.write() as session:
             unit = Unit(session, gates.clock())
@@ -98,7 +98,7 @@ class Reviews:
         if not view.review or any(one.person == person_id for one in view.reviews):
             return False
         try:
-            return person_id in self.gates.asking.entitled(view.request)
+            return person_id in self.gates.asking.lookers(view.request)
         except (RetryLater, Unavailable) as error:
             log.warning("who may look at a sample cannot be told now: %s", error)
             return False

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from gates.client import GatesClient
-from gates.core.errors import InvalidInput, ReasonNeeded
+from gates.core.errors import AssuranceTooLow, InvalidInput, ReasonNeeded
 from gates.core.model import DecisionKind
 from gates.core.quorum import missing
 from gates.core.wording import approvers, asks, ended, unless_objected
@@ -19,6 +19,7 @@ from integrations.grant_proxy.commands import app as grants
 from integrations.hardened.commands import app as hardened
 from integrations.operating import cli as commands
 from integrations.operating.deliveries import app as outbox
+from integrations.people.commands import app as people
 from integrations.policies.commands import app as policies
 from integrations.reviewing.commands import app as reviews
 from integrations.shell import AsJson, address, as_admin, as_person, err, home, out
@@ -47,6 +48,7 @@ app.add_typer(policies, name="policy")
 app.add_typer(demos, name="demo")
 app.add_typer(grants, name="grant")
 app.add_typer(outbox, name="outbox")
+app.add_typer(people, name="person")
 app.add_typer(hardened, name="hardened")
 app.add_typer(slack, name="slack")
 app.add_typer(reviews, name="reviews")
@@ -115,13 +117,14 @@ def approve(
         list[str] | None,
         typer.Option(help="Of a batch, a line that is not to run: NUMBER=REASON, once a line."),
     ] = None,
+    code: Annotated[str, typer.Option(help="What your authenticator app shows.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Approve a request, as the person who is logged in; with --set, something else instead, and
     with --refuse, a batch without some of its lines.
     """
     no = lines_refused(refuse or [])
-    decide(request, DecisionKind.APPROVE, reason, change or [], no, as_json=as_json)
+    decide(request, DecisionKind.APPROVE, reason, change or [], no, code=code, as_json=as_json)
 
 
 @app.command()
@@ -176,6 +179,7 @@ def decide(
     change: Sequence[str] = (),
     refused: Mapping[str, str] | None = None,
     *,
+    code: str = "",
     as_json: bool,
 ) -> None:
     with told(), as_person() as client:
@@ -183,13 +187,18 @@ def decide(
         if change:
             kind = DecisionKind.APPROVE_WITH_CHANGES
             changes = changed(client.view(request).request.action.arguments, change)
-        try:
-            view = client.decide(request, kind, reason, changes, refused)
-        except ReasonNeeded:
-            if not sys.stdin.isatty():
-                raise
-            reason = typer.prompt("This approval counts only with a reason. Why?")
-            view = client.decide(request, kind, reason, changes, refused)
+        while True:
+            try:
+                view = client.decide(request, kind, reason, changes, refused, code)
+                break
+            except (ReasonNeeded, AssuranceTooLow) as error:
+                again = isinstance(error, AssuranceTooLow)
+                if not sys.stdin.isatty() or (code if again else reason):
+                    raise
+                if again:
+                    code = typer.prompt("This approval wants a code of your authenticator. Which?")
+                else:
+                    reason = typer.prompt("This approval counts only with a reason. Why?")
         if as_json:
             sys.stdout.write(view.model_dump_json() + "\n")
         elif view.outcome is None and view.request.requirement is not None:

@@ -25,6 +25,7 @@ from gates.core.wording import (
     ended,
     left_unused,
     proof,
+    surely,
     unless_objected,
 )
 from gates.core.wording import changed as changed_by
@@ -183,7 +184,7 @@ def _happened(view: RequestView) -> Iterator[tuple[str, str]]:
     """What people said here, what the run has done at other gates, and who still has to agree."""
     for decision in view.decisions:
         said = f": {decision.reason}" if decision.reason else ""
-        yield "decided", plain(f"{decision.name} {decision.kind.told}{said}")
+        yield "decided", plain(f"{decision.who} {decision.kind.told}{said}")
         for line in changed_by(view, decision):
             yield "changed", plain(line)
         yield "known by", ", ".join(f"{key} {plain(one)}" for key, one in proof(decision).items())
@@ -195,6 +196,8 @@ def _happened(view: RequestView) -> Iterator[tuple[str, str]]:
     if (asked := _asks(view)) and view.request.requirement is not None:
         yield "asks", plain(asked)
         yield "note", holds(view.request.requirement)
+        if sure := surely(view.request.requirement):
+            yield "note", sure
 
 
 def plain(value: object) -> str:

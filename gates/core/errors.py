@@ -9,8 +9,10 @@
     │   └── ReasonNeeded        this answer counts only with a reason
     ├── Refused                 understood, and not allowed to this caller
     │   ├── NotAuthenticated    no key or session, or one that is unknown, expired or revoked
+    │   ├── WrongCode           a code of an authenticator that does not fit
     │   ├── NotEntitled         a person or key that this request does not admit
     │   │   ├── SelfApproval    the requester, or whom the agent acts for, decides
+    │   │   ├── AssuranceTooLow a person who is known too little for this approval
     │   │   └── UnknownPerson   the account belongs to nobody in the directory
     │   └── InvalidGrant        a grant that is stale, used, or for something else
     ├── Conflict                true a moment ago, no longer
@@ -100,12 +102,22 @@ class NotAuthenticated(Refused):
     http_status = 401
 
 
+class WrongCode(Refused):
+    code = "wrong_code"
+
+
 class NotEntitled(Refused):
     code = "not_entitled"
 
 
 class SelfApproval(NotEntitled):
     code = "self_approval"
+
+
+class AssuranceTooLow(NotEntitled):
+    """`needs`, in its details: the assurance that is wanted."""
+
+    code = "assurance_too_low"
 
 
 class UnknownPerson(NotEntitled):

@@ -20,18 +20,23 @@ Rules, each with what it protects from:
    the groups, and as ever for one alone. Who has escalated may still decide. Whoever escalates a
    veto window will not let it pass by silence: from then on it wants an approval, for which there
    is as long again as the window was.
-9. An approval holds for a while, and as long as those who gave it could still give it.
+9. A delegate takes the seat of somebody else, as far as they still may when they decide; one seat
+   is one vote (an absence must not change how many have to agree).
+10. An approval of somebody who is known less surely than the requirement wants is refused; what
+   stops something is not (whoever sees a danger may say so from anywhere).
+11. An approval holds for a while, and as long as those who gave it could still give it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from gates.core.batches import refuse_wrong_lines
 from gates.core.care import wants_reason
 from gates.core.errors import (
     AlreadyDecided,
+    AssuranceTooLow,
     InvalidInput,
     NotEntitled,
     ReasonNeeded,
@@ -42,10 +47,12 @@ from gates.core.events import DeadlinePassed, Decided, Drifted, Escalated, Event
 from gates.core.model import (
     RUN_ENDED,
     ApprovalRequest,
+    Assurance,
     Decision,
     DecisionKind,
     Outcome,
     OutcomeKind,
+    PersonId,
     Purpose,
     Requirement,
     Verdict,
@@ -76,18 +83,36 @@ def outcome(request: ApprovalRequest, events: Sequence[Event]) -> Outcome | None
 
 
 def widened(request: ApprovalRequest, events: Sequence[Event]) -> ApprovalRequest:
-    """The request with those who are asked now, escalations included."""
+    """The request with those who are asked now, escalations included, and with the seats that
+    those who have decided could take when they did.
+    """
     for event in events:
         if isinstance(event, Escalated):
             request = _with(request, event)
+        elif isinstance(event, Decided):
+            request = _seated(request, event.decision)
     return request
+
+
+def _seated(request: ApprovalRequest, decision: Decision) -> ApprovalRequest:
+    asked, person = request.requirement, decision.person
+    if asked is None:
+        return request
+    seats = asked.seats(person)
+    told = decision.stands_for or {person: decision.name}
+    then = {one: name for one, name in told.items() if one in seats}  # no more than was asked
+    if len(then) == len(seats):
+        return request
+    stands_for = asked.stands_for | {person: then}
+    changed = asked.model_copy(update={"stands_for": stands_for})
+    return request.model_copy(update={"requirement": changed})
 
 
 def _with(request: ApprovalRequest, escalated: Escalated) -> ApprovalRequest:
     asked = request.requirement
     if asked is None:
         return request
-    more = tuple(escalated.people)
+    more = tuple(seat for one in escalated.people for seat in asked.seats(one))
     changes: dict[str, object] = {
         "people": asked.people | escalated.people,
         "groups": {
@@ -153,11 +178,11 @@ def _counted(
 ) -> Outcome | None:
     if decision.kind is not DecisionKind.APPROVE:
         kind = ENDS_THE_ROUND[decision.kind]
-        return Outcome(kind=kind, by=(decision.name,), reason=decision.reason, at=decision.at)
+        return Outcome(kind=kind, by=(decision.who,), reason=decision.reason, at=decision.at)
     approvals[decision.person] = decision
     if request.requirement is None or not satisfied(request.requirement, approvals.keys()):
         return None
-    names = tuple(one.name for one in approvals.values())
+    names = tuple(one.who for one in approvals.values())
     words = "; ".join(one.reason for one in approvals.values() if one.reason)
     return Outcome(kind=OutcomeKind.APPROVED, by=names, reason=words, at=decision.at)
 
@@ -165,9 +190,10 @@ def _counted(
 def decide(request: ApprovalRequest, events: Sequence[Event], decision: Decision) -> list[Event]:
     """One person's answer.
 
-    Raises RequestClosed, SelfApproval, NotEntitled, AlreadyDecided, or InvalidInput where the
-    question does not admit such an answer (ReasonNeeded where it lacks a reason); where the
-    deadline has passed unnoticed, the answer is that event, and the decision is not counted.
+    Raises RequestClosed, SelfApproval, NotEntitled, AssuranceTooLow, AlreadyDecided, or
+    InvalidInput where the question does not admit such an answer (ReasonNeeded where it lacks a
+    reason); where the deadline has passed unnoticed, the answer is that event, and the decision is
+    not counted.
     """
     _refuse_closed(request, events)
     request = widened(request, events)
@@ -176,7 +202,7 @@ def decide(request: ApprovalRequest, events: Sequence[Event], decision: Decision
             f"kind = {decision.kind.value!r}: what is asked may have happened already, so it can "
             "be approved (tried again) or rejected, and not be changed."
         )
-    if decision.person == request.requester.on_behalf_of:
+    if request.requester.is_one(decision.person):
         raise SelfApproval(
             f"{decision.name}, the agent acts for you, so somebody else has to decide this."
         )
@@ -194,6 +220,8 @@ def decide(request: ApprovalRequest, events: Sequence[Event], decision: Decision
             raise AlreadyDecided(
                 f"{decision.name} has decided this already: {event.decision.kind.told}."
             )
+    if decision.kind in _AGREES:
+        _refuse_unsure(requirement, decision)
     if decision.kind in _AGREES and not decision.reason and wants_reason(request):
         raise ReasonNeeded(
             f"reason is empty: an approval of tier {request.judgement.tier.value} counts only with "
@@ -204,6 +232,19 @@ def decide(request: ApprovalRequest, events: Sequence[Event], decision: Decision
 
 def _decisions(events: Sequence[Event]) -> list[Decision]:
     return [event.decision for event in events if isinstance(event, Decided)]
+
+
+def _refuse_unsure(requirement: Requirement, decision: Decision) -> None:
+    words = too_unsure(requirement, decision.assurance)
+    if words:
+        wanted = requirement.assurance.value
+        raise AssuranceTooLow(f"{decision.name}, {words}", needs=wanted)
+
+
+def too_unsure(requirement: Requirement, assurance: str) -> str:
+    """What to do instead where an approval so assured does not count; nothing where it does."""
+    wanted = requirement.assurance
+    return "" if Assurance.of(assurance).strength >= wanted.strength else _CURES[wanted]
 
 
 def _added(requirement: Requirement, events: Sequence[Event]) -> dict[str, str]:
@@ -306,25 +347,52 @@ def approvers(events: Sequence[Event]) -> dict[str, str]:
     }
 
 
+def sure(requirement: Requirement, events: Sequence[Event]) -> list[PersonId]:
+    """Whose approval stands and is as sure as this requirement wants it."""
+    return [
+        event.decision.person
+        for event in events
+        if isinstance(event, Decided)
+        and event.decision.kind is DecisionKind.APPROVE
+        and not too_unsure(requirement, event.decision.assurance)
+    ]
+
+
 def disentitled(
-    request: ApprovalRequest, events: Sequence[Event], entitled: Collection[str]
+    request: ApprovalRequest,
+    events: Sequence[Event],
+    entitled: Mapping[PersonId, Mapping[PersonId, str]],
 ) -> list[str]:
-    """What an approval has lost if only `entitled` may still give it: the names of those who left,
-    or nothing where enough of them remain.
+    """What an approval has lost if those who gave it could only take the seats `entitled` names:
+    the names of those who lost one, or nothing where enough remains.
     """
     requirement = widened(request, events).requirement
     if requirement is None or silent(outcome(request, events)):
         return []
     gave = approvers(events)
-    if satisfied(requirement, [one for one in gave if one in entitled]):
+    still = {one: dict(entitled[one]) for one in gave if entitled.get(one)}
+    stands_for = requirement.stands_for | still
+    if satisfied(requirement.model_copy(update={"stands_for": stands_for}), still.keys()):
         return []
     return [
-        f"{name} may no longer approve this" for one, name in gave.items() if one not in entitled
+        f"{name} may no longer approve this"
+        for one, name in gave.items()
+        if not set(requirement.seats(one)) <= still.get(one, {}).keys()
     ]
 
 
 _AGREES = (DecisionKind.APPROVE, DecisionKind.APPROVE_WITH_CHANGES)
 _ALTERS = (DecisionKind.APPROVE_WITH_CHANGES, DecisionKind.SEND_BACK)
+
+
+_CURES = {
+    Assurance.SLACK_CLICK: "this approval wants you to be known by your Slack account or a log-in: "
+    "decide it in Slack or in the inbox.",
+    Assurance.INBOX_SESSION: "this approval wants you to be logged in: decide it in the inbox, or "
+    "with `gates approve`.",
+    Assurance.STEP_UP: "this approval wants a code of your authenticator app: decide it in the "
+    "inbox, or with `gates approve ID --code CODE`.",
+}
 
 
 def _refuse_closed(request: ApprovalRequest, events: Sequence[Event]) -> None:

@@ -1,6 +1,7 @@
 """The words of DESIGN as frozen values. No behavior beyond what a value knows of itself."""
 
 import hashlib
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
 from enum import StrEnum
@@ -56,6 +57,32 @@ class Tier(StrEnum):
     @property
     def height(self) -> int:
         return list(Tier).index(self)
+
+
+class Assurance(StrEnum):
+    """How surely it is known who decided, from the weakest to the strongest. A decision keeps the
+    word of its surface (`slack`, `session`, `step_up`); what is unknown here counts as nothing.
+    """
+
+    ANY = "any"
+    SLACK_CLICK = "slack_click"
+    INBOX_SESSION = "inbox_session"  # of the command line, too: it holds the same session
+    STEP_UP = "step_up"
+
+    @property
+    def strength(self) -> int:
+        return list(Assurance).index(self)
+
+    @classmethod
+    def of(cls, recorded: str) -> "Assurance":
+        """What the word that a decision keeps is worth."""
+        return _WORTH.get(recorded, cls.ANY)
+
+
+_WORTH = {one.value: one for one in Assurance} | {
+    "slack": Assurance.SLACK_CLICK,
+    "session": Assurance.INBOX_SESSION,
+}
 
 
 class DecisionKind(StrEnum):
@@ -144,6 +171,10 @@ class Requester(Value):
     agent: Name
     on_behalf_of: PersonId | None = None
 
+    def is_one(self, person: PersonId) -> bool:
+        """Whether this person asks, or is acted for: who does, decides nothing here."""
+        return person in (self.agent, self.on_behalf_of)
+
 
 class RunRef(Value):
     """The flow run that waits. `root_run_id` stays the same across sub-flows."""
@@ -177,12 +208,21 @@ class Reason(Value):
     text: str
 
 
+class RoleAsked(Value):
+    """Somebody in this role must agree, out of one of these groups."""
+
+    role: str
+    among: tuple[str, ...]
+
+
 class Ask(Value):
     """Whom a policy wants to hear: groups, how many of them, for how long in seconds. An approval
     that is not used within `valid_seconds` has lapsed. `from_each`: groups each of which must
     agree, nobody for two of them. `notify`: where they are asked, in the channel or each of them
     directly; `channel`: its id, empty for the usual one. `escalate_to`: groups whose people are
     asked as well once somebody escalates. `reason`: an approval without one does not count.
+    `roles`: each must agree, nobody in two of them. `assurance`: an approval of somebody who is
+    known less surely does not count.
     """
 
     who: tuple[str, ...]
@@ -194,6 +234,8 @@ class Ask(Value):
     channel: str = ""
     escalate_to: tuple[str, ...] = ()
     reason: bool = False
+    roles: tuple[RoleAsked, ...] = ()
+    assurance: Assurance = Assurance.ANY
 
 
 class Judgement(Value):
@@ -217,12 +259,15 @@ class Person(Value):
     email: str = ""
     groups: tuple[str, ...] = ()
     slack: tuple[str, ...] = ()  # "TEAM/USER" each
+    roles: tuple[str, ...] = ()
 
 
 class Requirement(Value):
     """Who must agree, resolved when the question was put: `people` maps eligible ids to names.
     `groups`, where somebody of each must agree: its eligible ids. `escalation`: whom an escalation
-    would add.
+    would add. `stands_for`: whose seat somebody may take who decides for others, the own one only
+    where it is among them; everybody else has their own. An approval of less than `assurance` does
+    not count.
     """
 
     people: dict[PersonId, str]
@@ -231,6 +276,12 @@ class Requirement(Value):
     valid_seconds: int = 86_400
     groups: dict[str, tuple[PersonId, ...]] = Field(default_factory=dict)
     escalation: dict[PersonId, str] = Field(default_factory=dict)
+    stands_for: dict[PersonId, dict[PersonId, str]] = Field(default_factory=dict)
+    assurance: Assurance = Assurance.ANY
+
+    def seats(self, person: PersonId) -> tuple[PersonId, ...]:
+        """Whose place this person may take; one vote for one seat, however many could take it."""
+        return tuple(self.stands_for.get(person, (person,)))
 
 
 class Line(Value):
@@ -310,7 +361,8 @@ class ApprovalRequest(Value):
 class Decision(Value):
     """One person's answer, with what they saw (`card_revision`) and how they were verified.
     `changes`: the arguments, whole, as the person approves them. `refused`: lines of a batch that
-    are not to run although the rest may: number and reason.
+    are not to run although the rest may: number and reason. `stands_for`: ids and names of those
+    whose seat they could take then, empty for their own alone.
     """
 
     person: PersonId
@@ -324,6 +376,12 @@ class Decision(Value):
     verified_by: Json = Field(default_factory=dict)
     changes: Json | None = None
     refused: dict[str, str] = Field(default_factory=dict)
+    stands_for: dict[PersonId, str] = Field(default_factory=dict)
+
+    @property
+    def who(self) -> str:
+        """The name, and for whom: `Mika Lindqvist for Dana Okafor`."""
+        return deputy(self.name, self.person, self.stands_for)
 
 
 class Review(Value):
@@ -509,6 +567,14 @@ class Job(Value):
     grant: Grant
     idempotency_key: str
     precondition: Json = Field(default_factory=dict)
+
+
+def deputy(name: str, person: PersonId, stands_for: Mapping[PersonId, str]) -> str:
+    """How somebody is called who decides for others, or for themselves and others."""
+    others = ", ".join(other for one, other in stands_for.items() if one != person)
+    if not others:
+        return name
+    return f"{name} (also for {others})" if person in stands_for else f"{name} for {others}"
 
 
 def gate_id(root_run_id: str, gate_key: str) -> str:

@@ -13,6 +13,7 @@ from gates.core.drift import walk
 from gates.core.model import (
     RUN_ENDED,
     ApprovalRequest,
+    Assurance,
     Decision,
     DecisionKind,
     Json,
@@ -22,7 +23,7 @@ from gates.core.model import (
     Requirement,
     Verdict,
 )
-from gates.core.quorum import missing, open_groups, unmet
+from gates.core.quorum import missing, open_groups, seats_of, unmet, votes
 
 LEFT_UNUSED = "left_unused"  # in a question's evidence
 MOST = 12  # names before "and n more"
@@ -51,17 +52,17 @@ class Place:
 
 def places(requirement: Requirement, agreed: Collection[str] = ()) -> tuple[Place, ...]:
     """The groups that each must agree; none where a number of people is enough."""
-    counted = [one for one in agreed if one in requirement.people]
+    counted = seats_of(requirement, agreed)
     still = open_groups(requirement.groups, counted)
-    return tuple(
-        Place(
-            group,
-            tuple(requirement.people[one] for one in members if one not in counted),
-            tuple(requirement.people[one] for one in members if one in counted),
-            open=group in still,
-        )
-        for group, members in requirement.groups.items()
-    )
+    found = []
+    for group, members in requirement.groups.items():
+        may = [
+            one for one in requirement.people if not set(members).isdisjoint(requirement.seats(one))
+        ]
+        could = tuple(requirement.people[one] for one in may if one not in counted)
+        stood = tuple(requirement.people[one] for one in may if one in counted)
+        found.append(Place(group, could, stood, open=group in still))
+    return tuple(found)
 
 
 def unless_objected(request: ApprovalRequest) -> bool:
@@ -74,12 +75,12 @@ def asks(requirement: Requirement, agreed: Collection[str] = ()) -> str:
     treasury (Tess)`. `agreed`: ids of those who have.
     """
     left = max(missing(requirement, agreed), 1)
-    free = [name for one, name in requirement.people.items() if one not in agreed]
+    free = [requirement.people[one] for one in _free(requirement, agreed)]
     wanted = [place for place in places(requirement, agreed) if place.open]
     if not wanted:
         return _some(left, free)
     told = [f"{place.group} ({_names(place.could)})" for place in wanted]
-    lacking = len(unmet(requirement.groups, [one for one in agreed if one in requirement.people]))
+    lacking = len(unmet(requirement.groups, seats_of(requirement, agreed)))
     if lacking < len(told):  # who has agreed could stand for either
         each = f"{lacking} of {' or '.join(told)}"
     elif lacking == 1:
@@ -87,6 +88,28 @@ def asks(requirement: Requirement, agreed: Collection[str] = ()) -> str:
     else:
         each = f"one of each: {', '.join(told)}"
     return f"{_some(left, free)}, among them {each}" if left > lacking else each
+
+
+def _free(requirement: Requirement, agreed: Collection[str]) -> list[PersonId]:
+    """Those whose agreement would be one vote more: not whom somebody has decided for."""
+    left = [one for one in requirement.people if one not in agreed]
+    if not requirement.stands_for:
+        return left
+    seats = seats_of(requirement, agreed)
+    given = votes(seats)
+    return [one for one in left if votes(seats | {one: requirement.seats(one)}) > given]
+
+
+def surely(requirement: Requirement | None) -> str:
+    """How it must be known who approves; nothing where any surface does."""
+    wanted = requirement.assurance if requirement else Assurance.ANY
+    return f"{_SURELY[wanted]}, in the inbox or at the command line." if wanted in _SURELY else ""
+
+
+_SURELY = {
+    Assurance.INBOX_SESSION: "Approving wants a log-in",
+    Assurance.STEP_UP: "Approving wants a code of an authenticator app",
+}
 
 
 def approvers(view: RequestView) -> list[str]:
@@ -118,7 +141,7 @@ def ended(view: RequestView) -> str:
     if outcome.kind is not OutcomeKind.VOIDED:
         return str(outcome)
     if decision is not None:
-        return f"changed by {decision.name}" + (f": {decision.reason}" if decision.reason else "")
+        return f"changed by {decision.who}" + (f": {decision.reason}" if decision.reason else "")
     return f"voided: {outcome.reason}"
 
 
@@ -156,4 +179,6 @@ def proof(decision: Decision) -> Json:
     """For auditors: who that was, how that is known, and which revision of the card they saw."""
     seen = {} if decision.card_revision is None else {"card_revision": decision.card_revision}
     known: Json = {"person": decision.person, "assurance": decision.assurance, **seen}
+    if decision.stands_for:
+        known["stands_for"] = list(decision.stands_for)
     return known | decision.verified_by

@@ -388,3 +388,4 @@ class SessionRow(Row, table=True):
     csrf: str
     expires_at: datetime = Field(sa_type=UtcDateTime)
     ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    stepped_up_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

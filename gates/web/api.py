@@ -28,6 +28,7 @@ from gates.core.model import (
 from gates.passes import Passes
 from gates.recording import ANY
 from gates.service import Gates, KeyHolder
+from gates.step_up import StepUp
 from gates.web.direct import Direct
 from gates.web.passes import passes_router
 from gates.web.waiters import LONGEST_WAIT, STILL, WORK, Waiters, rung
@@ -42,6 +43,7 @@ class DecisionIn(BaseModel):
     revision: int | None = None
     changes: Json | None = None
     refused: dict[str, str] = Field(default_factory=dict)
+    code: str = Field(default="", max_length=20)
 
 
 class LeaseIn(BaseModel):
@@ -110,6 +112,7 @@ def router(  # noqa: C901, PLR0915 - a table of routes
 ) -> APIRouter:
     """`direct` is told which of these it may answer by itself."""
     api = APIRouter(prefix="/v1")
+    steps = StepUp(gates.database, gates.clock)
 
     async def key_holder(authorization: Annotated[str, Header()] = "") -> KeyHolder:
         kind, _, secret = authorization.partition(" ")
@@ -247,15 +250,23 @@ def router(  # noqa: C901, PLR0915 - a table of routes
         return gates.view(request_id)
 
     @api.post("/requests/{request_id}/decisions", tags=["people"])
-    def decide(who: Person, request_id: str, body: DecisionIn) -> RequestView:
-        """Decide as the person who is logged in."""
+    def decide(
+        who: Person,
+        request_id: str,
+        body: DecisionIn,
+        authorization: Annotated[str, Header()] = "",
+    ) -> RequestView:
+        """Decide as the person who is logged in; with a code, surely as that person."""
+        if body.code and not who.stepped_up:
+            steps.step_up(authorization.partition(" ")[2], body.code)
+        sure = bool(body.code) or who.stepped_up
         return gates.decide(
             gates.find(request_id),
             person_id=who.person_id,
             kind=body.kind,
             reason=body.reason,
             channel="cli",
-            assurance="session",
+            assurance="step_up" if sure else "session",
             card_revision=body.revision,
             verified_by={"how": "session"},
             changes=body.changes,

@@ -13,6 +13,7 @@ from gates.access import Access
 from gates.core.errors import InvalidInput
 from gates.reviews import Reviews
 from gates.service import Gates
+from gates.step_up import StepUp
 from gates.web import (
     api,
     errors,
@@ -20,6 +21,8 @@ from gates.web import (
     health_api,
     outbox_api,
     pages,
+    people_api,
+    people_pages,
     policy_api,
     reviews_api,
 )
@@ -89,8 +92,10 @@ def create_app(
     app.include_router(outbox_api.router(gates, access))
     app.include_router(policy_api.router(gates, access))
     app.include_router(reviews_api.router(gates, access))
-    reviews = Reviews(gates)
-    app.include_router(pages.router(gates, access, base_url=gates.base_url, reviews=reviews))
+    steps, reviews = StepUp(gates.database, gates.clock), Reviews(gates)
+    app.include_router(pages.router(gates, access, steps, base_url=gates.base_url, reviews=reviews))
+    app.include_router(people_pages.router(gates, access, steps, base_url=gates.base_url))
+    app.include_router(people_api.router(access, steps))
     for one in routers:
         app.include_router(one)
 

@@ -34,14 +34,14 @@ from gates.core.errors import (
     Refused,
     Unavailable,
 )
-from gates.core.model import DecisionKind, Json, RequestView
+from gates.core.model import Assurance, DecisionKind, Json, RequestView
 from gates.web import changing, lines
 from gates.web.errors import HEADER
 from gates.web.listing import inbox, row
 from gates.web.looking import look
 from gates.web.rendering import request_page
 from gates.web.values import visible
-from gates.web.words import choice, moment, said
+from gates.web.words import choice, said
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +88,8 @@ class Session(Protocol):
     def csrf(self) -> str: ...
     @property
     def expires_at(self) -> datetime: ...
+    @property
+    def stepped_up(self) -> bool: ...
 
 
 class Sessions(Protocol):
@@ -96,6 +98,13 @@ class Sessions(Protocol):
     def redeem_link(self, token: str) -> str: ...
     def session(self, token: str) -> Session: ...
     def end_session(self, token: str) -> None: ...
+
+
+class Steps(Protocol):
+    """Codes of authenticators."""
+
+    def enrolled(self, person_id: str) -> bool: ...
+    def step_up(self, token: str, code: str) -> None: ...
 
 
 class Requests(Protocol):
@@ -149,6 +158,7 @@ class DecisionForm(BaseModel):
     reason: str = ""
     revision: str = ""
     csrf: str = ""
+    code: str = ""
 
 
 class ReviewForm(BaseModel):
@@ -169,6 +179,7 @@ def _environment() -> Environment:
     content = b"".join((HERE / "static" / name).read_bytes() for name in STATIC)
     made.globals["version"] = hashlib.sha256(content).hexdigest()[:10]
     made.globals["session"] = None
+    made.globals["confirming"] = ""
     return made
 
 
@@ -220,10 +231,13 @@ async def _sent(request: Request) -> dict[str, str]:
 class Pages:
     """The endpoints; plain functions, so that FastAPI runs them in its thread pool."""
 
-    def __init__(self, service: Requests, access: Sessions, base_url: str, reviews: Looks) -> None:
+    def __init__(
+        self, service: Requests, access: Sessions, steps: Steps, base_url: str, reviews: Looks
+    ) -> None:
         self.service = service
         self.reviews = reviews
         self.access = access
+        self.steps = steps
         self.secure = urlsplit(base_url).scheme == "https"
         self.cookie = cookie_name(base_url)
 
@@ -253,7 +267,7 @@ class Pages:
 
     def logout(self, request: Request, csrf: Annotated[str, Form()] = "") -> Response:
         session = self._session(request)
-        _check(session, csrf)
+        check(session, csrf)
         self.access.end_session(request.cookies[self.cookie])
         words = "You can close this window. A new log-in needs a new link."
         response = page(
@@ -261,11 +275,6 @@ class Pages:
         )
         response.delete_cookie(self.cookie, secure=self.secure, httponly=True, samesite="strict")
         return response
-
-    def me(self, request: Request) -> Response:
-        session = self._session(request)
-        ends = moment(session.expires_at, self.service.clock())
-        return page("me.html", session=session, ends=ends)
 
     # -- requests ---------------------------------------------------------------------------
 
@@ -308,7 +317,7 @@ class Pages:
         fields = changing.form(arguments)
         try:
             fields = changing.typed(fields, sent)
-            _check(session, sent.get("csrf", ""))
+            check(session, sent.get("csrf", ""))
             changes, fields = changing.values(arguments, fields)
             if any(field.error for field in fields):
                 raise InvalidInput("Some of it cannot be read: look at what is marked below.")
@@ -335,7 +344,7 @@ class Pages:
             kind=DecisionKind.APPROVE_WITH_CHANGES,
             reason=_reason(sent.get("reason", "")),
             channel="inbox",
-            assurance="session",
+            assurance=self._assurance(request, session, sent.get("code", "")),
             card_revision=_revision(sent.get("revision", "")),
             verified_by={"session": _trace(request.cookies[self.cookie])},
             changes=changes,
@@ -350,7 +359,7 @@ class Pages:
     ) -> Response:
         session = self._session(request)
         try:
-            _check(session, form.csrf)
+            check(session, form.csrf)
             no = {line: _reason(why) for line, why in lines.refused(sent).items()}
             self.service.decide(
                 _only_id(request_id),
@@ -358,7 +367,7 @@ class Pages:
                 kind=_kind(form.decision),
                 reason=_reason(form.reason),
                 channel="inbox",
-                assurance="session",
+                assurance=self._assurance(request, session, form.code),
                 card_revision=_revision(form.revision),
                 verified_by={"session": _trace(request.cookies[self.cookie])},
                 refused=no if form.decision == DecisionKind.APPROVE.value else {},
@@ -377,7 +386,7 @@ class Pages:
         session = self._session(request)
         view = self.service.view(_only_id(request_id))
         try:
-            _check(session, form.csrf)
+            check(session, form.csrf)
             self.reviews.say(
                 view.request.id,
                 person_id=session.person_id,
@@ -393,6 +402,20 @@ class Pages:
                 session, view, error, form=DecisionForm(decision="review", reason=form.reason)
             )
         return RedirectResponse(f"/requests/{view.request.id}", 303, HEADERS)
+
+    def _assurance(self, request: Request, session: Session, code: str) -> str:
+        """How surely it is known who this is; a code that comes along is used up."""
+        if code.strip() and not session.stepped_up:
+            self.steps.step_up(request.cookies[self.cookie], code)
+            return "step_up"
+        return "step_up" if session.stepped_up else "session"
+
+    def _confirming(self, session: Session, view: RequestView) -> str:
+        """What an approval wants beside the button: `code`, or to `enrol` first; or nothing."""
+        wanted = view.request.requirement
+        if wanted is None or wanted.assurance is not Assurance.STEP_UP or session.stepped_up:
+            return ""
+        return "code" if self.steps.enrolled(session.person_id) else "enrol"
 
     # -- shared -----------------------------------------------------------------------------
 
@@ -418,6 +441,7 @@ class Pages:
             said=said(view, session.person_id, _before(view, rounds)) if flash else "",
             typed=form.reason if form else "",
             typed_for=form.decision if form and form.decision in TYPED else "reject",
+            confirming=self._confirming(session, view),
             longest=LONGEST_REASON,
         )
 
@@ -440,6 +464,7 @@ class Pages:
             refusal=visible(error.message) if error else "",
             typed=reason,
             longest=LONGEST_REASON,
+            confirming=self._confirming(session, view),
         )
 
     def _session(self, request: Request) -> Session:
@@ -473,7 +498,7 @@ def _before(view: RequestView, rounds: Sequence[RequestView]) -> RequestView | N
     return next((one for one in rounds if one.request.round == view.request.round - 1), None)
 
 
-def _check(session: Session, csrf: str) -> None:
+def check(session: Session, csrf: str) -> None:
     if not hmac.compare_digest(session.csrf.encode(), csrf.encode()):
         raise Refused("This form was made for another log-in: look at the page again and resend.")
 
@@ -519,15 +544,16 @@ def _static(name: str) -> Response:
     return FileResponse(HERE / "static" / name, media_type=STATIC[name], headers=headers)
 
 
-def router(service: Requests, access: Sessions, *, base_url: str, reviews: Looks) -> APIRouter:
+def router(
+    service: Requests, access: Sessions, steps: Steps, *, base_url: str, reviews: Looks
+) -> APIRouter:
     """All pages. `base_url` is the address that people use; https makes the cookie Secure."""
-    pages = Pages(service, access, base_url, reviews)
+    pages = Pages(service, access, steps, base_url, reviews)
     made = APIRouter(route_class=PageRoute, include_in_schema=False)
     made.get("/")(pages.index)
     made.get("/login/{token}")(pages.login_page)
     made.post("/login/{token}")(pages.login)
     made.post("/logout")(pages.logout)
-    made.get("/people/me")(pages.me)
     made.get("/requests/{request_id}")(pages.detail)
     made.post("/requests/{request_id}/decision")(pages.decide)
     made.post("/requests/{request_id}/review")(pages.review)

@@ -32,6 +32,7 @@ from gates.core.wording import (
     left_unused,
     places,
     proof,
+    surely,
     unless_objected,
 )
 from gates.web.listing import Row, row
@@ -249,7 +250,7 @@ def request_page(
         voices=_voices(view, person, now),
         places=_places(view),
         wanted=_wanted(view),
-        holds=holds(requirement) if requirement else "",
+        holds=f"{holds(requirement)} {surely(requirement)}".strip() if requirement else "",
         quorum=requirement.quorum if requirement else 0,
         approvals=approvals(view),
         choice=choice(view, person),
@@ -364,7 +365,7 @@ def _voices(view: RequestView, person: PersonId, now: datetime) -> tuple[Voice, 
 
 def _voice(decision: Decision, person: PersonId, now: datetime, asked: Json) -> Voice:
     return Voice(
-        name=visible(decision.name),
+        name=visible(decision.who),
         you=decision.person == person,
         words=decision.kind.told,
         tone=VOICE_TONES[decision.kind],

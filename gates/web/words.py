@@ -198,7 +198,7 @@ def status(view: RequestView) -> Status:
 def _voided(view: RequestView) -> str:
     decision = changer(view)
     if decision is not None:
-        return f"Changed by {visible(decision.name)}"
+        return f"Changed by {visible(decision.who)}"
     found = VOIDED_BY.get(view.outcome.by[0], "") if view.outcome and view.outcome.by else ""
     return f"Voided: {found}" if found else ""
 
@@ -258,7 +258,7 @@ def _why_not(view: RequestView, person: PersonId) -> str:
         return "This is decided."
     if requirement is None or person not in requirement.people:
         return "You are not among those asked here. You can read along."
-    if person == view.request.requester.on_behalf_of:
+    if view.request.requester.is_one(person):
         return "The agent acts for you, so somebody else has to decide this."
     if mine is not None:
         return "You have decided. Others are still asked."

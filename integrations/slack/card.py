@@ -17,7 +17,7 @@ from pydantic import JsonValue
 
 from gates.core.batches import lines_of
 from gates.core.model import Purpose, RequestView
-from gates.core.wording import approvers, asks, changed, unless_objected
+from gates.core.wording import approvers, asks, changed, surely, unless_objected
 from gates.web.values import label
 from gates.web.words import choice, ended_by, execution_status, holds, question, status
 from integrations.slack.blocks import (
@@ -283,7 +283,7 @@ def _decisions(view: RequestView) -> Iterator[Block]:
     rows = []
     for one in decisions[-DECISIONS:]:
         why = f": {one.reason}" if one.reason else ""
-        rows.append((one.name, f"{one.kind.told} via {one.channel}, {spoken(one.at)}{why}"))
+        rows.append((one.who, f"{one.kind.told} via {one.channel}, {spoken(one.at)}{why}"))
         changes = changed(view, one)
         rows += [("Changed", line) for line in changes[:CHANGES]]
         if len(changes) > CHANGES:
@@ -312,6 +312,8 @@ def _asked(view: RequestView) -> Iterator[Block]:
     yield context("*Who decides*")
     yield from pairs(rows, ASKED)
     yield context(holds(requirement))
+    if sure := surely(requirement):
+        yield context(sure)
 
 
 def _until(view: RequestView) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from slack_sdk import WebClient
@@ -19,7 +20,7 @@ from slack_sdk.errors import SlackApiError
 
 from gates.core.errors import GatesError, Unavailable
 from gates.core.model import Person
-from gates.core.people import People
+from gates.core.people import Cover, People
 from integrations.slack.identity import LookUp
 from integrations.slack.transport import asking
 
@@ -51,10 +52,15 @@ class SlackDirectory:
     def by_email(self, email: str) -> Person:
         return self._people.by_email(email)
 
-    def members(self, groups: Sequence[str]) -> Sequence[Person]:
+    @property
+    def cover(self) -> Cover:
+        """As the people file says it: Slack knows of no delegations."""
+        return self._people.cover
+
+    def members(self, groups: Sequence[str], now: datetime | None = None) -> Sequence[Person]:
         """As in the port; raises RetryLater or Unavailable where Slack cannot say it now."""
         asked = {group: self._people.slack_group(group) for group in groups}
-        listed = self._people.members([group for group, slack in asked.items() if not slack])
+        listed = self._people.members([group for group, slack in asked.items() if not slack], now)
         found = {person.id for person in listed}
         for slack_group in filter(None, asked.values()):
             for user in self._members.get(slack_group, self._users_of):

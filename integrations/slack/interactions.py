@@ -24,6 +24,7 @@ from slack_sdk import WebClient
 from gates.cards import Card, Cards
 from gates.core.care import wants_reason, wants_second_look
 from gates.core.errors import (
+    AssuranceTooLow,
     GatesError,
     InvalidInput,
     Refused,
@@ -31,6 +32,7 @@ from gates.core.errors import (
     RetryLater,
     Unavailable,
 )
+from gates.core.lifecycle import too_unsure
 from gates.core.model import DecisionKind, RequestView
 from gates.service import Gates
 from gates.web.words import choice
@@ -66,12 +68,13 @@ from integrations.slack.payloads import (
     value,
     view_id,
 )
-from integrations.slack.text import clean, cut
+from integrations.slack.text import clean, cut, link
 from integrations.slack.whispers import harmless, whisper
 
 log = logging.getLogger(__name__)
 
 SOURCE = "slack"
+ASSURANCE = "slack"  # how surely a click tells who it was
 TRIES = 3
 LONGEST_WAIT = 10.0  # seconds; a person is waiting
 ASKS_WHY = {
@@ -215,7 +218,8 @@ class Interactions:
             whisper(self._client, payload, self._too_late(payload) or harmless(str(error)))
             result = error.code
         except GatesError as error:
-            whisper(self._client, payload, harmless(str(error)))
+            where = self._elsewhere(payload) if isinstance(error, AssuranceTooLow) else ""
+            whisper(self._client, payload, harmless(str(error)) + where)
             result = error.code
         except Exception:
             log.exception("click %s failed", click_id)
@@ -272,7 +276,7 @@ class Interactions:
             kind=kind,
             reason=reason,
             channel="slack",
-            assurance="slack",
+            assurance=ASSURANCE,
             card_revision=card.revision,
             changes=changes,
             verified_by=who.record(
@@ -298,7 +302,17 @@ class Interactions:
         return self._decide(payload, DecisionKind.APPROVE, "")
 
     def _opens(self, view: RequestView) -> bool:
-        return not self._is_late(view) and wants_second_look(view.request)
+        """Not where a click here can never be enough: no words are asked for that would be lost."""
+        asked = view.request.requirement
+        enough = asked is None or not too_unsure(asked, ASSURANCE)
+        return enough and not self._is_late(view) and wants_second_look(view.request)
+
+    def _elsewhere(self, payload: Payload) -> str:
+        """Where more can be shown of who decides: a link, or nothing while that cannot be told."""
+        try:
+            return " " + link(self._view(payload).url, "Open in the inbox")
+        except GatesError:
+            return ""
 
     def _is_late(self, view: RequestView) -> bool:
         return is_late(view, self._gates.clock())
@@ -377,6 +391,12 @@ class Interactions:
             words = may.why_not or "This question cannot be changed."
             replace_modal(self._client, shown, notice_view(forms.HEADING, words))
             return "not_entitled"
+        asked = view.request.requirement
+        unsure = too_unsure(asked, ASSURANCE) if asked else ""
+        if unsure:
+            words = f"{who.person.name}, {unsure} {view.url}"
+            replace_modal(self._client, shown, notice_view(forms.HEADING, words))
+            return AssuranceTooLow.code
         replace_modal(self._client, shown, forms.changes_view(view, schema, token, place))
         return "asked_what"
 

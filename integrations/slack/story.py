@@ -40,7 +40,7 @@ def _lines(view: RequestView) -> Iterator[tuple[datetime, str]]:
         reason = f": {one.reason}" if one.reason else ""
         lines = changed(view, one)
         more = f" ({'; '.join(lines[:CHANGES])})" if lines else ""
-        yield one.at, f"{one.name} {one.kind.told}{reason}{more}"
+        yield one.at, f"{one.who} {one.kind.told}{reason}{more}"
     outcome = view.outcome
     if outcome is None:
         return

@@ -215,6 +215,7 @@ class World:
         kind: str = "approve",
         reason: str = "",
         changes: dict[str, Any] | None = None,
+        assurance: str = "session",
     ) -> Any:
         return self.gates.decide(
             request_id,
@@ -222,7 +223,7 @@ class World:
             kind=DecisionKind(kind),
             reason=reason or ("" if kind == "approve" else "no"),
             channel="test",
-            assurance="session",
+            assurance=assurance,
             changes=changes,
         )
 

@@ -24,6 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("gates.trail",),
     ("gates.ports", "gates.steady", "gates.ticking"),
+    ("gates.whom",),
     ("gates.asking",),
     ("gates.store",),
     ("gates.grants.keyring", "gates.grants.granting"),
@@ -44,6 +45,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "gates.reviews",
     ),
     ("gates.access", "gates.cards", "gates.deliveries", "gates.outbox", "gates.replays"),
+    ("gates.step_up",),
     ("gates.timers", "gates.health", "gates.announcing"),
     ("gates.explaining",),
     ("gates.web",),
@@ -82,6 +84,7 @@ VENDORS = {  # who alone may import what
     "sqlmodel": (
         "gates.store",
         "gates.access",
+        "gates.step_up",
         "gates.cards",
         "gates.replays",
         "gates.outbox",
@@ -96,6 +99,8 @@ VENDORS = {  # who alone may import what
     "slack_sdk": ("integrations.slack",),
     "slack_bolt": ("integrations.slack",),
     "cel_expr_python": ("gates.core.policy",),
+    "pyotp": ("gates.step_up",),
+    "segno": ("gates.web.people_pages",),
     "lxml": ("integrations.invoices",),
     "jwt": ("gates.grants.token",),
     "cryptography": ("gates.grants.token", "gates.grants.keyring", "gates.grants.trusted_keys"),
@@ -109,6 +114,7 @@ VENDORS = {  # who alone may import what
         "integrations.slack.commands",
         "integrations.policies.commands",
         "integrations.reviewing.commands",
+        "integrations.people.commands",
     ),
 }
 NEVER = {"trytond"}  # GPL, and a process of its own

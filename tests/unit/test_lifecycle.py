@@ -80,7 +80,7 @@ def test_an_escalation_adds_people_and_settles_nothing():
     found = outcome(asked, events)
     assert found is not None
     assert (found.kind, found.by) == (OutcomeKind.APPROVED, ("Sam", "Dana"))
-    assert disentitled(asked, events, {"sam", "dana"}) == []
+    assert disentitled(asked, events, {"sam": {"sam": "Sam"}, "dana": {"dana": "Dana"}}) == []
 
 
 def test_nobody_escalates_twice_or_to_nobody():

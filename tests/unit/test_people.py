@@ -48,6 +48,7 @@ def test_members_are_counted_once():
     [
         (HEAD + DANA + "  - {id: «dana, name: D}\n", "id 'dana' stands twice"),
         (HEAD + DANA + "  - {id: d, name: D, email: «dana@example.com}\n", "email 'dana@example"),
+        (HEAD + DANA + "  - {id: d, name: D, email: «dana+x@example.com}\n", "email 'dana+x@exa"),
         (HEAD + DANA + "  - {id: d, name: D, slack: [T3/U3, «T2/U9]}\n", "slack 'T2/U9' stands"),
         (HEAD + "  - {id: d, name: D, slack: «U1}\n", "slack 'U1' is not of the form TEAM/USER"),
         (HEAD + "  - {id: d, name: D, email: «nowhere}\n", "email 'nowhere' is not of the form"),

@@ -9,13 +9,14 @@ from typing import Any, Literal, Protocol
 import yaml
 
 from gates.core.errors import UnknownPerson
-from gates.core.model import Ask, Person
+from gates.core.model import Ask, Person, RoleAsked
+from gates.core.policy.assurances import assurance
 from gates.core.quorum import unmet
 from gates.core.yaml_file import Fields, YamlFile, cure
 
 ASK_KEYS = (
     *("who", "quorum", "deadline", "valid", "from_each"),
-    *("escalate_to", "reason", "notify", "channel"),
+    *("escalate_to", "reason", "notify", "channel", "roles", "assurance"),
 )
 CHANNEL = re.compile(r"[CG][A-Z0-9]{2,30}")
 WAYS: dict[str, Literal["channel", "direct"]] = {"channel": "channel", "direct": "direct"}
@@ -25,11 +26,14 @@ _DURATION = re.compile(r"(?:[0-9]{1,6}[dhms])+")
 
 
 class Groups(Protocol):
-    """What a policy needs of a directory: who could ever be in one of the groups. An unknown
-    group raises UnknownPerson.
+    """What a policy needs of a directory: who could ever be in one of the groups, how many of them
+    at one moment, and which roles there are. An unknown group raises UnknownPerson.
     """
 
+    @property
+    def roles(self) -> Sequence[str]: ...
     def candidates(self, groups: Sequence[str]) -> Sequence[Person]: ...
+    def most(self, groups: Sequence[str]) -> int: ...
 
 
 class Asks:
@@ -65,8 +69,11 @@ class Asks:
             channel=self._channel(ask) or base.channel,
             escalate_to=self._escalate_to(ask, whom, base),
             reason=bool(base.reason if (said := ask.truth("reason")) is None else said),
+            roles=self._roles(ask, whom, base),
+            assurance=assurance(ask) or base.assurance,
         )
         people = self.people(found.who)
+        self._prove_roles(found, ask.values.get("roles", node))
         self._prove_each(found, ask.values.get("from_each", node))
         if found.who and found.quorum > people:
             self.file.note(
@@ -114,6 +121,40 @@ class Asks:
             )
         return groups
 
+    def _roles(self, ask: Fields, whom: tuple[str, ...], base: Ask) -> tuple[RoleAsked, ...]:
+        if "roles" not in ask:  # as the defaults have it, out of the groups named here
+            return tuple(RoleAsked(role=one.role, among=whom) for one in base.roles)
+        known, found = self.directory.roles, list[str]()
+        for role, node in ask.texts("roles"):
+            if role not in known:
+                self.file.note(node, f"unknown role {role!r}: {cure(role, known)}")
+            elif role in found:
+                self.file.note(node, f"role {role!r} stands twice: nobody is in it for two")
+            else:
+                found.append(role)
+        return tuple(RoleAsked(role=role, among=whom) for role in found)
+
+    def _prove_roles(self, ask: Ask, node: yaml.Node) -> None:
+        """Somebody in each role, nobody in two of them."""
+        people = self.directory.candidates(ask.who) if ask.who else ()
+        held = {
+            one.role: [person.id for person in people if one.role in person.roles]
+            for one in ask.roles
+        }
+        where = ", ".join(ask.who)
+        for role, ids in held.items():
+            if people and not ids:
+                self.file.note(
+                    node, f"role {role!r} is held by nobody in {where}: give it to somebody there"
+                )
+        lonely = unmet(held, sorted({one for ids in held.values() for one in ids}))
+        if lonely and all(held.values()):
+            self.file.note(
+                node,
+                f"roles {', '.join(held)}: {', '.join(lonely)} has nobody in {where} who is not "
+                "wanted for another of these roles: give it to more people",
+            )
+
     def _prove_each(self, ask: Ask, node: yaml.Node) -> None:
         members = {group: self._ids([group]) for group in ask.from_each}
         lonely = unmet(members, sorted(set().union(*members.values())))
@@ -123,6 +164,24 @@ class Asks:
                 f"from_each of {', '.join(ask.from_each)}: {', '.join(lonely)} has nobody who does "
                 "not stand for another of these groups: put more people into it",
             )
+        for group, one in [] if lonely else self._turns(members):
+            alone = members | {group: {one}}
+            lonely = unmet(alone, sorted(set().union(*alone.values())))
+            if lonely:
+                self.file.note(
+                    node,
+                    f"from_each of {', '.join(ask.from_each)}: while {one!r} is on call for "
+                    f"{group!r} nobody stands for {', '.join(lonely)}: put more people into it",
+                )
+
+    def _turns(self, members: Mapping[str, set[str]]) -> list[tuple[str, str]]:
+        """Each whose turn it could be, where a group has one of several at a time."""
+        return [
+            (group, one)
+            for group, ids in members.items()
+            if len(ids) > self.directory.most([group])
+            for one in sorted(ids)
+        ]
 
     def _is_group(self, group: str, node: yaml.Node) -> bool:
         try:
@@ -133,7 +192,8 @@ class Asks:
         return True
 
     def people(self, groups: Sequence[str]) -> int:
-        return len(self._ids(groups))
+        """How many there can be at once: of a group on call it is one."""
+        return self.directory.most(groups) if groups else 0
 
     def _ids(self, groups: Sequence[str]) -> set[str]:
         return {person.id for person in self.directory.candidates(groups)} if groups else set()

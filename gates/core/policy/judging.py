@@ -28,7 +28,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
-from gates.core.model import Ask, Json, Judgement, Money, Reason, Tier, Value, Verdict
+from gates.core.model import Ask, Assurance, Json, Judgement, Money, Reason, Tier, Value, Verdict
 from gates.core.policy.conditions import (
     Condition,
     Question,
@@ -167,6 +167,16 @@ class Policy:
         """In the policy's base currency; None where it has none, or no rate."""
         table = self.sections.get("currencies")
         return None if table is None else table.in_base(amount)
+
+    def assured(self, judgement: Judgement) -> Assurance:
+        """How surely it must be known who approves: as the tier wants it, the lower ones, too, and
+        as the rules do.
+        """
+        height = judgement.tier.height
+        table: Mapping[Tier, Assurance] = self.sections.get("assurance", {})
+        wanted = [one for tier, one in table.items() if tier.height <= height]
+        asked = judgement.ask.assurance if judgement.ask else Assurance.ANY
+        return max([asked, *wanted], key=lambda one: one.strength)
 
     def _answers(self, question: Question, base: Money | None) -> Sequence[tuple[Rule, bool | str]]:
         plan, values = self._plan(question.action.name), bindings(question, base)

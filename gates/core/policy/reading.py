@@ -5,6 +5,7 @@
     loops: {same_failure: 3, allow_more: 3, ask: {who: [ap]}}    # optional
     in_doubt: {ask: {who: [controllers]}}                        # optional
     batch: {most_lines: 200, most_total: {EUR: 5000000}}         # optional
+    assurance: {high: inbox_session, expert: step_up}            # optional: the least, by tier
     rules:
       - name: large
         on: [erp.bill.post, erp.payment.*]
@@ -16,7 +17,9 @@
 
 An `ask` may also say `valid: 8h` (an approval not used by then has lapsed; a day if left out) and
 `from_each: true` (somebody of each group in `who`, nobody for two of them), `escalate_to: [group]`
-(asked as well once somebody escalates), `reason: true` (no approval without one),
+(asked as well once somebody escalates), `roles: [controller, treasurer]` (somebody in each, out of
+`who`, nobody for two of them), `assurance: step_up` (how surely it must be known who approves;
+slack_click and inbox_session are less), `reason: true` (no approval without one),
 `channel: C0123ABCD` (where they are asked, instead of the usual channel) and
 `notify: [channel, direct]` (there, or each of them directly, or both).
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from gates.core.batches import BatchLimits
 from gates.core.model import Ask, Tier
-from gates.core.policy import batch_section, currencies, exposure, sampling
+from gates.core.policy import assurance_section, batch_section, currencies, exposure, sampling
 from gates.core.policy.judging import Defaults, LoopPolicy
 from gates.core.policy.places import Demand, Place, Section
 
@@ -65,6 +65,9 @@ SECTIONS: dict[str, Section] = {
         ),
         Section("exposure", exposure.read_windows, lambda _: {}, exposure.SCHEMA),
         Section("batch", batch_section.read_batch, lambda _: BatchLimits(), batch_section.SCHEMA),
+        Section(
+            "assurance", assurance_section.read_assurance, lambda _: {}, assurance_section.SCHEMA
+        ),
         Section("sampling", sampling.read_sampling, lambda _: {}, sampling.SCHEMA),
         Section("defaults", read_defaults, lambda _: NOBODY),
         # -- what may hold an `ask` stands below them --

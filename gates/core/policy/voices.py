@@ -55,6 +55,8 @@ def merged(verdict: Verdict, asks: Sequence[Ask]) -> Ask:
             group for group in asks[0].escalate_to if all(group in one.escalate_to for one in asks)
         ),
         reason=any(one.reason for one in asks),
+        roles=tuple(dict.fromkeys(role for one in asks for role in one.roles)),
+        assurance=max((one.assurance for one in asks), key=lambda one: one.strength),
     )
 
 

@@ -1,4 +1,4 @@
-"""The people file: who there is, how they are known, and which groups they are in.
+"""The people file: who there is, how they are known, which groups they are in, what they do.
 
 version: 1
 groups:
@@ -10,113 +10,77 @@ people:
     email: dana.okafor@example.com
     slack: T012AB3C4/U056DE7F8        # team/user, one or a list
     groups: [controllers]
+    roles: [controller]               # what somebody does; named in `roles`, as groups are
+
+`delegations`, `out_of_office` and `on_call` are read in covering.py.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping
 
 import yaml
 
-from gates.core.errors import Unavailable, UnknownPerson
 from gates.core.model import Person
+from gates.core.people.covering import COVER_KEYS, read_cover
+from gates.core.people.directory import People
 from gates.core.yaml_file import Fields, YamlFile, cure
 
 SLACK = re.compile(r"[TE][A-Z0-9]{1,30}/[UW][A-Z0-9]{1,30}")
 SLACK_GROUP = re.compile(r"S[A-Z0-9]{2,30}")
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-PERSON_KEYS = ("id", "name", "email", "slack", "groups")
+PERSON_KEYS = ("id", "name", "email", "slack", "groups", "roles")
+KEYS = ("version", "groups", "roles", "people", *COVER_KEYS)
 GROUP_KEYS = ("for", "slack_group")
-
-
-class People:
-    """A Directory over a fixed list. Nobody is found twice: `load_people` has seen to it.
-
-    `groups`: their names; one that takes its members from a Slack user group has that group's id,
-    the others nothing.
-    """
-
-    def __init__(self, people: Iterable[Person], groups: Mapping[str, str]) -> None:
-        self.all = tuple(people)
-        self.groups = dict(groups)
-        self._by_id = {person.id: person for person in self.all}
-        self._by_slack = {account: person for person in self.all for account in person.slack}
-        self._by_email = {_mail(person.email): person for person in self.all if person.email}
-
-    def person(self, person_id: str) -> Person:
-        return _found(self._by_id.get(person_id), f"Nobody has the id {person_id!r}")
-
-    def by_slack(self, team_id: str, user_id: str) -> Person:
-        account = f"{team_id}/{user_id}"
-        return _found(self._by_slack.get(account), f"Nobody has the Slack account {account!r}")
-
-    def by_email(self, email: str) -> Person:
-        return _found(self._by_email.get(_mail(email)), f"Nobody has the e-mail {email!r}")
-
-    def members(self, groups: Sequence[str]) -> Sequence[Person]:
-        """Everybody who is in one of the groups, each once. Raises UnknownPerson for a group
-        that does not exist (it is not the same as an empty one), and Unavailable for one whose
-        members Slack knows.
-        """
-        for group in groups:
-            if self.slack_group(group):
-                raise Unavailable(
-                    f"Who is in {group!r} is known to Slack, which nobody asks here: set up Slack "
-                    "(docs/set-up-slack.md)."
-                )
-        return [person for person in self.all if not set(groups).isdisjoint(person.groups)]
-
-    def candidates(self, groups: Sequence[str]) -> Sequence[Person]:
-        """Everybody who is in one of the groups, or could be: for the proof that enough people
-        exist, which must not depend on Slack. Raises UnknownPerson.
-        """
-        elsewhere = [self.slack_group(group) for group in groups]
-        return self.all if any(elsewhere) else self.members(groups)
-
-    def slack_group(self, group: str) -> str:
-        """The Slack user group whose members it has, or nothing. Raises UnknownPerson."""
-        if group not in self.groups:
-            raise UnknownPerson(f"There is no group {group!r}: {cure(group, self.groups)}.")
-        return self.groups[group]
-
-
-def _mail(email: str) -> str:
-    """Case counts for nothing, but a look-alike (a Kelvin sign for a K) is another address."""
-    return email.lower() if email.isascii() else email
-
-
-def _found(person: Person | None, problem: str) -> Person:
-    if person is None:
-        raise UnknownPerson(f"{problem}: add them to the people file.")
-    return person
 
 
 def load_people(text: str, source: str) -> People:
     """`source` names the file in messages. Raises InvalidPolicy with all that is wrong."""
     file = YamlFile(text, source)
-    top = Fields(file, file.root(), "a people file", ("version", "groups", "people"))
+    top = Fields(file, file.root(), "a people file", KEYS)
     top.require("version", "groups", "people")
     if top.integer("version", least=1) not in (None, 1):
         file.note(top.values["version"], "this version is unknown here: write 1")
-    reader = _Reader(file, _groups(file, top))
-    people = [reader.person(node) for node in top.items("people")]
+    reader = _Reader(file, _groups(file, top), _roles(file, top), _on_call(top))
+    people = [one for node in top.items("people") if (one := reader.person(node)) is not None]
+    cover = read_cover(file, top, people, reader.groups)
     file.check()
-    return People([one for one in people if one is not None], reader.groups)
+    return People(people, reader.groups, reader.roles, cover)
 
 
 def _groups(file: YamlFile, top: Fields) -> dict[str, str]:
     """Names, and the Slack user group that a group takes its members from."""
-    node = top.values.get("groups")
+    fields = _named(file, top, "groups")
+    return {name: _slack_group(file, value) for name, value in fields.items()}
+
+
+def _roles(file: YamlFile, top: Fields) -> tuple[str, ...]:
+    found = _named(file, top, "roles")
+    for name, node in found.items():
+        if not isinstance(node, yaml.ScalarNode):
+            file.note(node, f"role {name!r} is not a text: write what it is for")
+    return tuple(found)
+
+
+def _named(file: YamlFile, top: Fields, key: str) -> Mapping[str, yaml.Node]:
+    """Names of the file's own, and what stands beside each."""
+    node = top.values.get(key)
     if node is None:
         return {}
     if not isinstance(node, yaml.MappingNode):
-        file.note(node, "groups is not a mapping: write each as `name: what it is for`")
+        file.note(node, f"{key} is not a mapping: write each as `name: what it is for`")
         return {}
     names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-    fields = Fields(file, node, "groups", names)
-    return {name: _slack_group(file, value) for name, value in fields.values.items()}
+    return Fields(file, node, key, names).values
+
+
+def _on_call(top: Fields) -> set[str]:
+    """The groups that have whose turn it is."""
+    node = top.values.get("on_call")
+    pairs = node.value if isinstance(node, yaml.MappingNode) else []
+    return {key.value for key, _ in pairs if isinstance(key, yaml.ScalarNode)}
 
 
 def _slack_group(file: YamlFile, node: yaml.Node) -> str:
@@ -135,9 +99,17 @@ def _slack_group(file: YamlFile, node: yaml.Node) -> str:
 class _Reader:
     """Reads one person after the other; what identifies one may not identify another."""
 
-    def __init__(self, file: YamlFile, groups: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        file: YamlFile,
+        groups: Mapping[str, str],
+        roles: Collection[str],
+        on_call: Collection[str],
+    ) -> None:
         self.file = file
         self.groups = groups
+        self.roles = roles
+        self.on_call = on_call
         self.taken: set[tuple[str, str]] = set()
         self.users: dict[str, tuple[str, str | None]] = {}
 
@@ -154,6 +126,11 @@ class _Reader:
                 self.file.note(where, f"unknown group {group!r}: {cure(group, self.groups)}")
             elif self.groups[group]:
                 self.file.note(where, f"group {group!r} has its members from Slack: remove it here")
+            elif group in self.on_call:
+                self.file.note(where, f"group {group!r} has whose turn it is: put them on its rota")
+        for role, where in fields.texts("roles"):
+            if role not in self.roles:
+                self.file.note(where, f"unknown role {role!r}: {cure(role, self.roles)}")
         if person_id is None or name is None:
             return None
         return Person(
@@ -162,15 +139,16 @@ class _Reader:
             email=fields.text("email") or "",
             groups=tuple(dict.fromkeys(group for group, _ in fields.texts("groups"))),
             slack=tuple(account for account, _ in fields.texts("slack")),
+            roles=tuple(dict.fromkeys(role for role, _ in fields.texts("roles"))),
         )
 
     def _identity(self, fields: Fields, key: str, form: re.Pattern[str], cue: str) -> str | None:
         for text, node in fields.texts(key):
             if not form.fullmatch(text):
                 self.file.note(node, f"{key} {text!r} is not of the form {cue}")
-            elif (key, text.casefold()) in self.taken:
+            elif (key, _same(key, text)) in self.taken:
                 self.file.note(node, f"{key} {text!r} stands twice: everybody has their own")
-            self.taken.add((key, text.casefold()))
+            self.taken.add((key, _same(key, text)))
         return fields.text(key) if key == "id" else None
 
     def _one_user(self, fields: Fields, person_id: str | None) -> None:
@@ -184,3 +162,12 @@ class _Reader:
                 self.file.note(
                     where, f"Slack user {user!r} is {owner!r} as {first}: one entry for one person"
                 )
+
+
+def _same(key: str, text: str) -> str:
+    """What two texts have in common that lead to one account: dana+bills@example.com is Dana's."""
+    text = text.casefold()
+    if key != "email":
+        return text
+    box, _, host = text.rpartition("@")
+    return f"{box.partition('+')[0]}@{host}"

@@ -1,0 +1,1 @@
+"""What admins do for people at the command line."""
