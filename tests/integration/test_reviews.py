@@ -7,6 +7,8 @@ from threading import Barrier, Thread
 
 import httpx
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import select
 
 from gates.client import GatesClient
@@ -144,6 +146,20 @@ def test_the_share_is_kept_whatever_keys_a_flow_chooses(world: World) -> None:
 
 def dice() -> Random:
     return Random(7)  # noqa: S311 - to be foreseen is the point here
+
+
+def test_a_draw_is_never_undone(world: World) -> None:
+    """Nobody with the database's password takes something out of the sample, or puts it in."""
+    sampled(world)
+    one = world.propose(USUAL).view.request.id
+    small = world.propose("5.00", key="small").view.request.id
+    for change, which in (("NULL", one), ("'wanted'", small), ("'done'", small)):
+        query = text(f"UPDATE request SET review = {change} WHERE id = :id")  # noqa: S608 - ours
+        with (
+            pytest.raises(DBAPIError, match="drawn when it is opened"),
+            world.database.write() as session,
+        ):
+            session.connection().execute(query, {"id": which})
 
 
 def test_what_was_said_is_shown_on_the_run(world: World) -> None:
