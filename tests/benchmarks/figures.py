@@ -81,6 +81,7 @@ class Report:
         lines = [f"## {self.title}", ""]
         lines += [_line(head), _line(["---"] * len(head))] if self.rows else []
         for row in self.rows:
+            floor = row if row.floor else floor  # what follows is held against it
             ratio = "1" if row is floor else _number(row.median / floor.median) if floor else ""
             lines.append(
                 _line(

@@ -302,3 +302,50 @@ def test_a_batch_stands_nowhere_and_counts_in_no_sum(ruled: World) -> None:
     ruled.perform(job)
     steps = ruled.gates.trail(ruled.flow, whole)
     assert [one.gate_key for one in steps] == [line_key("run", 1)]
+
+
+def test_people_may_change_a_batch_and_then_what_they_changed_runs(ruled: World) -> None:
+    """The next round is the changed table; its lines run, the proposed ones do not."""
+    rows = lines("900.00", "700.00")
+    whole = batch(ruled, rows).view.request.id
+    fewer = [rows[0] | {"amount": "800.00"}, rows[1] | {"amount": "750.00"}]
+    asked = ruled.decide(whole, "dana", "approve_with_changes", "less", {"lines": fewer}).request
+    assert asked.round == 2
+    ruled.decide(asked.id, "tess")
+    assert batch(ruled, rows).standing is Standing.SUCCEEDED
+    assert line(ruled, asked.id, 1, fewer[0]).standing is Standing.EXECUTING
+    with pytest.raises(InvalidInput, match="something else than this proposal"):
+        line(ruled, asked.id, 2, rows[1])
+    with pytest.raises(InvalidInput, match="the batch is voided"):
+        line(ruled, whole, 2, rows[1])
+
+
+def test_silence_lets_the_lines_of_a_batch_run(ruled: World) -> None:
+    """Where a window is all that the policy wants; a line that wants people by then asks them."""
+    asks = "ask: {who: [controllers, treasury], quorum: 2, deadline: 1h, valid: 2h}"
+    windowed = RULES.replace(asks, "ask: {who: [controllers]}\n    window: 1h").replace(
+        "verdict: require_approval\n    tier: high\n    ask: {who: [controllers]}\n",
+        "verdict: veto_window\n    tier: high\n    ask: {who: [controllers]}\n",
+    )
+    ruled.rule(windowed)
+    rows = lines("900.00", "700.00")
+    whole = batch(ruled, rows).view.request
+    assert whole.judgement.verdict is Verdict.VETO_WINDOW
+    ruled.clock.advance(hours=1)
+    assert ruled.gates.expire() == 1
+    assert batch(ruled, rows).standing is Standing.SUCCEEDED
+    assert line(ruled, whole.id, 1, rows[0]).standing is Standing.EXECUTING
+    ruled.rule(RULES)
+    reply = line(ruled, whole.id, 2, rows[1])
+    assert reply.standing is Standing.WAITING
+    assert "silence is not enough for it now" in reply.view.request.before[0]
+
+
+def test_a_batch_that_the_policy_lets_run_asks_where_a_line_wants_people(ruled: World) -> None:
+    """What the policy alone allowed as a whole has to be allowed as a line."""
+    rows = lines("900.00", "500.00")
+    whole = batch(ruled, rows).view.request.id
+    ruled.rule(RULES.replace("150000", "100000"))
+    reply = line(ruled, whole, 1, rows[0])
+    assert reply.standing is Standing.WAITING
+    assert "the policy alone let the batch run" in reply.view.request.before[0]

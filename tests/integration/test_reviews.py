@@ -1,5 +1,6 @@
 """A sample of what ran by itself is looked at afterwards, on both stores and through the inbox."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -7,7 +8,11 @@ from threading import Barrier, Thread
 
 import httpx
 import pytest
+from click.testing import Result
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import select
+from typer.testing import CliRunner
 
 from gates.client import GatesClient
 from gates.core.errors import (
@@ -24,6 +29,7 @@ from gates.store.database import Database
 from gates.store.tables import LogRow, OutboxRow
 from gates.web.app import create_app
 from gates.web.waiters import Waiters
+from integrations.cli import app as command_line
 from integrations.prefect_runs.telling import markdown
 from tests.support.browser import free_socket, serving
 from tests.support.world import POLICY, World
@@ -146,6 +152,20 @@ def dice() -> Random:
     return Random(7)  # noqa: S311 - to be foreseen is the point here
 
 
+def test_a_draw_is_never_undone(world: World) -> None:
+    """Nobody with the database's password takes something out of the sample, or puts it in."""
+    sampled(world)
+    one = world.propose(USUAL).view.request.id
+    small = world.propose("5.00", key="small").view.request.id
+    for change, which in (("NULL", one), ("'wanted'", small), ("'done'", small)):
+        query = text(f"UPDATE request SET review = {change} WHERE id = :id")  # noqa: S608 - ours
+        with (
+            pytest.raises(DBAPIError, match="drawn when it is opened"),
+            world.database.write() as session,
+        ):
+            session.connection().execute(query, {"id": which})
+
+
 def test_what_was_said_is_shown_on_the_run(world: World) -> None:
     """The artifact is told again, with the person, the word, the kind and the reason."""
     reviews = sampled(world)
@@ -217,3 +237,26 @@ def test_people_and_admins_read_reviews_and_flows_do_not(house: tuple[World, str
     flow = world.access.create_key("flow", "invoice-agent", "sam")
     with GatesClient(url, key=flow) as client, pytest.raises(NotEntitled):
         client.reviews()
+
+
+def test_the_command_line_lists_and_says(house: tuple[World, str], tmp_path: Path) -> None:
+    """`gates reviews`, `fine`, `wrong`, and what has been said as JSON."""
+    world, url = house
+    one = world.propose(USUAL).view.request.id
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "url").write_text(url)
+
+    def run(*words: str) -> Result:
+        env = {"GATES_HOME": str(home), "COLUMNS": "200", "GATES_URL": ""}
+        return CliRunner().invoke(command_line, list(words), env=env)
+
+    assert run("login", world.access.create_link("mika")).exit_code == 0
+    assert one[:8] in run("reviews").stdout
+    refused = run("reviews", "wrong", one, "--reason", " ")
+    assert (refused.exit_code, "say what is wrong" in refused.stderr) == (1, True)
+    assert "was wrong" in run("reviews", "wrong", one, "--reason", "no order").stdout
+    assert "nothing to look at" in run("reviews").stdout
+    (told,) = json.loads(run("reviews", "--done", "--json").stdout)
+    assert told["reviews"][0]["reason"] == "no order"
+    assert "Mika Lindqvist: wrong" in run("show", one).stdout

@@ -1,16 +1,20 @@
 """`batch`: what the author of a flow writes, and gets for each line."""
 
 import asyncio
+from collections.abc import Sequence
 from decimal import Decimal
 
 import pytest
 from prefect import flow
 
 from gates import ActionFailed, Expired, MisusedGate, Rejected, batch, gated
+from gates.actions import Registry
 from gates.core.errors import InvalidArguments, InvalidInput
-from gates.core.messages import Proposal
+from gates.core.messages import Awaited, Proposal
+from gates.core.model import GateReply, RequestView, Standing
 from gates.flow.batches import Line
-from gates.testing import Answer, Kind, gates
+from gates.flow.session import Session, chosen
+from gates.testing import Answer, Authority, Kind, gates
 from tests.support.world import Payout, Till, pay
 
 PAYOUTS = [Payout(payee=one, amount=Decimal("5.00")) for one in ("acme", "bolt", "carl")]
@@ -119,3 +123,38 @@ def test_what_the_test_decides_may_look_at_the_lines():
 
     with gates(decide, resources={Till: Till}):
         assert [one.state for one in run.fn(PAYOUTS)] == ["done", "done", "refused"]
+
+
+class AsksAgain(Authority):
+    """Line 2 is asked about alone, and answered once the flow waits for it."""
+
+    held: Proposal | None = None
+
+    def propose(self, proposal: Proposal) -> GateReply:
+        if proposal.batch is None or proposal.batch.line != 2 or self.held == proposal:
+            return super().propose(proposal)
+        gate = self._decided(proposal, self.registry.action(proposal), 1)
+        self.waiting = proposal
+        view = RequestView(request=gate.request)
+        return GateReply(standing=Standing.WAITING, view=view, version=1)
+
+    def news(self, awaited: Sequence[Awaited], seconds: float) -> list[GateReply]:
+        del awaited, seconds
+        self.held = self.waiting
+        return [self.propose(self.waiting)]
+
+
+def test_a_line_that_is_asked_alone_holds_up_none_of_the_others():
+    """It comes last to the till, and stands in its place in the results."""
+    till = Till()
+    authority = AsksAgain("approve", {Till: lambda: till})
+    session = Session(authority, linger=0, lease=60, suspends=False)
+    authority.named = session.definitions
+    authority.registry = Registry(session.definitions, authority.resources)
+    token = chosen.set(session)
+    try:
+        done = batch(pay, [{"payee": one, "amount": f"{n}.00"} for n, one in enumerate("abc", 1)])
+    finally:
+        chosen.reset(token)
+    assert [(one.number, one.state) for one in done] == [(1, "done"), (2, "done"), (3, "done")]
+    assert list(till.paid.values()) == ["1.00", "3.00", "2.00"]

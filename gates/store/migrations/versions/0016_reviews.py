@@ -3,10 +3,23 @@
 import sqlalchemy as sa
 from alembic import op
 
+from gates.store.guards import create_guards
+
 revision = "0016"
 down_revision = "0011"
 branch_labels = None
 depends_on = None
+
+
+GUARDS = [
+    (
+        "request",
+        "UPDATE",
+        "NEW.review IS DISTINCT FROM OLD.review AND (OLD.review IS DISTINCT FROM 'wanted'"
+        " OR NEW.review IS DISTINCT FROM 'done')",
+        "what is looked at is drawn when it is opened, and stays drawn",
+    ),
+]
 
 
 def upgrade() -> None:
@@ -18,3 +31,5 @@ def upgrade() -> None:
         postgresql_where=sa.text("review = 'wanted'"),
         sqlite_where=sa.text("review = 'wanted'"),
     )
+    for statement in create_guards(op.get_bind().dialect.name, revision, GUARDS):
+        op.execute(statement)
