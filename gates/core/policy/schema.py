@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from gates.core.model import Json, Tier, Verdict
 from gates.core.policy.asks import ASK_KEYS, WAYS
-from gates.core.policy.assurances import WORDS
+from gates.core.policy.assurances import WORDS as ASSURANCES
 from gates.core.policy.circumstances import CIRCUMSTANCES
 from gates.core.policy.examples import KEYS as EXAMPLE_KEYS
 from gates.core.policy.examples import MAPPINGS
@@ -148,7 +148,7 @@ _ASK: Json = {
     "notify": _some({"enum": list(WAYS)}),
     "channel": {"type": "string", "pattern": "^[CG][A-Z0-9]{2,30}$"},
     "roles": _some(TEXT),
-    "assurance": {"enum": [*WORDS]},
+    "assurance": {"enum": [*ASSURANCES]},
 }
 _OWN: dict[str, Json] = {
     "defaults": _object(
