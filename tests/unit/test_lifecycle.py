@@ -317,10 +317,12 @@ def test_a_quorum_ends_a_veto_window_early_and_less_than_that_waits():
     found = outcome(asked, both)
     assert found is not None
     assert (found.by, found.at) == (("Dana", "Mika"), OPENED + timedelta(hours=2))
-    assert disentitled(asked, both, {"dana"}) == ["Mika may no longer approve this"]
+    assert disentitled(asked, both, {"dana": {"dana": "Dana"}}) == [
+        "Mika may no longer approve this"
+    ]
     waited = events + expire(asked, events, DEADLINE)
     assert outcome(asked, waited).by == ("time",)
-    assert disentitled(asked, waited, set()) == []
+    assert disentitled(asked, waited, {}) == []
     assert too_early(outcome(asked, waited), DEADLINE - timedelta(seconds=2))
     assert not too_early(found, OPENED)
 

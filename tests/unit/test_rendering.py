@@ -102,7 +102,16 @@ def ended(kind: OutcomeKind, by: str = "Dana Okafor", reason: str = "") -> Outco
 def html(shown_: RequestView, *rounds: RequestView, person: str = "dana") -> str:
     page = request_page(shown_, rounds, person, NOW)
     return TEMPLATES.get_template("request.html").render(
-        page=page, session=Reader(), refusal="", said="", typed="", typed_for="", longest=99
+        page=page,
+        session=Reader(),
+        refusal="",
+        said="",
+        typed="",
+        typed_for="",
+        table=None,
+        look=None,
+        confirming="",
+        longest=99,
     )
 
 
