@@ -179,6 +179,7 @@ def test_a_rule_that_lacks_something_is_shown_where_it_begins(rule, words):
         ("facts.x == '«", "this is not CEL"),
         ("«history.frist_use", "there is no 'history.frist_use': did you mean 'history.first_use'"),
         ("has(«time.huor) && facts.x", "there is no 'time.huor': did you mean 'time.hour'"),
+        ("«exposure.week.minor > 5", "there is no 'exposure.week': declare it in the section"),
         ("history.first_use «== 1", "'==' cannot take (bool, int)"),
         ("amount.currency == '«EURO'", "unknown currency 'EURO': did you mean 'EUR'"),
         ("amount.currency in ['EUR', '«XQX']", "unknown currency 'XQX'"),

@@ -221,8 +221,8 @@ def test_a_rule_knows_the_circumstances_that_the_server_found(condition, circums
     """As maps by their names; what is missing asks."""
     asked = question().model_copy(update={"circumstances": circumstances})
     rule = ANY.format("r", f'"{condition}"', "forbid", "")
-    window = "exposure: {week: {by: [agent], window: 7d}}\n"
-    assert policy(rule, window + HEAD).judge(asked).verdict is verdict
+    head = "exposure: {week: {by: counterparty, window: 7d}}\n" + HEAD
+    assert policy(rule, head).judge(asked).verdict is verdict
 
 
 @settings(max_examples=60, deadline=None)

@@ -43,15 +43,16 @@ LOOP: Mapping[str, Kind] = {
 }
 TIME: Mapping[str, Kind] = {
     "hour": "int",
-    "minute": "int",
-    "weekday": "int",
+    "weekday": "string",
     "date": "string",
+    "zone": "string",
     "business_hours": "bool",
-    "holiday": "bool",
 }
-ORIGIN: Mapping[str, Kind] = {
-    "unseen": "list",
-    "known": "bool",
+ORIGIN: Mapping[str, Kind] = {  # where values came from
+    "request_known": "bool",  # whether there is a person's request to compare with
+    "known": "list",  # destinations that it names
+    "unseen": "list",  # those that it does not
+    "in_facts": "list",  # of these, what the server has found out itself
 }
 KEYS: Mapping[str, Mapping[str, Kind]] = {
     "history": HISTORY,
