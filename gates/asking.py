@@ -37,11 +37,14 @@ from gates.core.model import (
     RunRef,
     Tier,
     Verdict,
+    gate_id,
     request_id,
 )
 from gates.core.policy import Policy, Question
 from gates.core.quorum import unmet
-from gates.ports import Circumstances, Directory
+from gates.core.standing import StandingApproval
+from gates.ports import Circumstances, Directory, StandingApprovals
+from gates.weighing import Judges, Weighed, beforehand, weigh
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,8 @@ class Asking:
     policy: Policy
     directory: Directory
     circumstances: tuple[Circumstances, ...] = ()
+    standing: StandingApprovals | None = None
+    judges: Judges | None = None
 
     def question(
         self, origin: Origin, action: Action, now: datetime, before: Before | None = None
@@ -108,8 +113,10 @@ class Asking:
             facts=facts,
             requester=origin.requester,
             counterparty=self._counterparty(definition, action),
+            gate=gate_id(origin.run.root_run_id, origin.key),
         )
-        judgement = self._judged(asked, trouble, origin.run, now)
+        weighed = self._judged(asked, trouble, origin.run, now, known=definition is not None)
+        judgement = weighed.judgement
         round_ = before.request.round + 1 if before else 1
         request = ApprovalRequest(
             id=request_id(origin.run.root_run_id, origin.key, round_),
@@ -128,6 +135,9 @@ class Asking:
             opened_at=now,
             proposed=origin.proposed if origin.proposed != action.fingerprint else "",
             counterparty=asked.counterparty,
+            circumstances=weighed.circumstances,
+            lifted=weighed.lifted,
+            signals=weighed.signals,
         )
         return request.model_copy(update={"before": _since(before, request)}) if before else request
 
@@ -150,7 +160,9 @@ class Asking:
             update={"verdict": Verdict.REQUIRE_APPROVAL, "ask": request.judgement.ask}
         )
         requirement = self.requirement(judgement.ask, request.requester, now)
-        return asked.model_copy(update={"judgement": judgement, "requirement": requirement})
+        return asked.model_copy(
+            update={"judgement": judgement, "requirement": requirement, "lifted": {}}
+        )
 
     def schema(self, request: ApprovalRequest) -> Json:
         """JSON schema of the action's arguments; empty for a flow's own function."""
@@ -304,10 +316,16 @@ class Asking:
             facts=facts,
             requester=request.requester,
             counterparty=request.counterparty,
+            gate=request.gate_id,
         )
-        return self._judged(asked, trouble, request.run, now)
+        return self._judged(asked, trouble, request.run, now).judgement
 
-    def _judged(self, asked: Question, trouble: str, run: RunRef, now: datetime) -> Judgement:
+    def _judged(
+        self, asked: Question, trouble: str, run: RunRef, now: datetime, *, known: bool = False
+    ) -> Weighed:
+        """`known`: the action is one of the registry, asked about for its own sake: what people
+        approved beforehand may count for it.
+        """
         wanted = self.policy.mentions(asked.action.name)
         found: dict[str, Json] = {}
         for source in self.circumstances:
@@ -318,8 +336,17 @@ class Asking:
             except Exception as error:  # noqa: BLE001 - whatever it is, fail closed and say it
                 words = f"{', '.join(source.names)} could not be read ({error})."
                 trouble = f"{trouble} {words}".strip()
-        judgement = self.policy.judge(asked.model_copy(update={"circumstances": found}))
-        return self._raised(judgement, trouble) if trouble else judgement
+        asked = asked.model_copy(update={"circumstances": found})
+
+        def lift(judgement: Judgement) -> dict[str, StandingApproval]:
+            if self.standing is None or trouble or not known:
+                return {}
+            return beforehand(self.policy, self.directory, self.standing, asked, judgement, now)
+
+        weighed = weigh(self.policy, asked, self.judges, lift)
+        if not trouble:
+            return weighed
+        return replace(weighed, judgement=self._raised(weighed.judgement, trouble))
 
     def _reread(self, request: ApprovalRequest) -> tuple[Json, Json, str]:
         """As `_look`; an action that the registry has lost is a world that cannot be read."""

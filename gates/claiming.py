@@ -20,6 +20,7 @@ from gates.core.model import (
     ApprovalRequest,
     ExecutionState,
     GateReply,
+    Outcome,
     Purpose,
     Standing,
     Verdict,
@@ -29,6 +30,7 @@ from gates.core.quorum import satisfied
 from gates.deciding import Deciding
 from gates.ports import RunStates
 from gates.recording import RING, KeyHolder
+from gates.standing import gone
 from gates.store.repository import Aggregate, Unit
 from gates.withdrawing import out_of_the_queue
 
@@ -90,12 +92,9 @@ class Claiming(Deciding):
         request, found, now = seen.request, seen.outcome, self.clock()
         if found is None:
             return None
-        lapse = lifecycle.lapsed(request, found, now)
-        if lapse:
-            return self._stale(request, "time", "the approval has lapsed", (lapse,))
-        left = lifecycle.disentitled(request, seen.events, self.asking.entitled(request))
-        if left:
-            return self._stale(request, "directory", "the approval has lost its people", (*left,))
+        worn = self._worn(seen, found, now)
+        if worn is not None:
+            return self._stale(request, *worn)
         state = self.asking.precondition(request)
         if UNREADABLE in state:
             raise Unavailable(
@@ -108,6 +107,25 @@ class Claiming(Deciding):
             return self._stale(request, "precondition", because, (*drifted,))
         if request.judgement.policy_digest != self.asking.policy.digest:
             return self._rejudged(seen, now)
+        return None
+
+    def _worn(
+        self, seen: Aggregate, found: Outcome, now: datetime
+    ) -> tuple[str, str, tuple[str, ...]] | None:
+        """Who finds that the approval itself has run out, whatever the world looks like; that in
+        words, and what it is.
+        """
+        request = seen.request
+        lapse = lifecycle.lapsed(request, found, now)
+        if lapse:
+            return "time", "the approval has lapsed", (lapse,)
+        left = lifecycle.disentitled(request, seen.events, self.asking.entitled(request))
+        if left:
+            return "directory", "the approval has lost its people", (*left,)
+        ended = gone(self.database, self.asking, request, now)
+        if ended:
+            because = "what was approved beforehand no longer holds"
+            return "standing approval", because, ended
         return None
 
     def _rejudged(self, seen: Aggregate, now: datetime) -> Stale | None:

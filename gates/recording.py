@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 
 from gates.asking import Asking
+from gates.circumstances import recounted
 from gates.core.errors import NotEntitled
 from gates.core.events import Event
 from gates.core.execution import End, ends, replayed
@@ -21,6 +22,7 @@ from gates.core.model import (
 from gates.grants.granting import Granting
 from gates.grants.keyring import KeyRing
 from gates.reading import Reading
+from gates.standing import spent
 from gates.store.database import Database
 from gates.store.repository import Aggregate, Unit
 from gates.store.tables import KeyRow
@@ -86,6 +88,7 @@ class Recording(Reading):
     clock: Callable[[], datetime] = utc_now
     keys: KeyRing | None = None
     heard: dict[str, datetime] = field(default_factory=dict)  # when a run's flow called last
+    opened: Callable[[ApprovalRequest], None] = lambda _request: None  # must not raise, nor wait
 
     def __post_init__(self) -> None:
         self.ring = self.keys or KeyRing(self.database, self.base_url, clock=self.clock)
@@ -109,6 +112,10 @@ class Recording(Reading):
                 raise NotEntitled("This run belongs to another requester's key: use that key.")
 
     def ask(self, unit: Unit, request: ApprovalRequest) -> Aggregate:
+        """Open a request. Raises Overtaken where others have used up what it was judged by."""
+        request = recounted(unit, self.asking, request)
+        spent(unit, request)
+        self.opened(request)
         aggregate = unit.open(request)
         unit.log(
             request.requester.agent,

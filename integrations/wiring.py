@@ -7,7 +7,7 @@ GATES_PREFECT_API_URL nobody wakes runs, without GATES_ERP_URL the ERP's actions
 import os
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from gates.actions import Registry
 from gates.announcing import Announcing
 from gates.asking import Asking
 from gates.cards import Cards
+from gates.circumstances import Exposure, History
 from gates.client import GatesClient
 from gates.core.errors import InvalidInput
 from gates.core.people import People, load_people
@@ -28,7 +29,7 @@ from gates.grants.keyring import KeyRing
 from gates.grants.trusted_keys import TrustedKeys
 from gates.outbox import Handler, Outbox
 from gates.passes import Passes
-from gates.ports import Directory, Notifier, RunWaker
+from gates.ports import Circumstances, Directory, Notifier, RunWaker
 from gates.service import CARDS, RING, TELL, Gates, utc_now
 from gates.settings import (
     ClientSettings,
@@ -37,6 +38,7 @@ from gates.settings import (
     ServerSettings,
     read_secret,
 )
+from gates.standing import Held
 from gates.store.bells import Bells
 from gates.store.database import Database
 from gates.timers import Timers
@@ -134,6 +136,7 @@ def server(
     slack = SlackSettings.from_environment(os.environ)
     directory = directory_of(people, slack)
     asking = Asking(registry or erp_registry(ErpSettings()), policy, directory)
+    asking = with_history(asking, database, lambda: gates.asking.policy)
     folder = settings.signing_keys or Path(os.environ.get("GATES_HOME", ".gates")) / "signing-keys"
     ring = KeyRing(database, settings.address, folder, clock)
     gates = Gates(database, asking, settings.address, woken=waiters.ring, keys=ring, clock=clock)
@@ -175,6 +178,13 @@ def server(
         stopped=stopped,
     )
     return Server(app, gates, access, database)
+
+
+def with_history(asking: Asking, database: Database, policy: Callable[[], Policy]) -> Asking:
+    """The same, that knows what the store remembers and what was approved beforehand."""
+    sources: list[Circumstances] = [*asking.circumstances, History(database)]
+    sources.append(Exposure(database, policy))
+    return replace(asking, circumstances=tuple(sources), standing=Held(database))
 
 
 def directory_of(people: People, slack: SlackSettings | None) -> Directory:

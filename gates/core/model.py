@@ -155,6 +155,25 @@ class Reason(Value):
     text: str
 
 
+class Level(StrEnum):
+    """What a judge beside the policy makes of an action. `unknown`: it could not say, and asks."""
+
+    NONE = "none"
+    UNKNOWN = "unknown"
+    AMBIGUOUS = "ambiguous"
+    HIGH = "high"
+    EXPERT = "expert"
+    FORBID = "forbid"
+
+
+class Signal(Value):
+    """A judge's word, which may raise what the policy says and never lower it."""
+
+    judge: str
+    level: Level
+    reason: str = ""
+
+
 class Ask(Value):
     """Whom a policy wants to hear: groups, how many of them, for how long in seconds. An approval
     that is not used within `valid_seconds` has lapsed. `from_each`: groups each of which must
@@ -212,7 +231,9 @@ class ApprovalRequest(Value):
     `precondition` is what the server read of the real system at that time and reads again
     before anything runs. `evidence` is what reviewers are shown beside the action itself.
     `proposed` is the fingerprint of what the flow proposes, where people have changed that.
-    `before` says in words how the round before ended and what is different now.
+    `before` says in words how the round before ended and what is different now. `circumstances`:
+    those that its policy judged by. `lifted`: rules that asked, each with the standing approval
+    that has lifted it. `signals`: what the judges beside the policy said.
     """
 
     id: RequestId
@@ -234,6 +255,9 @@ class ApprovalRequest(Value):
     proposed: str = ""
     before: tuple[str, ...] = ()
     counterparty: str = ""
+    circumstances: dict[str, Json] = Field(default_factory=dict)
+    lifted: dict[str, str] = Field(default_factory=dict)
+    signals: tuple[Signal, ...] = ()
 
     @model_validator(mode="after")
     def _asks_whom_it_must(self) -> Self:

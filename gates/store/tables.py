@@ -116,6 +116,9 @@ class RequestRow(Row, table=True):
         Index("ix_request_opened_at", "opened_at"),
         Index("ix_request_counterparty", "counterparty", "opened_at"),
         Index("ix_request_agent", "agent", "opened_at"),
+        Index("ix_request_counterparty_settled_at", "counterparty", "settled_at"),
+        Index("ix_request_agent_settled_at", "agent", "settled_at"),
+        Index("ix_request_fingerprint", "fingerprint"),
     )
     id: str = Field(primary_key=True)
     gate_id: str

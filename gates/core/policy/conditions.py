@@ -16,7 +16,7 @@ from typing import Any
 from cel_expr_python import cel
 from pydantic import Field
 
-from gates.core.model import Action, Json, Money, Requester, Value
+from gates.core.model import Action, ApprovalRequest, Json, Money, Requester, Value
 from gates.core.yaml_file import cure, short
 
 _OBJECT = cel.Type.Map(cel.Type.STRING, cel.Type.DYN)
@@ -61,6 +61,7 @@ class Question(Value):
     `counterparty`: the business object on the other side, as the action's definition names it.
     `circumstances`: what the server knows beside the facts of the action itself, by the names in
     CIRCUMSTANCES; only what the policy's rules for this action mention needs to be there.
+    `gate`: the id of the gate that asks, whose own rounds are no history of it.
     """
 
     action: Action
@@ -70,6 +71,21 @@ class Question(Value):
     requester: Requester
     counterparty: str = ""
     circumstances: dict[str, Json] = Field(default_factory=dict)
+    gate: str = ""
+
+    @classmethod
+    def of(cls, request: ApprovalRequest) -> Question:
+        """As it was put when the request was judged."""
+        return cls(
+            action=request.action,
+            amount=request.amount,
+            claims=request.claims,
+            facts=request.facts,
+            requester=request.requester,
+            counterparty=request.counterparty,
+            circumstances=request.circumstances,
+            gate=request.gate_id,
+        )
 
 
 class Malformed(Exception):

@@ -12,11 +12,13 @@ Rules, each with what it protects from:
    escalation reaches only groups that each of these rules names for it.
 5. Rules that rest on what the requester says never displace the defaults: they can only add to
    them (an agent must not choose who decides by what it claims).
+6. A rule that a person has lifted beforehand counts as one that allows: where the rule says so,
+   asks, and could be evaluated (a standing approval never lifts a forbid, nor an error).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +31,9 @@ from gates.core.policy.conditions import (
     evaluate_all,
     joined,
 )
+from gates.core.policy.judges import JudgeRule
 from gates.core.policy.patterns import matches
+from gates.core.policy.windows import Window, used
 from gates.core.policy.words import Piece, fill
 
 DEFAULT_RULE = "default"
@@ -55,7 +59,9 @@ class Defaults(Value):
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule, ready to be evaluated. `ask` is there exactly where the verdict asks people."""
+    """One rule, ready to be evaluated. `ask` is there exactly where the verdict asks people.
+    `standing`: a standing approval may lift it.
+    """
 
     name: str
     on: tuple[str, ...]
@@ -64,6 +70,7 @@ class Rule:
     tier: Tier
     ask: Ask | None
     because: tuple[Piece, ...]
+    standing: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,14 +102,18 @@ class Policy:
     loops: LoopPolicy
     in_doubt: Ask
     digest: str
+    windows: Mapping[str, Window] = field(default_factory=dict)
+    judges: Mapping[str, JudgeRule] = field(default_factory=dict)
     _plans: dict[str, Plan] = field(default_factory=dict, repr=False, compare=False)
 
-    def judge(self, question: Question) -> Judgement:
-        """The verdict, its tier and its reasons; whom to ask where people are to be asked."""
+    def judge(self, question: Question, lifted: Collection[str] = frozenset()) -> Judgement:
+        """The verdict, its tier and its reasons; whom to ask where people are to be asked.
+        `lifted`: the names of rules that standing approvals lift, where they may.
+        """
         voices = [
             voice
             for rule, answer in self._answers(question)
-            if (voice := self._voice(rule, answer, question)) is not None
+            if (voice := self._voice(rule, answer, question, lifted)) is not None
         ]
         if not any(voice.displaces for voice in voices):
             voices.append(self._default(question, alone=not voices))
@@ -111,6 +122,14 @@ class Policy:
     def mentions(self, action: str) -> frozenset[str]:
         """The circumstances that the rules for an action want to know."""
         return self._plan(action).mentions
+
+    def exposure(self, action: str) -> list[Window]:
+        """The windows whose sums the rules for an action want to know."""
+        return used(self.windows, [(rule.on, rule.condition) for rule in self.rules], action)
+
+    def liftable(self, names: Collection[str]) -> list[Rule]:
+        """Of these rules those that a standing approval may lift."""
+        return [rule for rule in self.rules if rule.name in names and rule.standing and rule.ask]
 
     def _answers(self, question: Question) -> Sequence[tuple[Rule, bool | str]]:
         plan, values = self._plan(question.action.name), bindings(question)
@@ -129,12 +148,16 @@ class Policy:
                 self._plans[action] = plan
         return plan
 
-    def _voice(self, rule: Rule, answer: bool | str, question: Question) -> Matched | None:
+    def _voice(
+        self, rule: Rule, answer: bool | str, question: Question, lifted: Collection[str]
+    ) -> Matched | None:
         if answer is False:
             return None
         if answer is True:
             reason = Reason(rule=rule.name, text=fill(rule.because, question))
             displaces = not rule.condition.claimed
+            if rule.name in lifted and rule.standing and rule.ask:
+                return Matched(reason, Verdict.ALLOW, rule.tier, None, displaces=displaces)
             return Matched(reason, rule.verdict, rule.tier, rule.ask, displaces=displaces)
         reason = Reason(
             rule=rule.name, text=f"Rule {rule.name!r} could not be evaluated: {answer}."

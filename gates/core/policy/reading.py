@@ -12,6 +12,9 @@
         tier: high
         ask: {who: [controllers], quorum: 2}
         because: "{amount} is 10,000 or more"
+        standing: true    # a person may lift it beforehand, within limits
+
+`exposure` is read in windows.py, `judges` in judges.py.
 
 An `ask` may also say `valid: 8h` (an approval not used by then has lapsed; a day if left out) and
 `from_each: true` (somebody of each group in `who`, nobody for two of them), `escalate_to: [group]`
@@ -42,14 +45,17 @@ from gates.core.policy.conditions import (
     compile_condition,
     refuse_claims,
 )
+from gates.core.policy.judges import read_judges
 from gates.core.policy.judging import DEFAULT_RULE, Defaults, LoopPolicy, Policy, Rule
 from gates.core.policy.patterns import PATTERN, may_meet
+from gates.core.policy.windows import Windows
 from gates.core.policy.words import Piece, parse_words
 from gates.core.yaml_file import Fields, YamlFile, cure, position_within
 from gates.core.yaml_file import plain as plain_content
 
 SUPPORTED = (Verdict.ALLOW, Verdict.REQUIRE_APPROVAL, Verdict.FORBID)
-RULE_KEYS = ("name", "on", "when", "verdict", "tier", "ask", "because")
+TOP_KEYS = ("version", "defaults", "loops", "in_doubt", "exposure", "judges", "rules")
+RULE_KEYS = ("name", "on", "when", "verdict", "tier", "ask", "because", "standing")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _Word = TypeVar("_Word", bound=StrEnum)
 
@@ -74,24 +80,26 @@ class _Reader:
     def __init__(self, file: YamlFile, directory: Groups) -> None:
         self.file = file
         self.asks = Asks(file, directory)
+        self.windows = Windows(file, self.asks)
         self.names: set[str] = set()
         self.demands: list[_Demand] = []
 
     def policy(self) -> Policy:
         root = self.file.root()
-        top = Fields(
-            self.file, root, "a policy", ("version", "defaults", "loops", "in_doubt", "rules")
-        )
+        top = Fields(self.file, root, "a policy", TOP_KEYS)
         top.require("version", "defaults", "rules")
         self._version(top)
         defaults = self._defaults(top)
         loops = self._loops(top, defaults.ask)
         in_doubt = self._in_doubt(top, defaults.ask)
+        windows = self.windows.read(top)
+        judges = read_judges(self.file, self.asks, top)
         rules = [self._rule(node, defaults) for node in top.items("rules")]
         self._prove()
         self.file.check()
         ready = tuple(rule for rule in rules if rule is not None)
-        return Policy(ready, defaults, loops, in_doubt, digest(plain_content(root)))
+        found = digest(plain_content(root))
+        return Policy(ready, defaults, loops, in_doubt, found, windows=windows, judges=judges)
 
     def _version(self, top: Fields) -> None:
         if top.integer("version", least=1) not in (None, 1):
@@ -139,12 +147,29 @@ class _Reader:
         fallback = Tier.ROUTINE if verdict is Verdict.ALLOW else defaults.tier
         tier = self._word(fields, "tier", Tier) or fallback
         ask = self._rule_ask(fields, verdict, defaults.ask)
+        standing = self._standing(fields, ask)
         if name is None or verdict is None or condition is None or because is None:
             return None
         if ask is not None:
             where = fields.values.get("ask", node)
             self.demands.append(_Demand(f"rule {name!r}", on, tier, ask, where))
-        return Rule(name, on, condition, verdict, tier, ask, because)
+        return Rule(name, on, condition, verdict, tier, ask, because, standing)
+
+    def _standing(self, fields: Fields, ask: Ask | None) -> bool:
+        if not fields.truth("standing"):
+            return False
+        if ask is None:
+            self.file.note(
+                fields.values["standing"],
+                "a standing approval lifts only what asks: remove `standing`",
+            )
+        elif max(ask.quorum, len(ask.from_each)) > 1:
+            self.file.note(
+                fields.values["standing"],
+                "a standing approval is one person's, and this rule asks for more: remove "
+                "`standing`, or ask one person",
+            )
+        return True
 
     def _name(self, fields: Fields) -> str | None:
         name = fields.text("name")
@@ -191,6 +216,7 @@ class _Reader:
             condition = compile_condition(text)
             if verdict is Verdict.ALLOW:
                 refuse_claims(condition)
+            self.windows.check(condition, node)
         except Malformed as error:
             self._malformed(node, text, error)
             return None
