@@ -22,6 +22,7 @@ from integrations.operating import cli as commands
 from integrations.operating.deliveries import app as outbox
 from integrations.shell import AsJson, address, as_admin, as_person, err, home, out
 from integrations.slack.commands import app as slack
+from integrations.standing.commands import app as standing
 from integrations.terminal import (
     changed,
     plain,
@@ -49,6 +50,7 @@ app.add_typer(grants, name="grant")
 app.add_typer(outbox, name="outbox")
 app.add_typer(hardened, name="hardened")
 app.add_typer(slack, name="slack")
+app.add_typer(standing, name="standing")
 
 
 # -- people ---------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from gates.core.errors import InvalidInput
 from gates.core.model import LONGEST_NAME, Money, Name, PersonId, Value
@@ -33,7 +33,7 @@ class Limits(Value):
 
     rules: tuple[Name, ...] = Field(min_length=1, max_length=50)
     on: tuple[Name, ...] = Field(min_length=1, max_length=50)
-    ends_at: datetime
+    ends_at: AwareDatetime
     counterparties: tuple[Name, ...] = Field(default=(), max_length=50)
     agents: tuple[Name, ...] = Field(default=(), max_length=50)
     uses: int = Field(default=0, ge=0, le=MOST_USES)
@@ -77,6 +77,21 @@ def number_of(standing_id: str) -> int:
     if head or not (digits.isascii() and digits.isdigit()) or len(digits) > 15:  # noqa: PLR2004
         raise InvalidInput(f"{standing_id[:40]!r} is no standing approval: write one such as S-12.")
     return int(digits)
+
+
+def covers(approval: StandingApproval) -> list[str]:
+    """What it is for, in words, a line each."""
+    limits = approval.limits
+    lines = [f"lifts {', '.join(limits.rules)} on {', '.join(limits.on)}"]
+    lines += [f"for {', '.join(limits.counterparties)}"] if limits.counterparties else []
+    lines += [f"asked by {', '.join(limits.agents)}"] if limits.agents else []
+    lines += [f"up to {limits.each} each"] if limits.each else []
+    if limits.total:
+        used = Money(minor=approval.used_minor, currency=limits.total.currency)
+        lines.append(f"{used} of {limits.total} used")
+    most = f" of {limits.uses}" if limits.uses else ""
+    lines.append(f"used {approval.used}{most} times, until {limits.ends_at:%Y-%m-%d %H:%M} UTC")
+    return lines
 
 
 def uncovered(approval: StandingApproval, question: Question, now: datetime) -> str:

@@ -80,10 +80,9 @@ def sums(session: Session, question: Question, window: Window, now: datetime) ->
     since = now - timedelta(seconds=window.seconds)
     keys = [request.c[key] == value for key, value in keyed(question, window)]
     minor = case((request.c.amount_minor > 0, request.c.amount_minor), else_=0)
+    what = [request.c.gate_id, request.c.action, request.c.currency]
     gates = (
-        select(
-            request.c.gate_id, request.c.action, request.c.currency, func.max(minor).label("minor")
-        )
+        select(*what, func.max(minor).label("minor"))
         .select_from(_with_executions)
         .where(*keys, or_(request.c.settled_at.is_(None), request.c.settled_at > since))
         .where(request.c.gate_id != question.gate, _counts())

@@ -149,3 +149,10 @@ def _read(row: StandingRow) -> StandingApproval:
         used=row.used,
         used_minor=row.used_minor,
     )
+
+
+def end_all(session: Session, by: str, now: datetime) -> int:
+    """Revoke all that hold; how many. What was spent of them is not known any more."""
+    query = update(StandingRow).where(col(StandingRow.revoked_at).is_(None))
+    made = session.connection().execute(query.values(revoked_at=now, revoked_by=by))
+    return int(made.rowcount)

@@ -106,6 +106,8 @@ VENDORS = {  # who alone may import what
         "integrations.hardened.commands",
         "integrations.grant_proxy.commands",
         "integrations.slack.commands",
+        "integrations.standing.commands",
+        "integrations.backtest.commands",
     ),
 }
 NEVER = {"trytond"}  # GPL, and a process of its own
