@@ -234,6 +234,10 @@ class GatesClient:
     def revoke_standing(self, standing_id: str) -> None:
         self._call("DELETE", f"/v1/standing/{standing_id}")
 
+    def shadow(self) -> dict[str, Any]:
+        """What the policy that only looks on would have answered otherwise, for admins."""
+        return dict(orjson.loads(self._call("GET", "/v1/admin/shadow")))
+
     def health(self) -> dict[str, Any]:
         """{now, findings}: the server's own view, for admins."""
         return dict(orjson.loads(self._call("GET", "/v1/admin/health")))

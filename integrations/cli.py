@@ -16,6 +16,7 @@ from gates.core.model import DecisionKind
 from gates.core.quorum import missing
 from gates.core.wording import approvers, asks, ended
 from gates.settings import ClientSettings, ErpSettings, ServerSettings
+from integrations.backtest.commands import register as with_backtest
 from integrations.grant_proxy.commands import app as grants
 from integrations.hardened.commands import app as hardened
 from integrations.operating import cli as commands
@@ -262,6 +263,9 @@ def policy_check(policy: Path | None = None, people: Path | None = None) -> None
         rules, directory = read_policy(settings.model_copy(update=changes))
         out.print(f"{len(rules.rules)} rules are in order; policy {rules.digest[:12]}.")
         del directory
+
+
+with_backtest(policies)
 
 
 # -- processes ------------------------------------------------------------------------------

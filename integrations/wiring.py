@@ -28,8 +28,9 @@ from gates.executor import Executor
 from gates.grants.keyring import KeyRing
 from gates.grants.trusted_keys import TrustedKeys
 from gates.outbox import Handler, Outbox
+from gates.panel import Panel
 from gates.passes import Passes
-from gates.ports import Circumstances, Directory, Notifier, RunWaker
+from gates.ports import Circumstances, Directory, Judge, Notifier, RunWaker
 from gates.service import CARDS, RING, TELL, Gates, utc_now
 from gates.settings import (
     ClientSettings,
@@ -39,6 +40,7 @@ from gates.settings import (
     read_secret,
 )
 from gates.standing import Held
+from gates.statistics_judge import StatisticsJudge
 from gates.store.bells import Bells
 from gates.store.database import Database
 from gates.timers import Timers
@@ -49,6 +51,8 @@ from gates.work import Work
 from integrations.erp.actions import ACTIONS, Erp
 from integrations.erp.rpc import TrytonRpc
 from integrations.erp.tryton import TrytonErp
+from integrations.judges.llm import LlmJudge
+from integrations.judges.settings import JudgeSettings
 from integrations.prefect_runs.api import PrefectApi
 from integrations.prefect_runs.keeper import PrefectRunKeeper
 from integrations.prefect_runs.states import PrefectRunStates
@@ -181,10 +185,21 @@ def server(
 
 
 def with_history(asking: Asking, database: Database, policy: Callable[[], Policy]) -> Asking:
-    """The same, that knows what the store remembers and what was approved beforehand."""
+    """The same, that knows what the store remembers, what was approved beforehand, and hears
+    judges.
+    """
+    judges: list[Judge] = [StatisticsJudge(database)]
+    settings = JudgeSettings()
+    if settings.wanted():
+        judges.append(LlmJudge(settings))
     sources: list[Circumstances] = [*asking.circumstances, History(database)]
     sources.append(Exposure(database, policy))
-    return replace(asking, circumstances=tuple(sources), standing=Held(database))
+    return replace(
+        asking,
+        circumstances=tuple(sources),
+        standing=Held(database),
+        judges=Panel(judges),
+    )
 
 
 def directory_of(people: People, slack: SlackSettings | None) -> Directory:

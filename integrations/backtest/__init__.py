@@ -1,0 +1,1 @@
+"""`gates policy backtest` and `gates policy shadow`."""
