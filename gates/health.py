@@ -19,6 +19,7 @@ from sqlmodel import Session, col, select
 from gates.core.model import Value
 from gates.deliveries import LATE
 from gates.service import Gates, utc_now
+from gates.store import shadows
 from gates.store.database import Database, revisions
 from gates.store.tables import ExecutionRow, LogRow, OutboxRow, RequestRow
 
@@ -185,6 +186,19 @@ def restores(look: Look) -> Iterator[Finding]:
         yield warning("store", words, "see docs/operate.md, `Backup and restore`")
 
 
+def shadow(look: Look) -> Iterator[Finding]:
+    """What the policy that looks on would have answered otherwise."""
+    if not look.gates.shadow:
+        return
+    found = shadows.summary(look.session, look.gates.shadow)
+    words = f"{found['different']} of {found['judged']} requests would be answered otherwise"
+    if found["failed"]:
+        failed = f"{words}; {found['failed']} could not be judged"
+        yield warning("shadow", failed, "read the gates server's log")
+    else:
+        yield ok("shadow", words)
+
+
 CHECKS: list[Callable[[Look], Iterator[Finding]]] = [
     revision,
     database_clock,
@@ -195,6 +209,7 @@ CHECKS: list[Callable[[Look], Iterator[Finding]]] = [
     unknown_actions,
     crowd,
     restores,
+    shadow,
 ]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from functools import partial
 
 from gates.asking import Asking
 from gates.circumstances import recounted
@@ -23,7 +24,7 @@ from gates.grants.granting import Granting
 from gates.grants.keyring import KeyRing
 from gates.reading import Reading
 from gates.standing import spent
-from gates.store.database import Database
+from gates.store.database import AFTER, Database
 from gates.store.repository import Aggregate, Unit
 from gates.store.tables import KeyRow
 
@@ -77,7 +78,8 @@ class KeyHolder:
 
 @dataclass
 class Recording(Reading):
-    """`woken` is called with a gate's id after each commit that changed it. `keys` sign grants; by
+    """`woken` is called with a gate's id after each commit that changed it, `opened` with a request
+    after the commit that opened it. `keys` sign grants; by
     default with a key that lives and dies with this process.
     """
 
@@ -88,7 +90,10 @@ class Recording(Reading):
     clock: Callable[[], datetime] = utc_now
     keys: KeyRing | None = None
     heard: dict[str, datetime] = field(default_factory=dict)  # when a run's flow called last
-    opened: Callable[[ApprovalRequest], None] = lambda _request: None  # must not raise, nor wait
+    opened: Callable[[ApprovalRequest], None] = lambda _request: (
+        None
+    )  # after the commit; must not raise, nor wait
+    shadow: str = ""  # the digest of the policy that looks on
 
     def __post_init__(self) -> None:
         self.ring = self.keys or KeyRing(self.database, self.base_url, clock=self.clock)
@@ -115,7 +120,7 @@ class Recording(Reading):
         """Open a request. Raises Overtaken where others have used up what it was judged by."""
         request = recounted(unit, self.asking, request)
         spent(unit, request)
-        self.opened(request)
+        unit.session.info.setdefault(AFTER, []).append(partial(self.opened, request))
         aggregate = unit.open(request)
         unit.log(
             request.requester.agent,

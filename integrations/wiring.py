@@ -39,6 +39,7 @@ from gates.settings import (
     ServerSettings,
     read_secret,
 )
+from gates.shadow import Shadow
 from gates.standing import Held
 from gates.statistics_judge import StatisticsJudge
 from gates.store.bells import Bells
@@ -164,6 +165,7 @@ def server(
     database.wished = outbox.ring
     timers = Timers(gates, work, Passes(gates))
     parts: list[Any] = [outbox, timers, *([desk] if desk else [])]
+    parts += shadow_of(settings, gates, people)
     if prefect is not None:
         silence = timedelta(seconds=settings.silence)
         parts.append(Watch(gates, PrefectRunKeeper(prefect), settings.watch, silence))
@@ -200,6 +202,17 @@ def with_history(asking: Asking, database: Database, policy: Callable[[], Policy
         standing=Held(database),
         judges=Panel(judges),
     )
+
+
+def shadow_of(settings: ServerSettings, gates: Gates, people: People) -> list[Shadow]:
+    """The policy that looks on, if there is one. Raises InvalidInput or InvalidPolicy."""
+    path = settings.policy_shadow
+    if path is None:
+        return []
+    policy = load_policy(_text(path, "GATES_POLICY_SHADOW"), str(path), people)
+    shadow = Shadow(gates.database, policy, str(path), gates.clock)
+    gates.opened, gates.shadow = shadow.see, policy.digest
+    return [shadow]
 
 
 def directory_of(people: People, slack: SlackSettings | None) -> Directory:

@@ -395,6 +395,7 @@ ROUTES = [  # method, path, body, who may
     ("GET", "/v1/admin/keys", None, {"admin"}),
     ("GET", "/v1/admin/keys", None, {"admin"}),
     ("GET", "/v1/admin/health", None, {"admin"}),
+    ("GET", "/v1/admin/shadow", None, {"admin"}),
     ("GET", "/v1/admin/outbox", None, {"admin"}),
     ("POST", "/v1/admin/outbox/retry", {"ids": []}, {"admin"}),
     ("POST", "/v1/admin/keys/KEY/rotate", {"overlap_seconds": 0}, {"admin"}),

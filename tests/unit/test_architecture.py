@@ -45,7 +45,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "gates.watching",
     ),
     ("gates.access", "gates.cards", "gates.deliveries", "gates.outbox", "gates.replays"),
-    ("gates.timers", "gates.health", "gates.announcing"),
+    ("gates.timers", "gates.health", "gates.announcing", "gates.shadow"),
     ("gates.web",),
 )
 CLIENT_SIDE = ("gates.calling", "gates.client", "gates.flow", "gates.executor", "gates.testing")
