@@ -32,7 +32,7 @@ class Overtaken(RetryLater):
 
 @dataclass
 class History:
-    """`history`: see docs/write-a-policy.md for what it holds."""
+    """`history`: see docs/history-and-exposure.md for what it holds."""
 
     database: Database
     names: tuple[str, ...] = ("history",)

@@ -79,8 +79,8 @@ class KeyHolder:
 @dataclass
 class Recording(Reading):
     """`woken` is called with a gate's id after each commit that changed it, `opened` with a request
-    after the commit that opened it. `keys` sign grants; by
-    default with a key that lives and dies with this process.
+    after the commit that opened it. `keys` sign grants; by default with a key that lives and dies
+    with this process.
     """
 
     database: Database
@@ -90,9 +90,7 @@ class Recording(Reading):
     clock: Callable[[], datetime] = utc_now
     keys: KeyRing | None = None
     heard: dict[str, datetime] = field(default_factory=dict)  # when a run's flow called last
-    opened: Callable[[ApprovalRequest], None] = lambda _request: (
-        None
-    )  # after the commit; must not raise, nor wait
+    opened: Callable[[ApprovalRequest], None] = lambda _request: None  # neither raises nor waits
     shadow: str = ""  # the digest of the policy that looks on
 
     def __post_init__(self) -> None:

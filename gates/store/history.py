@@ -21,11 +21,13 @@ from gates.core.policy.patterns import matches
 from gates.core.policy.windows import Sum, Window
 from gates.store.queries import execution, request
 
-MOST = 1_000
+MOST = 500
 REJECTED_DAYS = 365
 DAY = 86_400.0
-_MAY_HAVE_HAPPENED = ("queued", "running", "succeeded", "in_doubt")
-_with_executions = request.outerjoin(execution, execution.c.request_id == request.c.id)
+# Looked up for each row: joined, PostgreSQL would read all executions to find those of a few.
+_state = func.coalesce(
+    select(execution.c.state).where(execution.c.request_id == request.c.id).scalar_subquery(), ""
+)
 
 
 class Past(NamedTuple):
@@ -41,7 +43,7 @@ def history(session: Session, question: Question, now: datetime) -> Json:
     """What a rule reads of `history`."""
     mine = [request.c.agent == question.requester.agent]
     mine.append(request.c.action == question.action.name)
-    agent_count = _count(session, _done(question).where(*mine))
+    agent_count = _done_of(session, _others(question).where(*mine))
     since = now - timedelta(days=REJECTED_DAYS)
     rejected = _others(question).where(*mine, request.c.opened_at > since)
     rejected = rejected.where(request.c.outcome == "rejected", request.c.asks_people)
@@ -83,7 +85,6 @@ def sums(session: Session, question: Question, window: Window, now: datetime) ->
     what = [request.c.gate_id, request.c.action, request.c.currency]
     gates = (
         select(*what, func.max(minor).label("minor"))
-        .select_from(_with_executions)
         .where(*keys, or_(request.c.settled_at.is_(None), request.c.settled_at > since))
         .where(request.c.gate_id != question.gate, _counts())
         .group_by(*what)
@@ -135,15 +136,13 @@ def _counts() -> Any:
     newer = select(later.c.id).where(
         later.c.gate_id == request.c.gate_id, later.c.round > request.c.round
     )
-    state = execution.c.state
     return or_(
         request.c.outcome.is_(None),
         and_(
             request.c.outcome == "approved",
             or_(
-                state.is_(None),
-                state.in_(_MAY_HAVE_HAPPENED),
-                and_(state == "failed", ~newer.exists()),  # it may be tried again
+                _state.not_in(("failed", "withdrawn")),
+                and_(_state == "failed", ~newer.exists()),  # it may be tried again
             ),
         ),
     )
@@ -154,25 +153,29 @@ def _others(question: Question) -> Select[Any]:
 
 
 def _done(question: Question) -> Select[Any]:
-    return (
-        _others(question)
-        .select_from(request.join(execution, execution.c.request_id == request.c.id))
-        .where(request.c.outcome == "approved", execution.c.state == "succeeded")
-    )
+    return _others(question).where(request.c.outcome == "approved", _state == "succeeded")
 
 
 def _same(question: Question) -> Select[Any]:
     """The very same action, asked for elsewhere, that was done or may yet be."""
-    return (
-        _others(question)
-        .select_from(_with_executions)
-        .where(request.c.fingerprint == question.action.fingerprint, _counts())
-    )
+    mine = request.c.fingerprint == question.action.fingerprint
+    return _others(question).where(mine, _counts())
 
 
 def _count(session: Session, query: Select[Any]) -> int:
     bounded = select(func.count()).select_from(query.limit(MOST).subquery())
     return int(session.connection().execute(bounded).scalar_one())
+
+
+def _done_of(session: Session, query: Select[Any]) -> int:
+    """Of the newest that were approved, how many are done. Cut off before that is looked up: with
+    all of them in sight PostgreSQL would plan, and compile, for all of them.
+    """
+    newest = query.where(request.c.outcome == "approved").order_by(request.c.opened_at.desc())
+    ids = newest.limit(MOST).subquery()
+    state = select(execution.c.state).where(execution.c.request_id == ids.c.id).scalar_subquery()
+    done = select(func.count()).select_from(ids).where(state == "succeeded")
+    return int(session.connection().execute(done).scalar_one())
 
 
 def _of_counterparty(session: Session, question: Question, now: datetime) -> Json:

@@ -91,8 +91,9 @@ def show(found: BacktestReport) -> None:
     for name, number in found.not_recorded.items():
         out.print(f"{number} times {name} was not recorded, so rules that read it ask.")
     for one in found.let_through[:SHOWN]:
-        words = (one.request[:8], one.action, one.amount, "rejected by", ", ".join(one.by))
-        line = f"{' '.join(filter(None, words))}: {one.reason}; {', '.join(one.allowed_by)} allows"
+        what = " ".join(filter(None, (one.request[:8], one.action, one.amount)))
+        who = f"rejected by {', '.join(one.by)}: {one.reason}"
+        line = f"{what} {who}; {', '.join(one.allowed_by)} allows"
         out.print(plain(line), markup=False, highlight=False, soft_wrap=True)
     if found.rejected_let_through > SHOWN:
         out.print(f"... and {found.rejected_let_through - SHOWN} more: see --json.")

@@ -11,6 +11,7 @@ from gates.core.errors import GatesError, InvalidPolicy, NotEntitled, RequestClo
 from gates.core.model import Money, Standing
 from gates.store.database import Database
 from gates.store.tables import LogRow
+from integrations.operating.epoch import Epoch, mark
 from tests.support.standing import POLICY, desk, euros, give, limits, pay
 from tests.support.world import PEOPLE, World
 
@@ -240,3 +241,11 @@ def test_all_of_it_is_in_the_log(ruled: World) -> None:
         ("standing.used", "invoice-agent"),
         ("standing.revoked", "mika"),
     ]
+
+
+def test_a_restore_ends_them(ruled: World) -> None:
+    """What was spent, or revoked, since the backup is not known any more."""
+    give(ruled)
+    mark(ruled.database, Epoch(ruled.clock(), "0" * 64, "ops", ruled.clock()), {})
+    assert desk(ruled).all()[0].revoked_by == "the restore"
+    assert pay(ruled).standing is ASKS

@@ -37,6 +37,15 @@ def upgrade() -> None:
     op.create_index("ix_request_counterparty_settled_at", "request", ["counterparty", "settled_at"])
     op.create_index("ix_request_agent_settled_at", "request", ["agent", "settled_at"])
     op.create_index("ix_request_fingerprint", "request", ["fingerprint"])
+    for outcome in ("approved", "rejected"):
+        where = sa.text(f"outcome = '{outcome}'")
+        op.create_index(
+            f"ix_request_{outcome}",
+            "request",
+            ["agent", "action", "opened_at"],
+            postgresql_where=where,
+            sqlite_where=where,
+        )
     _standing()
     _shadow()
     dialect = op.get_bind().dialect.name
