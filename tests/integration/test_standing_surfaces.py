@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,10 +42,11 @@ class Terminal:
     def log_in(self, person: str) -> None:
         assert self("login", self("login-link", person).stdout.strip()).exit_code == 0
 
-    def browser(self, person: str) -> httpx.Client:
-        client = httpx.Client(base_url=self.url)
-        client.post(f"/login/{self.world.access.create_link(person)}")
-        return client
+    @contextmanager
+    def browser(self, person: str) -> Iterator[httpx.Client]:
+        with httpx.Client(base_url=self.url) as client:
+            client.post(f"/login/{self.world.access.create_link(person)}")
+            yield client
 
 
 @pytest.fixture
