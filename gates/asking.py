@@ -43,11 +43,14 @@ from gates.core.model import (
     RunRef,
     Tier,
     Verdict,
+    gate_id,
     request_id,
 )
 from gates.core.policy import Policy, Question
 from gates.core.policy.batched import joined
-from gates.ports import Circumstances, Directory
+from gates.core.standing import StandingApproval
+from gates.ports import Circumstances, Directory, StandingApprovals
+from gates.weighing import Judges, Weighed, beforehand, weigh
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,8 @@ class Asking:
     policy: Policy
     directory: Directory
     circumstances: tuple[Circumstances, ...] = ()
+    standing: StandingApprovals | None = None
+    judges: Judges | None = None
 
     def question(
         self, origin: Origin, action: Action, now: datetime, before: Before | None = None
@@ -113,9 +118,21 @@ class Asking:
             return self._batch(origin, action, now, before)
         facts, precondition, trouble = self._look(definition, action)
         asked = self._asked(origin, definition, action, facts)
-        judgement = self._judged(asked, trouble, origin.run, now)
-        found = {"facts": facts, "precondition": precondition, "counterparty": asked.counterparty}
-        return self._made(origin, action, judgement, now, before, amount=asked.amount, **found)
+        weighed = self._judged(asked, trouble, origin.run, now, known=definition is not None)
+        return self._made(
+            origin,
+            action,
+            weighed.judgement,
+            now,
+            before,
+            amount=asked.amount,
+            facts=facts,
+            precondition=precondition,
+            counterparty=asked.counterparty,
+            circumstances=weighed.circumstances,
+            lifted=weighed.lifted,
+            signals=weighed.signals,
+        )
 
     def _batch(
         self, origin: Origin, action: Action, now: datetime, before: Before | None
@@ -142,7 +159,7 @@ class Asking:
                     amount=asked.amount,
                     facts=facts,
                     precondition=precondition,
-                    judgement=self._judged(asked, trouble, origin.run, now),
+                    judgement=self._judged(asked, trouble, origin.run, now).judgement,
                 )
             )
         judgement = joined(lines, self.policy.digest)
@@ -165,6 +182,7 @@ class Asking:
             counterparty=self._counterparty(definition, action),
             batch_count=origin.batch_count,
             batch_total=origin.batch_total,
+            gate=gate_id(origin.run.root_run_id, origin.key),
         )
 
     def _made(
@@ -213,7 +231,9 @@ class Asking:
             update={"verdict": Verdict.REQUIRE_APPROVAL, "ask": request.judgement.ask}
         )
         requirement = self.requirement(judgement, action, request.requester, now)
-        return asked.model_copy(update={"judgement": judgement, "requirement": requirement})
+        return asked.model_copy(
+            update={"judgement": judgement, "requirement": requirement, "lifted": {}}
+        )
 
     def schema(self, request: ApprovalRequest) -> Json:
         """JSON schema of the action's arguments; empty for a flow's own function."""
@@ -367,10 +387,16 @@ class Asking:
             facts=facts,
             requester=request.requester,
             counterparty=request.counterparty,
+            gate=request.gate_id,
         )
-        return self._judged(asked, trouble, request.run, now)
+        return self._judged(asked, trouble, request.run, now).judgement
 
-    def _judged(self, asked: Question, trouble: str, run: RunRef, now: datetime) -> Judgement:
+    def _judged(
+        self, asked: Question, trouble: str, run: RunRef, now: datetime, *, known: bool = False
+    ) -> Weighed:
+        """`known`: the action is one of the registry, asked about for its own sake: what people
+        approved beforehand may count for it.
+        """
         wanted = self.policy.mentions(asked.action.name)
         found: dict[str, Json] = {}
         for source in self.circumstances:
@@ -381,8 +407,17 @@ class Asking:
             except Exception as error:  # noqa: BLE001 - whatever it is, fail closed and say it
                 words = f"{', '.join(source.names)} could not be read ({error})."
                 trouble = f"{trouble} {words}".strip()
-        judgement = self.policy.judge(asked.model_copy(update={"circumstances": found}))
-        return self._raised(judgement, trouble) if trouble else judgement
+        asked = asked.model_copy(update={"circumstances": found})
+
+        def lift(judgement: Judgement) -> dict[str, StandingApproval]:
+            if self.standing is None or trouble or not known:
+                return {}
+            return beforehand(self.policy, self.directory, self.standing, asked, judgement, now)
+
+        weighed = weigh(self.policy, asked, self.judges, lift)
+        if not trouble:
+            return weighed
+        return replace(weighed, judgement=self._raised(weighed.judgement, trouble))
 
     def _reread(self, request: ApprovalRequest) -> tuple[Json, Json, str]:
         """As `_look`; an action that the registry has lost is a world that cannot be read."""

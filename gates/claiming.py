@@ -29,6 +29,7 @@ from gates.core.quorum import satisfied
 from gates.deciding import Deciding
 from gates.ports import RunStates
 from gates.recording import RING, KeyHolder
+from gates.standing import gone
 from gates.store.repository import Aggregate, Unit
 from gates.withdrawing import out_of_the_queue
 
@@ -96,7 +97,7 @@ class Claiming(Deciding):
                 f"object ends only at {found.at:%H:%M:%S} UTC. It runs then."
             )
         given = self.approval_of(seen)
-        lost = self.lost(given, now)
+        lost = self.lost(given, now) or self._ended(request, now)
         if lost is not None:
             return self._stale(request, *lost)
         if request.lines:
@@ -114,6 +115,14 @@ class Claiming(Deciding):
         if request.judgement.policy_digest != self.asking.policy.digest:
             return self._rejudged(request, given, now)
         return None
+
+    def _ended(
+        self, request: ApprovalRequest, now: datetime
+    ) -> tuple[str, str, tuple[str, ...]] | None:
+        """Whether a standing approval that let it through has ended since."""
+        ended = gone(self.database, self.asking, request, now)
+        because = "what was approved beforehand no longer holds"
+        return ("standing approval", because, ended) if ended else None
 
     def approval_of(self, seen: Aggregate) -> Aggregate:
         """Where people gave it: here, or for the batch of which this is a line."""

@@ -249,6 +249,22 @@ class GatesClient:
         path = f"/v1/admin/requests/{request_id}/withdraw"
         return RequestView.model_validate_json(self._call("POST", path, params={"reason": reason}))
 
+    def standing(self) -> list[dict[str, Any]]:
+        """Standing approvals, the newest first."""
+        return list(orjson.loads(self._call("GET", "/v1/standing")))
+
+    def give_standing(self, limits: Json, reason: str) -> dict[str, Any]:
+        """As the person who is logged in; what was made."""
+        body = {"limits": limits, "reason": reason}
+        return dict(orjson.loads(self._call("POST", "/v1/standing", body)))
+
+    def revoke_standing(self, standing_id: str) -> None:
+        self._call("DELETE", f"/v1/standing/{standing_id}")
+
+    def shadow(self) -> dict[str, Any]:
+        """What the policy that only looks on would have answered otherwise, for admins."""
+        return dict(orjson.loads(self._call("GET", "/v1/admin/shadow")))
+
     def health(self) -> dict[str, Any]:
         """{now, findings}: the server's own view, for admins."""
         return dict(orjson.loads(self._call("GET", "/v1/admin/health")))

@@ -20,6 +20,7 @@ from gates.core.model import Assurance, Value
 from gates.deliveries import LATE
 from gates.service import Gates, utc_now
 from gates.step_up import StepUp
+from gates.store import shadows
 from gates.store.database import Database, revisions
 from gates.store.tables import ExecutionRow, LogRow, OutboxRow, RequestRow
 
@@ -200,6 +201,19 @@ def authenticators(look: Look) -> Iterator[Finding]:
         yield warning("people", words, "they set it up on their page in the inbox, /people/me")
 
 
+def shadow(look: Look) -> Iterator[Finding]:
+    """What the policy that looks on would have answered otherwise."""
+    if not look.gates.shadow:
+        return
+    found = shadows.summary(look.session, look.gates.shadow)
+    words = f"{found['different']} of {found['judged']} requests would be answered otherwise"
+    if found["failed"]:
+        failed = f"{words}; {found['failed']} could not be judged"
+        yield warning("shadow", failed, "read the gates server's log")
+    else:
+        yield ok("shadow", words)
+
+
 CHECKS: list[Callable[[Look], Iterator[Finding]]] = [
     revision,
     database_clock,
@@ -211,6 +225,7 @@ CHECKS: list[Callable[[Look], Iterator[Finding]]] = [
     crowd,
     restores,
     authenticators,
+    shadow,
 ]
 
 

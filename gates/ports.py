@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from gates.core.model import Json, Person, RequestView, RunRef, Value
+from gates.core.model import Json, Person, RequestView, RunRef, Signal, Value
 from gates.core.people import Cover
 from gates.core.policy import Question
+from gates.core.policy.judges import JudgeRule
+from gates.core.standing import StandingApproval
 
 
 class Directory(Protocol):
@@ -36,6 +38,24 @@ class Circumstances(Protocol):
     names: tuple[str, ...]
 
     def look(self, question: Question, run: RunRef, now: datetime) -> Mapping[str, Json]: ...
+
+
+class StandingApprovals(Protocol):
+    """What people have approved beforehand: all that cover this question as it stands, the oldest
+    first. Whether there is a use left is settled where it is spent.
+    """
+
+    def covering(self, question: Question, now: datetime) -> Sequence[StandingApproval]: ...
+
+
+class Judge(Protocol):
+    """A judge beside the policy, which names the actions that it looks at (`told`). May raise, and
+    may be slow: both count as `unknown`, which asks.
+    """
+
+    name: str
+
+    def judge(self, question: Question, told: JudgeRule) -> Signal: ...
 
 
 class Errand(Value):

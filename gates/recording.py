@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from functools import partial
 from random import Random, SystemRandom
 
 from gates.asking import Asking
+from gates.circumstances import recounted
 from gates.core.errors import NotEntitled
 from gates.core.events import Event
 from gates.core.execution import End, ends, replayed
@@ -24,7 +26,8 @@ from gates.core.reviewing import THOUSAND, drawn
 from gates.grants.granting import Granting
 from gates.grants.keyring import KeyRing
 from gates.reading import Reading
-from gates.store.database import Database
+from gates.standing import spent
+from gates.store.database import AFTER, Database
 from gates.store.repository import Aggregate, Unit
 from gates.store.tables import KeyRow
 
@@ -78,8 +81,9 @@ class KeyHolder:
 
 @dataclass
 class Recording(Reading):
-    """`woken` is called with a gate's id after each commit that changed it. `keys` sign grants; by
-    default with a key that lives and dies with this process. `dice` draw what is looked at later.
+    """`woken` is called with a gate's id after each commit that changed it, `opened` with a request
+    after the commit that opened it. `keys` sign grants; by default with a key that lives and dies
+    with this process. `dice` draw what is looked at later.
     """
 
     database: Database
@@ -90,6 +94,8 @@ class Recording(Reading):
     keys: KeyRing | None = None
     dice: Random = field(default_factory=SystemRandom)
     heard: dict[str, datetime] = field(default_factory=dict)  # when a run's flow called last
+    opened: Callable[[ApprovalRequest], None] = lambda _request: None  # neither raises nor waits
+    shadow: str = ""  # the digest of the policy that looks on
 
     def __post_init__(self) -> None:
         self.ring = self.keys or KeyRing(self.database, self.base_url, clock=self.clock)
@@ -113,6 +119,10 @@ class Recording(Reading):
                 raise NotEntitled("This run belongs to another requester's key: use that key.")
 
     def ask(self, unit: Unit, request: ApprovalRequest) -> Aggregate:
+        """Open a request. Raises Overtaken where others have used up what it was judged by."""
+        request = recounted(unit, self.asking, request)
+        spent(unit, request)
+        unit.session.info.setdefault(AFTER, []).append(partial(self.opened, request))
         aggregate = unit.open(request)
         if drawn(request.judgement, self.dice.randrange(THOUSAND)):
             aggregate.row.review = "wanted"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from sqlalchemy.exc import IntegrityError
 
 from gates.asking import Before, Origin
+from gates.circumstances import Overtaken
 from gates.claiming import Claiming
 from gates.core import lifecycle
 from gates.core.errors import InvalidInput, RetryLater
@@ -89,7 +90,7 @@ class Gates(Claiming):
             request = request.model_copy(update={"evidence": evidence})
         try:
             current = self._write_round(caller, proposal, request)
-        except IntegrityError:  # another server was faster by less than a transaction
+        except (IntegrityError, Overtaken):  # another was faster by less than a transaction
             current = None
         if current is None or request.answers != action.fingerprint:
             return None  # where a doubt was asked again: the proposal is another one

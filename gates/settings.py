@@ -44,6 +44,7 @@ class ServerSettings(BaseSettings):
     `policy`: a file, a folder with several, or files and folders parted by commas.
     `settle`: seconds after which a call that was cut off can no longer land in the real system.
     `signing_keys`: folder with this server's private keys; the default is in GATES_HOME.
+    `policy_shadow`: a policy that is judged beside the active one, and never acts.
     `watch`: seconds between two looks at how runs are; `silence`: seconds without a word from a
     run that something waits for until it is taken for dead.
     `prefect_auth_file`: holds "user:password", where Prefect's API wants it.
@@ -56,6 +57,7 @@ class ServerSettings(BaseSettings):
     base_url: str = ""
     database_url: str = "sqlite:///gates.sqlite"
     policy: Path = Path("policies/erp.yaml")
+    policy_shadow: Path | None = None
     people: Path = Path("policies/people.yaml")
     settle: float = Field(default=30.0, ge=0)
     signing_keys: Path | None = None

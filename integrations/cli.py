@@ -20,10 +20,12 @@ from integrations.hardened.commands import app as hardened
 from integrations.operating import cli as commands
 from integrations.operating.deliveries import app as outbox
 from integrations.people.commands import app as people
+from integrations.policies.backtesting import register as with_backtest
 from integrations.policies.commands import app as policies
 from integrations.reviewing.commands import app as reviews
 from integrations.shell import AsJson, address, as_admin, as_person, err, home, out
 from integrations.slack.commands import app as slack
+from integrations.standing.commands import app as standing
 from integrations.terminal import (
     changed,
     plain,
@@ -44,6 +46,7 @@ app = typer.Typer(
 keys = typer.Typer(help="Keys of processes.", no_args_is_help=True)
 demos = typer.Typer(help="The whole house on this machine.", no_args_is_help=True)
 app.add_typer(keys, name="key")
+with_backtest(policies)
 app.add_typer(policies, name="policy")
 app.add_typer(demos, name="demo")
 app.add_typer(grants, name="grant")
@@ -52,6 +55,7 @@ app.add_typer(people, name="person")
 app.add_typer(hardened, name="hardened")
 app.add_typer(slack, name="slack")
 app.add_typer(reviews, name="reviews")
+app.add_typer(standing, name="standing")
 
 
 # -- people ---------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ GATES_PREFECT_API_URL nobody wakes runs, without GATES_ERP_URL the ERP's actions
 import os
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from gates.actions import Registry
 from gates.announcing import Announcing
 from gates.asking import Asking
 from gates.cards import Cards
+from gates.circumstances import Exposure, History
 from gates.client import GatesClient
 from gates.core.errors import InvalidInput
 from gates.core.people import People, load_people
@@ -27,8 +28,9 @@ from gates.executor import Executor
 from gates.grants.keyring import KeyRing
 from gates.grants.trusted_keys import TrustedKeys
 from gates.outbox import Handler, Outbox
+from gates.panel import Panel
 from gates.passes import Passes
-from gates.ports import Directory, Notifier, RunWaker
+from gates.ports import Circumstances, Directory, Judge, Notifier, RunWaker
 from gates.service import CARDS, RING, TELL, Gates, utc_now
 from gates.settings import (
     ClientSettings,
@@ -37,6 +39,9 @@ from gates.settings import (
     ServerSettings,
     read_secret,
 )
+from gates.shadow import Shadow
+from gates.standing import Held
+from gates.statistics_judge import StatisticsJudge
 from gates.store.bells import Bells
 from gates.store.database import Database
 from gates.timers import Timers
@@ -47,6 +52,8 @@ from gates.work import Work
 from integrations.erp.actions import ACTIONS, Erp
 from integrations.erp.rpc import TrytonRpc
 from integrations.erp.tryton import TrytonErp
+from integrations.judges.llm import LlmJudge
+from integrations.judges.settings import JudgeSettings
 from integrations.policies.files import policy_texts, text_of
 from integrations.prefect_runs.api import PrefectApi
 from integrations.prefect_runs.keeper import PrefectRunKeeper
@@ -134,6 +141,7 @@ def server(
     slack = SlackSettings.from_environment(os.environ)
     directory = directory_of(people, slack)
     asking = Asking(registry or erp_registry(ErpSettings()), policy, directory)
+    asking = with_history(asking, database, lambda: gates.asking.policy)
     folder = settings.signing_keys or Path(os.environ.get("GATES_HOME", ".gates")) / "signing-keys"
     ring = KeyRing(database, settings.address, folder, clock)
     gates = Gates(database, asking, settings.address, woken=waiters.ring, keys=ring, clock=clock)
@@ -157,6 +165,7 @@ def server(
     database.wished = outbox.ring
     timers = Timers(gates, work, Passes(gates))
     parts: list[Any] = [outbox, timers, *([desk] if desk else [])]
+    parts += shadow_of(settings, gates, people)
     if prefect is not None:
         silence = timedelta(seconds=settings.silence)
         parts.append(Watch(gates, PrefectRunKeeper(prefect), settings.watch, silence))
@@ -175,6 +184,36 @@ def server(
         stopped=stopped,
     )
     return Server(app, gates, access, database)
+
+
+def with_history(asking: Asking, database: Database, policy: Callable[[], Policy]) -> Asking:
+    """The same, that knows what the store remembers, what was approved beforehand, and hears
+    judges.
+    """
+    judges: list[Judge] = [StatisticsJudge(database)]
+    settings = JudgeSettings()
+    if settings.wanted():
+        judges.append(LlmJudge(settings))
+    sources: list[Circumstances] = [*asking.circumstances, History(database)]
+    sources.append(Exposure(database, policy))
+    return replace(
+        asking,
+        circumstances=tuple(sources),
+        standing=Held(database),
+        judges=Panel(judges),
+    )
+
+
+def shadow_of(settings: ServerSettings, gates: Gates, people: People) -> list[Shadow]:
+    """The policy that looks on, if there is one. Raises InvalidInput or InvalidPolicy."""
+    path = settings.policy_shadow
+    if path is None:
+        return []
+    texts = policy_texts(path, settings.people, "GATES_POLICY_SHADOW")
+    policy = load_policies(texts, people)
+    shadow = Shadow(gates.database, policy, str(path), gates.clock)
+    gates.opened, gates.shadow = shadow.see, policy.digest
+    return [shadow]
 
 
 def directory_of(people: People, slack: SlackSettings | None) -> Directory:

@@ -215,6 +215,25 @@ class RoleAsked(Value):
     among: tuple[str, ...]
 
 
+class Level(StrEnum):
+    """What a judge beside the policy makes of an action. `unknown`: it could not say, and asks."""
+
+    NONE = "none"
+    UNKNOWN = "unknown"
+    AMBIGUOUS = "ambiguous"
+    HIGH = "high"
+    EXPERT = "expert"
+    FORBID = "forbid"
+
+
+class Signal(Value):
+    """A judge's word, which may raise what the policy says and never lower it."""
+
+    judge: str
+    level: Level
+    reason: str = ""
+
+
 class Ask(Value):
     """Whom a policy wants to hear: groups, how many of them, for how long in seconds. An approval
     that is not used within `valid_seconds` has lapsed. `from_each`: groups each of which must
@@ -317,6 +336,8 @@ class ApprovalRequest(Value):
     `proposed` is the fingerprint of what the flow proposes, where people have changed that.
     `before` says in words how the round before ended and what is different now. `lines` are those
     of a batch; `covered` is there where people have agreed to this as a line of one.
+    `circumstances`: those that its policy judged by. `lifted`: rules that asked, each with the
+    standing approval that has lifted it. `signals`: what the judges beside the policy said.
     """
 
     id: RequestId
@@ -340,6 +361,9 @@ class ApprovalRequest(Value):
     counterparty: str = ""
     lines: tuple[Line, ...] = ()
     covered: Covered | None = None
+    circumstances: dict[str, Json] = Field(default_factory=dict)
+    lifted: dict[str, str] = Field(default_factory=dict)
+    signals: tuple[Signal, ...] = ()
 
     @model_validator(mode="after")
     def _asks_whom_it_must(self) -> Self:

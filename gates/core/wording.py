@@ -31,6 +31,7 @@ MOST = 12  # names before "and n more"
 VOIDED_BY = {  # who finds that an approval no longer holds, and what that means
     "time": "the approval has lapsed",
     "directory": "an approver has left",
+    "standing approval": "what was approved beforehand has ended",
     "precondition": "the real system has changed",
     "policy": "the policy has changed",
     "the agent": "the agent proposes something else",

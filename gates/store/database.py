@@ -33,6 +33,7 @@ RESTED_SECONDS = 1.0  # a connection that was idle for longer is asked whether i
 MOST_OWNERS = 10_000
 OWNERS = "owners"  # in a session's info: whose the runs are, as once read; that never changes
 UNITS = "units"  # in a session's info: what has rows of its own to write before the commit
+AFTER = "after"  # in a session's info: what is to be called once its transaction is committed
 WISHED = "wished"  # in a session's info: the kinds of outbox rows that its transaction wishes for
 
 
@@ -89,6 +90,8 @@ class Database:
                 unit.flush(commit=unit is units[-1])
         if kinds := session.info.get(WISHED):
             self.wished(kinds)
+        for call in session.info.get(AFTER, ()):
+            call()
 
     def _known_owners(self) -> dict[str, str]:
         if len(self._owners) > MOST_OWNERS:

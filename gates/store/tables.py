@@ -122,6 +122,25 @@ class RequestRow(Row, table=True):
         Index("ix_request_opened_at", "opened_at"),
         Index("ix_request_counterparty", "counterparty", "opened_at"),
         Index("ix_request_agent", "agent", "opened_at"),
+        Index("ix_request_counterparty_settled_at", "counterparty", "settled_at"),
+        Index("ix_request_agent_settled_at", "agent", "settled_at"),
+        Index("ix_request_fingerprint", "fingerprint"),
+        Index(
+            "ix_request_approved",
+            "agent",
+            "action",
+            "opened_at",
+            postgresql_where=text("outcome = 'approved'"),
+            sqlite_where=text("outcome = 'approved'"),
+        ),
+        Index(
+            "ix_request_rejected",
+            "agent",
+            "action",
+            "opened_at",
+            postgresql_where=text("outcome = 'rejected'"),
+            sqlite_where=text("outcome = 'rejected'"),
+        ),
     )
     id: str = Field(primary_key=True)
     gate_id: str

@@ -25,6 +25,8 @@ from gates.web import (
     people_pages,
     policy_api,
     reviews_api,
+    standing_api,
+    standing_pages,
 )
 from gates.web.direct import Direct
 from gates.web.limits import LimitsBodies
@@ -90,12 +92,14 @@ def create_app(
     app.include_router(grant_api.router(gates, access))
     app.include_router(health_api.router(gates, access))
     app.include_router(outbox_api.router(gates, access))
+    app.include_router(standing_api.router(gates, access))
     app.include_router(policy_api.router(gates, access))
     app.include_router(reviews_api.router(gates, access))
     steps, reviews = StepUp(gates.database, gates.clock), Reviews(gates)
     app.include_router(pages.router(gates, access, steps, base_url=gates.base_url, reviews=reviews))
     app.include_router(people_pages.router(gates, access, steps, base_url=gates.base_url))
     app.include_router(people_api.router(access, steps))
+    app.include_router(standing_pages.router(gates, access, steps, reviews))
     for one in routers:
         app.include_router(one)
 

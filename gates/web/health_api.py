@@ -1,7 +1,7 @@
 """/v1, the part about the server's own health, for admins."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header
 from pydantic import BaseModel
@@ -10,6 +10,7 @@ from gates.access import Access
 from gates.core.errors import NotAuthenticated
 from gates.health import Finding, findings
 from gates.service import Gates
+from gates.store import shadows
 
 
 class Health(BaseModel):
@@ -32,5 +33,13 @@ def router(gates: Gates, access: Access) -> APIRouter:
     def health() -> Health:
         """What this server finds amiss, with the cures."""
         return Health(findings=findings(gates), now=gates.clock())
+
+    @api.get("/admin/shadow", dependencies=[Depends(admin)])
+    def shadow() -> dict[str, Any]:
+        """What the policy that looks on would have answered otherwise; no digest: there is none."""
+        if not gates.shadow:
+            return {"digest": ""}
+        with gates.database.read() as session:
+            return shadows.summary(session, gates.shadow)
 
     return api

@@ -19,6 +19,7 @@ from gates.core.execution import queue
 from gates.core.model import ExecutionState
 from gates.core.restored import JUMP, closed, doubted
 from gates.service import CARDS, RING, TELL
+from gates.store import standing
 from gates.store.database import Database
 from gates.store.repository import Aggregate, Unit
 from gates.store.tables import (
@@ -78,6 +79,7 @@ def mark(database: Database, epoch: Epoch, revoked: Mapping[str, datetime]) -> M
             unit.wish(request_id, CARDS, TELL)
         _number_pauses_anew(unit)
         _ring_all(unit)
+        ended = standing.end_all(session, "the restore", unit.now)
         done = Mark(
             in_doubt=sum(in_doubt),
             reopened=len(reopened),
@@ -95,6 +97,7 @@ def mark(database: Database, epoch: Epoch, revoked: Mapping[str, datetime]) -> M
             in_doubt=done.in_doubt,
             reopened=done.reopened,
             revoked=list(done.revoked),
+            standing=ended,
         )
         return done
 

@@ -92,9 +92,9 @@ def payment() -> Question:
     )
 
 
-def timed(call: Callable[[], object]) -> list[float]:
+def timed(call: Callable[[], object], number: int = NUMBER, warm: int = 200) -> list[float]:
     samples = []
-    for index in range(-200, NUMBER):
+    for index in range(-warm, number):
         began = time.perf_counter()
         call()
         if index >= 0:

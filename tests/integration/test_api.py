@@ -397,6 +397,7 @@ ROUTES = [  # method, path, body, who may
     ("GET", "/v1/admin/keys", None, {"admin"}),
     ("GET", "/v1/admin/keys", None, {"admin"}),
     ("GET", "/v1/admin/health", None, {"admin"}),
+    ("GET", "/v1/admin/shadow", None, {"admin"}),
     ("GET", "/v1/admin/outbox", None, {"admin"}),
     ("POST", "/v1/admin/outbox/retry", {"ids": []}, {"admin"}),
     ("POST", "/v1/admin/keys/KEY/rotate", {"overlap_seconds": 0}, {"admin"}),
@@ -406,6 +407,9 @@ ROUTES = [  # method, path, body, who may
     ("GET", "/v1/admin/grant-keys", None, {"admin"}),
     ("POST", "/v1/admin/grant-keys", {}, {"admin"}),
     ("DELETE", "/v1/admin/grant-keys/KID", None, {"admin"}),
+    ("GET", "/v1/standing", None, {"admin", "person"}),
+    ("POST", "/v1/standing", {}, {"person"}),
+    ("DELETE", "/v1/standing/S-1", None, {"admin", "person"}),
 ]
 
 
@@ -454,6 +458,7 @@ def test_the_table_of_callers_is_complete(house: House) -> None:
         if path.startswith("/v1/")
     }
     names = {"ID": "{request_id}", "AT": "{attempt_id}", "KEY": "{key_id}", "KID": "{kid}"}
+    names["S-1"] = "{standing_id}"
     listed = {("POST", "/v1/sessions"), ("GET", "/v1/grant-keys")}
     for method, path, _, _ in ROUTES:
         steps = [names.get(step, step) for step in path.partition("?")[0].split("/")]

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from gates.access import Access
 from gates.actions import Reconciled, Registry, action
 from gates.asking import Asking
+from gates.circumstances import Exposure, History
 from gates.core.errors import ActionFailed
 from gates.core.messages import AttemptReport, Proposal
 from gates.core.model import DecisionKind, GateReply, Job, RunRef
@@ -19,6 +20,7 @@ from gates.core.people import load_people
 from gates.core.policy import load_policy
 from gates.passes import Passes
 from gates.service import Gates, KeyHolder
+from gates.standing import Held
 from gates.store.database import Database
 from gates.work import Work
 
@@ -119,6 +121,7 @@ def _find(till: Till, payout: Payout, *, idempotency_key: str) -> Reconciled:
     facts=_state,
     precondition=_state,
     reconcile=_find,
+    counterparty=lambda p: p.payee,
 )
 def pay(till: Till, payout: Payout, *, idempotency_key: str) -> dict[str, str]:
     if till.broken:
@@ -167,7 +170,16 @@ class World:
         self.directory = load_people(PEOPLE, "people.yaml")
         self.policy = load_policy(POLICY, "policy.yaml", self.directory)
         registry = Registry.of([pay, burn], {Till: lambda: self.till})
-        asking = Asking(registry, self.policy, self.directory)
+        asking = Asking(
+            registry,
+            self.policy,
+            self.directory,
+            circumstances=(
+                History(self.database),
+                Exposure(self.database, lambda: self.policy),
+            ),
+            standing=Held(self.database),
+        )
         self.gates = Gates(
             self.database, asking, "http://127.0.0.1", woken=self.woken.append, clock=self.clock
         )

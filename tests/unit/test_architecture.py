@@ -25,8 +25,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("gates.trail",),
     ("gates.ports", "gates.steady", "gates.ticking"),
     ("gates.whom",),
+    ("gates.weighing", "gates.panel"),
     ("gates.asking",),
     ("gates.store",),
+    ("gates.circumstances", "gates.statistics_judge"),
+    ("gates.standing",),
     ("gates.grants.keyring", "gates.grants.granting"),
     ("gates.reading",),
     ("gates.recording",),
@@ -46,7 +49,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("gates.access", "gates.cards", "gates.deliveries", "gates.outbox", "gates.replays"),
     ("gates.step_up",),
-    ("gates.timers", "gates.health", "gates.announcing"),
+    ("gates.timers", "gates.health", "gates.announcing", "gates.shadow"),
     ("gates.explaining",),
     ("gates.web",),
 )
@@ -115,6 +118,8 @@ VENDORS = {  # who alone may import what
         "integrations.policies.commands",
         "integrations.reviewing.commands",
         "integrations.people.commands",
+        "integrations.standing.commands",
+        "integrations.policies.backtesting",
     ),
 }
 NEVER = {"trytond"}  # GPL, and a process of its own

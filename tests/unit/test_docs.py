@@ -29,6 +29,7 @@ from gates.web.waiters import Waiters
 from integrations import wiring
 from integrations.cli import app as command_line
 from integrations.grant_proxy.rules import load_rules
+from integrations.judges.settings import JudgeSettings
 from integrations.slack.settings import SECRETS, SlackSettings
 from tests.support.browser import free_socket, serving
 from tests.support.policies import ROOT, demo_people
@@ -310,6 +311,7 @@ def settings() -> set[str]:
     found |= {f"GATES_ERP_{one}" for one in up(ErpSettings)}
     found |= {f"GATES_EXECUTOR_{one}" for one in up(ExecutorSettings)}
     found |= {f"GATES_SLACK_{one}" for one in up(SlackSettings)}
+    found |= {f"GATES_JUDGE_{one}" for one in up(JudgeSettings)}
     found |= {f"GATES_SLACK_{one.upper()}_FILE" for one in SECRETS}
     for folder in ("gates", "integrations", "flows"):
         for file in (ROOT / folder).rglob("*.py"):

@@ -17,7 +17,7 @@ from typing import Any
 from cel_expr_python import cel
 from pydantic import Field
 
-from gates.core.model import Action, Json, Money, Requester, Value
+from gates.core.model import Action, ApprovalRequest, Json, Money, Requester, Value
 from gates.core.policy.chains import chains
 from gates.core.policy.circumstances import CIRCUMSTANCES, Kind, typed, unknown
 from gates.core.yaml_file import cure, short
@@ -72,6 +72,7 @@ class Question(Value):
     `circumstances`: what the server knows beside the facts of the action itself, by the names in
     CIRCUMSTANCES; only what the policy's rules for this action mention needs to be there.
     `batch_count`, `batch_total`: of the batch of which it is a line; alone it is one of one.
+    `gate`: the id of the gate that asks, whose own rounds are no history of it.
     """
 
     action: Action
@@ -84,11 +85,29 @@ class Question(Value):
     batch_count: int = 1
     batch_total: Money | None = None
 
+    gate: str = ""
+
     @property
     def batch(self) -> dict[str, int]:
         """The sum is left out where it is not known: a comparison with it then asks."""
         sum_ = self.batch_total if self.batch_count > 1 else self.amount
         return {"count": self.batch_count} | ({"total_minor": sum_.minor} if sum_ else {})
+
+    @classmethod
+    def of(cls, request: ApprovalRequest) -> Question:
+        """As it was put when the request was judged."""
+        return cls(
+            action=request.action,
+            amount=request.amount,
+            claims=request.claims,
+            facts=request.facts,
+            requester=request.requester,
+            counterparty=request.counterparty,
+            circumstances=request.circumstances,
+            gate=request.gate_id,
+            batch_count=request.covered.count if request.covered else 1,
+            batch_total=request.covered.total if request.covered else None,
+        )
 
 
 class Malformed(Exception):

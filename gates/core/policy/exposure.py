@@ -12,12 +12,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from gates.core.model import Json, Value
+from gates.core.model import Json
 from gates.core.policy.patterns import PATTERN
 from gates.core.policy.places import Place
+from gates.core.policy.windows import KEYS, Window
 from gates.core.yaml_file import Fields, cure
 
-KEYS = ("agent", "counterparty", "action")
 SCHEMA: Json = {
     "type": "object",
     "propertyNames": {"pattern": "^[a-z][a-z0-9_]{0,49}$"},
@@ -45,17 +45,6 @@ SCHEMA: Json = {
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
 
 
-class Window(Value):
-    """Actions that `on` names add up while they are not older than `seconds`, those apart that
-    differ in one of `by`.
-    """
-
-    name: str
-    by: tuple[str, ...]
-    seconds: int
-    on: tuple[str, ...] = ("*",)
-
-
 def read_windows(place: Place) -> Mapping[str, Window]:
     found = {}
     for name, node in place.each():
@@ -69,7 +58,7 @@ def read_windows(place: Place) -> Mapping[str, Window]:
         for text, where in fields.texts("on"):
             if not PATTERN.fullmatch(text):
                 place.note(where, f"on {text!r} names no action: write erp.payment.*")
-        by = tuple(text for text, _ in fields.texts("by"))
+        by = tuple(key for key in KEYS if key in [text for text, _ in fields.texts("by")])
         on = tuple(text for text, _ in fields.texts("on")) or ("*",)
         seconds = place.asks.duration(fields, "window") or 1
         found[name] = Window(name=name, by=by, seconds=seconds, on=on)

@@ -23,7 +23,7 @@ Rules, each with what it protects from:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,8 +37,10 @@ from gates.core.policy.conditions import (
     evaluate_all,
     joined,
 )
+from gates.core.policy.judges import JudgeRule
 from gates.core.policy.patterns import matches
 from gates.core.policy.voices import DEFAULT_RULE, Voice, strictest
+from gates.core.policy.windows import Window, used
 from gates.core.policy.words import Piece, fill
 
 MOST_PLANS = 1_000
@@ -177,6 +179,21 @@ class Policy:
         wanted = [one for tier, one in table.items() if tier.height <= height]
         asked = judgement.ask.assurance if judgement.ask else Assurance.ANY
         return max([asked, *wanted], key=lambda one: one.strength)
+
+    @property
+    def judges(self) -> Mapping[str, JudgeRule]:
+        """Who is heard beside the rules, by name."""
+        found: Mapping[str, JudgeRule] = self.sections.get("judges", {})
+        return found
+
+    def exposure(self, action: str) -> list[Window]:
+        """The windows whose sums the rules for an action want to know."""
+        rules = [(rule.on, rule.condition) for rule in self.rules]
+        return used(self.sections.get("exposure", {}), rules, action)
+
+    def liftable(self, names: Collection[str]) -> list[Rule]:
+        """Of these rules those that a standing approval may lift."""
+        return [rule for rule in self.rules if rule.name in names and liftable(rule)]
 
     def _answers(self, question: Question, base: Money | None) -> Sequence[tuple[Rule, bool | str]]:
         plan, values = self._plan(question.action.name), bindings(question, base)

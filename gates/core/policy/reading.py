@@ -14,6 +14,9 @@
         tier: high
         ask: {who: [controllers], quorum: 2}
         because: "{amount} is 10,000 or more"
+        standing: true    # a person may lift it beforehand, within limits
+
+`exposure` is read in windows.py, `judges` in judges.py.
 
 An `ask` may also say `valid: 8h` (an approval not used by then has lapsed; a day if left out) and
 `from_each: true` (somebody of each group in `who`, nobody for two of them), `escalate_to: [group]`

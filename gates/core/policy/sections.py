@@ -12,7 +12,14 @@ from typing import Any
 
 from gates.core.batches import BatchLimits
 from gates.core.model import Ask, Tier
-from gates.core.policy import assurance_section, batch_section, currencies, exposure, sampling
+from gates.core.policy import (
+    assurance_section,
+    batch_section,
+    currencies,
+    exposure,
+    judges,
+    sampling,
+)
 from gates.core.policy.judging import Defaults, LoopPolicy
 from gates.core.policy.places import Demand, Place, Section
 
@@ -68,6 +75,7 @@ SECTIONS: dict[str, Section] = {
         Section(
             "assurance", assurance_section.read_assurance, lambda _: {}, assurance_section.SCHEMA
         ),
+        Section("judges", judges.read_judges, lambda _: {}, judges.SCHEMA),
         Section("sampling", sampling.read_sampling, lambda _: {}, sampling.SCHEMA),
         Section("defaults", read_defaults, lambda _: NOBODY),
         # -- what may hold an `ask` stands below them --

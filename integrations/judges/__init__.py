@@ -1,0 +1,1 @@
+"""Judges beside the policy that ask another service."""
