@@ -20,6 +20,7 @@ from gates.core.errors import (
     UnknownPerson,
 )
 from gates.core.execution import idempotency_key
+from gates.core.freezes import Hold, held
 from gates.core.loops import Finding
 from gates.core.messages import Proposal
 from gates.core.model import (
@@ -151,6 +152,17 @@ class Asking:
         )
         requirement = self.requirement(judgement.ask, request.requester, now)
         return asked.model_copy(update={"judgement": judgement, "requirement": requirement})
+
+    def held(self, request: ApprovalRequest, hold: Hold, now: datetime) -> ApprovalRequest:
+        """The same question, put to people in command whatever the policy says below forbid."""
+        command, default = self.policy.command, self.policy.defaults.ask
+        whom = command.ask.who if command.ask else command.who or default.who
+        commanders = (command.ask or default).model_copy(
+            update={"who": whom, "quorum": 1, "from_each": (), "escalate_to": ()}
+        )
+        judgement = held(request.judgement, hold, commanders)
+        requirement = self.requirement(judgement.ask, request.requester, now)
+        return request.model_copy(update={"judgement": judgement, "requirement": requirement})
 
     def schema(self, request: ApprovalRequest) -> Json:
         """JSON schema of the action's arguments; empty for a flow's own function."""

@@ -11,6 +11,7 @@ from gates.asking import Asking
 from gates.core.errors import NotEntitled
 from gates.core.events import Event
 from gates.core.execution import End, ends, replayed
+from gates.core.freezes import Freeze, Start, releases
 from gates.core.model import (
     ApprovalRequest,
     Failure,
@@ -20,7 +21,9 @@ from gates.core.model import (
 )
 from gates.grants.granting import Granting
 from gates.grants.keyring import KeyRing
+from gates.orders import Orders
 from gates.reading import Reading
+from gates.store import freezes
 from gates.store.database import Database
 from gates.store.repository import Aggregate, Unit
 from gates.store.tables import KeyRow
@@ -86,6 +89,7 @@ class Recording(Reading):
     clock: Callable[[], datetime] = utc_now
     keys: KeyRing | None = None
     heard: dict[str, datetime] = field(default_factory=dict)  # when a run's flow called last
+    orders: Orders = field(default_factory=Orders)
 
     def __post_init__(self) -> None:
         self.ring = self.keys or KeyRing(self.database, self.base_url, clock=self.clock)
@@ -94,6 +98,19 @@ class Recording(Reading):
     def hears(self, root_run_id: str) -> None:
         """The run's flow has just called."""
         self.heard[root_run_id] = self.clock()
+
+    def frozen(self, unit: Unit, request: ApprovalRequest) -> Freeze | None:
+        """What keeps this from starting now. Asked within the transaction that would start it."""
+        found = self.orders.now(unit.session)
+        return found.freeze(Start.of(request)) if found.freezes else None
+
+    def stilled(self, reply: GateReply) -> GateReply:
+        """To a flow, what is frozen waits as for people: its approval is there after the thaw."""
+        found = self.orders.last
+        claimable = reply.standing is Standing.CLAIMABLE and found.freezes
+        if not claimable or found.freeze(Start.of(reply.view.request)) is None:
+            return reply
+        return reply.model_copy(update={"standing": Standing.WAITING})
 
     def owned(
         self, unit: Unit, caller: KeyHolder, root_run_id: str, *, claim: bool = False
@@ -147,6 +164,10 @@ class Recording(Reading):
                 fingerprint=aggregate.request.action.fingerprint,
             )
             unit.tell_again(aggregate, CARDS, TELL)
+            if releases(aggregate.request, found):
+                freezes.release(
+                    unit.session, aggregate.row.root_run_id, ", ".join(found.by), unit.now
+                )
         if aggregate.request.requirement is not None:
             unit.wish(aggregate.request.id, CARDS, TELL, *([RING] if changed else []))
 

@@ -400,6 +400,7 @@ class RequestView(Value):
     suspended: bool = False
     woken: int = 0  # times the run was resumed although nobody had decided
     stands: tuple[Step, ...] = ()  # what the run has done so far; read for people alone
+    frozen: str = ""  # who keeps it from starting, and why; read for people alone
 
 
 class Failure(Value):

@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("gates.ports", "gates.steady", "gates.ticking"),
     ("gates.asking",),
     ("gates.store",),
-    ("gates.grants.keyring", "gates.grants.granting"),
+    ("gates.grants.keyring", "gates.grants.granting", "gates.orders"),
     ("gates.reading",),
     ("gates.recording",),
     ("gates.withdrawing",),

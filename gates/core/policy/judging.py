@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gates.core.model import Ask, Judgement, Reason, Tier, Value, Verdict
+from gates.core.policy.command import Command
 from gates.core.policy.conditions import (
     Condition,
     Question,
@@ -95,6 +96,7 @@ class Policy:
     loops: LoopPolicy
     in_doubt: Ask
     digest: str
+    command: Command = field(default_factory=Command)
     _plans: dict[str, Plan] = field(default_factory=dict, repr=False, compare=False)
 
     def judge(self, question: Question) -> Judgement:

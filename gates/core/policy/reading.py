@@ -4,6 +4,7 @@
     defaults: {tier: ambiguous, ask: {who: [ap], quorum: 1, deadline: 24h}}
     loops: {same_failure: 3, allow_more: 3, ask: {who: [ap]}}    # optional
     in_doubt: {ask: {who: [controllers]}}                        # optional
+    command: {who: [admins]}                                     # optional: command.py
     rules:
       - name: large
         on: [erp.bill.post, erp.payment.*]
@@ -36,6 +37,7 @@ import yaml
 from gates.core.canonical import digest
 from gates.core.model import Ask, Tier, Verdict
 from gates.core.policy.asks import Asks, Groups, are
+from gates.core.policy.command import read_command
 from gates.core.policy.conditions import (
     Condition,
     Malformed,
@@ -80,18 +82,23 @@ class _Reader:
     def policy(self) -> Policy:
         root = self.file.root()
         top = Fields(
-            self.file, root, "a policy", ("version", "defaults", "loops", "in_doubt", "rules")
+            self.file,
+            root,
+            "a policy",
+            ("version", "defaults", "loops", "in_doubt", "command", "rules"),
         )
         top.require("version", "defaults", "rules")
         self._version(top)
         defaults = self._defaults(top)
         loops = self._loops(top, defaults.ask)
         in_doubt = self._in_doubt(top, defaults.ask)
+        command = read_command(top, self.asks, defaults.ask)
         rules = [self._rule(node, defaults) for node in top.items("rules")]
         self._prove()
         self.file.check()
         ready = tuple(rule for rule in rules if rule is not None)
-        return Policy(ready, defaults, loops, in_doubt, digest(plain_content(root)))
+        content = digest(plain_content(root))
+        return Policy(ready, defaults, loops, in_doubt, content, command=command)
 
     def _version(self, top: Fields) -> None:
         if top.integer("version", least=1) not in (None, 1):

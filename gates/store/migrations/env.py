@@ -5,6 +5,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 
 from gates.core.errors import InvalidInput
+from gates.store import freezes, versions  # noqa: F401 - their tables are part of the schema
 from gates.store.tables import Row
 
 config = context.config.attributes
