@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from sqlmodel import col, select
+from sqlalchemy import select, update
+from sqlmodel import col
 
 from gates.core import freezes as rules
 from gates.core.errors import InvalidInput, NotEntitled, NotFound, UnknownPerson
@@ -32,6 +34,27 @@ class Commander:
     id: PersonId
     name: str
     is_person: bool = True
+
+
+class _Waiting(NamedTuple):
+    """Something that has not started."""
+
+    id: str
+    gate_id: str
+    outcome: str | None
+    agent: str
+    action: str
+    counterparty: str
+    root_run_id: str
+
+    @property
+    def start(self) -> Start:
+        return Start(
+            agent=self.agent,
+            action=self.action,
+            counterparty=self.counterparty,
+            run=self.root_run_id,
+        )
 
 
 @dataclass
@@ -69,8 +92,8 @@ class Commanding:
             unit = Unit(session, self.gates.clock())
             made = self._freeze(unit, who, rules.checked(scope), rules.why(reason))
             for one in self._waiting(unit):
-                if scope.covers(Start.of(one.request)):
-                    unit.wish(one.request.id, CARDS, TELL)
+                if scope.covers(one.start):
+                    unit.wish(one.id, CARDS, TELL)
         self.gates.orders.drop()
         return made
 
@@ -120,14 +143,14 @@ class Commanding:
         others = freezes.in_force(unit.session)
         free: list[str] = []
         for one in self._waiting(unit):
-            start = Start.of(one.request)
-            if not found.scope.covers(start) or others.freeze(start) is not None:
+            if not found.scope.covers(one.start) or others.freeze(one.start) is not None:
                 continue
-            unit.wish(one.request.id, CARDS, TELL)
-            if one.standing() is Standing.CLAIMABLE:
-                unit.touch(one)
-                unit.wish(one.request.id, RING)
-                free.append(one.row.gate_id)
+            unit.wish(one.id, CARDS, TELL)
+            if one.outcome is not None:
+                raised = update(RequestRow).where(col(RequestRow.id) == one.id)
+                unit.session.execute(raised.values(version=col(RequestRow.version) + 1))
+                unit.wish(one.id, RING)
+                free.append(one.gate_id)
         return free
 
     def thawed(self, gate_ids: list[str]) -> None:
@@ -136,13 +159,13 @@ class Commanding:
             self.gates.woken(gate)
 
     @staticmethod
-    def _waiting(unit: Unit) -> list[Aggregate]:
-        """Questions, and approvals that nobody has used, of runs that have not ended: locked, in
-        one order.
+    def _waiting(unit: Unit) -> list[_Waiting]:
+        """Questions, and approvals that nobody has used, of runs that have not ended. Nothing is
+        locked: a freeze waits for nobody.
         """
         unused = col(ExecutionRow.state).is_(None) | (ExecutionRow.state == "failed")
         query = (
-            select(RequestRow.id)
+            select(*(getattr(RequestRow, name) for name in _Waiting._fields))
             .join(RunRow, col(RunRow.root_run_id) == RequestRow.root_run_id)
             .join(ExecutionRow, col(ExecutionRow.request_id) == RequestRow.id, isouter=True)
             .where(col(RunRow.ended_at).is_(None))
@@ -152,8 +175,7 @@ class Commanding:
             .order_by(col(RequestRow.opened_at).desc())
             .limit(MOST_WOKEN)
         )
-        ids = sorted(unit.session.exec(query).all())
-        return [unit.load(one, lock=True) for one in ids]
+        return sorted(_Waiting(*row) for row in unit.session.execute(query).all())
 
     # -- runs -------------------------------------------------------------------------------
 

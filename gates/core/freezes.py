@@ -180,12 +180,14 @@ def refuse_thaw(freeze: Freeze, person: PersonId, name: str) -> None:
 
 
 def held(judgement: Judgement, hold: Hold, commanders: Ask) -> Judgement:
-    """The verdict under a hold: `commanders` are asked, beside those whom the policy asks."""
+    """The verdict under a hold: `commanders` are asked; where the policy asks people of its own,
+    somebody of the first group of the commanders has to agree beside them.
+    """
     if judgement.verdict is Verdict.FORBID:
         return judgement
     ask = commanders
     if judgement.ask is not None:
-        groups = dict.fromkeys((*judgement.ask.from_each, *commanders.who))
+        groups = dict.fromkeys((*judgement.ask.from_each, *commanders.who[:1]))
         ask = judgement.ask.model_copy(update={"from_each": tuple(groups)})
     reason = Reason(rule=HELD, text=f"{hold}.")
     return judgement.model_copy(

@@ -33,6 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("gates.deciding",),
     ("gates.claiming",),
     ("gates.service",),
+    ("gates.commanding",),
     (
         "gates.work",
         "gates.reports",
