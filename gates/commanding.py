@@ -16,7 +16,7 @@ from sqlmodel import col
 from gates.core import freezes as rules
 from gates.core.errors import InvalidInput, NotEntitled, NotFound, UnknownPerson
 from gates.core.freezes import Freeze, Hold, InForce, Scope, Start
-from gates.core.model import PersonId, Standing
+from gates.core.model import PersonId
 from gates.service import CARDS, RING, TELL, Gates, KeyHolder
 from gates.store import freezes, runs
 from gates.store.repository import Aggregate, Unit

@@ -84,6 +84,16 @@ class RunStates(Protocol):
     def ended(self, run: RunRef) -> str | None: ...
 
 
+class RunStopper(Protocol):
+    """Ends runs for people in command.
+
+    `stop` returns True once the run has ended, is being ended, or is unknown; False: not yet, call
+    again. Raises Unavailable where the engine is away. `words` say who has stopped it and why.
+    """
+
+    def stop(self, root_run_id: str, words: str) -> bool: ...
+
+
 class RunSeen(Value):
     """How the engine says that a run is: `state` in its own word since `at`, empty where it knows
     no such run; `over`: why the run can use no approval any more, empty while it can; `restarts`:

@@ -16,6 +16,7 @@ from gates.core.model import DecisionKind
 from gates.core.quorum import missing
 from gates.core.wording import approvers, asks, ended
 from gates.settings import ClientSettings, ErpSettings, ServerSettings
+from integrations.commanding.commands import register as register_commanding
 from integrations.grant_proxy.commands import app as grants
 from integrations.hardened.commands import app as hardened
 from integrations.operating import cli as commands
@@ -362,6 +363,7 @@ def log_to_stderr() -> None:
 
 
 commands.register(app)
+register_commanding(app)
 
 
 def main() -> None:

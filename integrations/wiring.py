@@ -20,6 +20,7 @@ from gates.announcing import Announcing
 from gates.asking import Asking
 from gates.cards import Cards
 from gates.client import GatesClient
+from gates.commanding import STOP, Commanding
 from gates.core.errors import InvalidInput
 from gates.core.people import People, load_people
 from gates.core.policy import Policy, load_policy
@@ -28,7 +29,7 @@ from gates.grants.keyring import KeyRing
 from gates.grants.trusted_keys import TrustedKeys
 from gates.outbox import Handler, Outbox
 from gates.passes import Passes
-from gates.ports import Directory, Notifier, RunWaker
+from gates.ports import Directory, Notifier, RunStopper, RunWaker
 from gates.service import CARDS, RING, TELL, Gates, utc_now
 from gates.settings import (
     ClientSettings,
@@ -50,6 +51,7 @@ from integrations.erp.tryton import TrytonErp
 from integrations.prefect_runs.api import PrefectApi
 from integrations.prefect_runs.keeper import PrefectRunKeeper
 from integrations.prefect_runs.states import PrefectRunStates
+from integrations.prefect_runs.stopper import PrefectRunStopper
 from integrations.prefect_runs.waker import PrefectRuns
 from integrations.slack.app import SlackDesk
 from integrations.slack.groups import SlackDirectory
@@ -153,6 +155,7 @@ def server(
         runs, gates.runs = PrefectRuns(prefect), PrefectRunStates(prefect)
     announcing = Announcing(gates, notifiers)
     handled = handlers(gates, announcing, runs)
+    handled[STOP] = stopping(Commanding(gates), PrefectRunStopper(prefect) if prefect else None)
     outbox = Outbox(database, handled, clock, deliveries=announcing.deliveries)
     database.wished = outbox.ring
     timers = Timers(gates, work, Passes(gates))
@@ -208,6 +211,16 @@ def handlers(gates: Gates, announcing: Announcing, runs: RunWaker | None) -> dic
         return runs.ring(bell.run, bell.pauses)
 
     return {CARDS: announcing, TELL: tell, RING: ring}
+
+
+def stopping(commanding: Commanding, stopper: RunStopper | None) -> Handler:
+    """Tells the engine of runs that people have stopped."""
+
+    def stop(root_run_id: str) -> bool:
+        words = commanding.why_stopped(root_run_id)
+        return stopper is None or not words or stopper.stop(root_run_id, words)
+
+    return stop
 
 
 def first_admin_key(access: Access, path: Path) -> str:

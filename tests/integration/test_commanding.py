@@ -190,7 +190,7 @@ def test_a_lease_is_refused_although_the_queue_was_read_before(house: House) -> 
         assert not house.world.gates.orders.now(session).freezes
     waiting = _leasable(house)
     house.freeze()
-    assert work._lease(house.world.executor, *waiting, uuid4().hex, 60) is None  # noqa: SLF001 - the moment between
+    assert work._lease(house.world.executor, *waiting, uuid4().hex, 60) is None
 
 
 def _leasable(house: House) -> tuple[str, int]:

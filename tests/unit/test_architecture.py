@@ -71,6 +71,7 @@ VENDORS = {  # who alone may import what
         "gates.store",
         "gates.replays",
         "gates.service",
+        "gates.commanding",
         "gates.work",
         "gates.web",
         "gates.health",
@@ -78,6 +79,8 @@ VENDORS = {  # who alone may import what
     ),
     "sqlmodel": (
         "gates.store",
+        "gates.commanding",
+        "gates.orders",
         "gates.access",
         "gates.cards",
         "gates.replays",
@@ -104,6 +107,7 @@ VENDORS = {  # who alone may import what
         "integrations.hardened.commands",
         "integrations.grant_proxy.commands",
         "integrations.slack.commands",
+        "integrations.commanding.commands",
     ),
 }
 NEVER = {"trytond"}  # GPL, and a process of its own
