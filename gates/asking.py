@@ -44,6 +44,8 @@ from gates.core.policy import Policy, Question
 from gates.core.quorum import unmet
 from gates.ports import Circumstances, Directory
 
+OWN_ACTIONS = "gates."  # how the names of the server's own matters begin
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -173,6 +175,8 @@ class Asking:
 
     def changed_action(self, request: ApprovalRequest, changes: Json) -> Action:
         """Raises as `changed`, as far as the action's own rules tell."""
+        if request.action.name.startswith(OWN_ACTIONS):
+            raise InvalidInput("changes: this is a matter of the server's own: approve or reject.")
         action = self._with(request, changes)
         if action.fingerprint == request.action.fingerprint:
             raise InvalidInput("changes: nothing differs from what is asked; approve it as it is.")

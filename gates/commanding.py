@@ -170,7 +170,8 @@ class Commanding:
             .join(ExecutionRow, col(ExecutionRow.request_id) == RequestRow.id, isouter=True)
             .where(col(RunRow.ended_at).is_(None))
             .where(
-                col(RequestRow.outcome).is_(None) | ((RequestRow.outcome == "approved") & unused)
+                col(RequestRow.outcome).is_(None)
+                | ((col(RequestRow.outcome) == "approved") & unused)
             )
             .order_by(col(RequestRow.opened_at).desc())
             .limit(MOST_WOKEN)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from gates.core.model import Json, Person, RequestView, RunRef, Value
-from gates.core.policy import Question
+from gates.core.policy import Policy, Question
+from gates.core.versions import Texts
 
 
 class Directory(Protocol):
@@ -29,6 +31,24 @@ class Circumstances(Protocol):
     names: tuple[str, ...]
 
     def look(self, question: Question, run: RunRef, now: datetime) -> Mapping[str, Json]: ...
+
+
+@dataclass(frozen=True)
+class Rules:
+    """A policy and a directory, ready to be used; `people` names the directory's content."""
+
+    policy: Policy
+    directory: Directory
+    people: str
+
+
+class RuleFiles(Protocol):
+    """Where rules come from. `texts` raises InvalidInput for a file that cannot be read, `load`
+    InvalidPolicy or InvalidInput for what is no good; neither asks another system.
+    """
+
+    def texts(self) -> Texts: ...
+    def load(self, texts: Texts) -> Rules: ...
 
 
 class Errand(Value):

@@ -39,6 +39,8 @@ ENDED = (
 ANY = ("*",)  # actions of an executor's key
 CARDS = "cards"  # outbox: bring every card of a request up to date
 TELL = "tell"  # outbox: say on the run what it waits for
+APPLY = "apply"  # outbox: do what people have agreed to of the server's own matters
+OWN_RUNS = "script-gates-"  # how the runs are called in which the server itself asks
 RING = "ring"  # outbox: wake the run until it has collected the outcome
 
 
@@ -90,6 +92,7 @@ class Recording(Reading):
     keys: KeyRing | None = None
     heard: dict[str, datetime] = field(default_factory=dict)  # when a run's flow called last
     orders: Orders = field(default_factory=Orders)
+    troubles: dict[str, str] = field(default_factory=dict)  # by kind, for health and pages
 
     def __post_init__(self) -> None:
         self.ring = self.keys or KeyRing(self.database, self.base_url, clock=self.clock)
@@ -164,6 +167,8 @@ class Recording(Reading):
                 fingerprint=aggregate.request.action.fingerprint,
             )
             unit.tell_again(aggregate, CARDS, TELL)
+            if aggregate.row.root_run_id.startswith(OWN_RUNS):
+                unit.wish(aggregate.request.id, APPLY)
             if releases(aggregate.request, found):
                 freezes.release(
                     unit.session, aggregate.row.root_run_id, ", ".join(found.by), unit.now

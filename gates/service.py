@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.exc import IntegrityError
 
-from gates.asking import Before, Origin
+from gates.asking import OWN_ACTIONS, Before, Origin
 from gates.claiming import Claiming
 from gates.core import lifecycle
 from gates.core.errors import Frozen, InvalidInput, RetryLater
@@ -33,7 +33,7 @@ from gates.core.model import (
     Step,
     gate_id,
 )
-from gates.recording import CARDS, ENDED, RING, TELL, KeyHolder, ends_of, utc_now
+from gates.recording import CARDS, ENDED, OWN_RUNS, RING, TELL, KeyHolder, ends_of, utc_now
 from gates.store import runs
 from gates.store.repository import Aggregate, Unit
 
@@ -54,6 +54,7 @@ class Gates(Claiming):
         Raises UnknownAction, InvalidArguments, NotEntitled, InvalidPolicy (nobody could answer).
         """
         caller.refuse_unless("flow")
+        _refuse_own(proposal)
         self.hears(proposal.run.root_run_id)
         action = self.asking.registry.action(proposal)
         gate = gate_id(proposal.run.root_run_id, proposal.key)
@@ -276,6 +277,14 @@ class Gates(Claiming):
             row = unit.row(request_id)
             self.owned(unit, caller, row.root_run_id)
             return self._trail(unit, row.root_run_id)
+
+
+def _refuse_own(proposal: Proposal) -> None:
+    """Raises InvalidInput for what would look like a matter of the server's own."""
+    if proposal.run.root_run_id.startswith(OWN_RUNS):
+        raise InvalidInput(f"run {OWN_RUNS}…: runs of that name are the server's own.")
+    if proposal.name.startswith(OWN_ACTIONS):
+        raise InvalidInput(f"name = {proposal.name!r}: `{OWN_ACTIONS}` is the server's own.")
 
 
 def _begins(proposal: Proposal) -> bool:

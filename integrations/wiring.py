@@ -24,12 +24,16 @@ from gates.commanding import STOP, Commanding
 from gates.core.errors import InvalidInput
 from gates.core.people import People, load_people
 from gates.core.policy import Policy, load_policy
+from gates.core.versions import Texts, people_digest
 from gates.executor import Executor
+from gates.four_eyes import FourEyes
 from gates.grants.keyring import KeyRing
 from gates.grants.trusted_keys import TrustedKeys
 from gates.outbox import Handler, Outbox
 from gates.passes import Passes
-from gates.ports import Directory, Notifier, RunStopper, RunWaker
+from gates.ports import Directory, Notifier, Rules, RunStopper, RunWaker
+from gates.recording import APPLY
+from gates.reloading import Living, Reloading
 from gates.service import CARDS, RING, TELL, Gates, utc_now
 from gates.settings import (
     ClientSettings,
@@ -62,9 +66,36 @@ from integrations.slack.transport import web_client
 
 def read_policy(settings: ServerSettings) -> tuple[Policy, People]:
     """Raises InvalidPolicy with file, line, column, the offending text and the cure."""
-    people = load_people(_text(settings.people, "GATES_PEOPLE"), str(settings.people))
-    policy = load_policy(_text(settings.policy, "GATES_POLICY"), str(settings.policy), people)
-    return policy, people
+    return policy_of(texts_of(settings))
+
+
+def texts_of(settings: ServerSettings) -> Texts:
+    """Raises InvalidInput for a file that cannot be read."""
+    people = (str(settings.people), _text(settings.people, "GATES_PEOPLE"))
+    return Texts(((str(settings.policy), _text(settings.policy, "GATES_POLICY")),), people)
+
+
+def policy_of(texts: Texts) -> tuple[Policy, People]:
+    """Raises InvalidPolicy."""
+    name, text = texts.people
+    people = load_people(text, name)
+    ((name, text),) = texts.policy
+    return load_policy(text, name, people), people
+
+
+@dataclass(frozen=True)
+class SettingsFiles:
+    """Implements the port RuleFiles: the files that the settings name."""
+
+    settings: ServerSettings
+    slack: SlackSettings | None
+
+    def texts(self) -> Texts:
+        return texts_of(self.settings)
+
+    def load(self, texts: Texts) -> Rules:
+        policy, people = policy_of(texts)
+        return Rules(policy, directory_of(people, self.slack), people_digest(*texts.people))
 
 
 def erp_registry(settings: ErpSettings) -> Registry:
@@ -128,14 +159,16 @@ def server(
 ) -> Server:
     """Everything that one server process is made of. Raises InvalidInput or InvalidPolicy."""
     refuse_unsafe(settings.host, settings.address)
-    policy, people = read_policy(settings)
+    slack = SlackSettings.from_environment(os.environ)
+    files = SettingsFiles(settings, slack)
+    texts = files.texts()
+    rules = files.load(texts)
     database = Database(settings.database_url)
     database.reach()
     database.migrate()
     waiters = Waiters()
-    slack = SlackSettings.from_environment(os.environ)
-    directory = directory_of(people, slack)
-    asking = Asking(registry or erp_registry(ErpSettings()), policy, directory)
+    directory = Living(rules.directory)
+    asking = Asking(registry or erp_registry(ErpSettings()), rules.policy, rules.directory)
     folder = settings.signing_keys or Path(os.environ.get("GATES_HOME", ".gates")) / "signing-keys"
     ring = KeyRing(database, settings.address, folder, clock)
     gates = Gates(database, asking, settings.address, woken=waiters.ring, keys=ring, clock=clock)
@@ -155,11 +188,15 @@ def server(
         runs, gates.runs = PrefectRuns(prefect), PrefectRunStates(prefect)
     announcing = Announcing(gates, notifiers)
     handled = handlers(gates, announcing, runs)
-    handled[STOP] = stopping(Commanding(gates), PrefectRunStopper(prefect) if prefect else None)
+    eyes = FourEyes(gates)
+    reloading = Reloading(gates, files, directory, eyes)
+    reloading.begin(texts, rules)
+    handled[APPLY] = eyes.apply
+    handled[STOP] = stopping(eyes.commanding, PrefectRunStopper(prefect) if prefect else None)
     outbox = Outbox(database, handled, clock, deliveries=announcing.deliveries)
     database.wished = outbox.ring
     timers = Timers(gates, work, Passes(gates))
-    parts: list[Any] = [outbox, timers, *([desk] if desk else [])]
+    parts: list[Any] = [outbox, timers, reloading, *([desk] if desk else [])]
     if prefect is not None:
         silence = timedelta(seconds=settings.silence)
         parts.append(Watch(gates, PrefectRunKeeper(prefect), settings.watch, silence))

@@ -55,9 +55,7 @@ class Scope(Value):
     def __str__(self) -> str:
         if self.everything:
             return "everything"
-        told = (("agent", self.agent), ("action", self.action))
-        told += (("counterparty", self.counterparty), ("run", self.run))
-        return ", ".join(f"{what} {name}" for what, name in told if name)
+        return ", ".join(f"{what} {name}" for what, name in _named(self).items() if name)
 
     def covers(self, start: Start) -> bool:
         if self.everything:

@@ -4,14 +4,16 @@ and which pair was in force since when.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Text, UniqueConstraint, update
+from sqlalchemy import Text, UniqueConstraint, text, update
 from sqlmodel import Field, Session, col, select
 
-from gates.store.tables import SERIAL, Row, UtcDateTime
+from gates.core.versions import Pair, Texts
+from gates.store.tables import SERIAL, LogRow, RequestRow, Row, UtcDateTime
 
 
 class PolicyVersionRow(Row, table=True):
@@ -51,21 +53,6 @@ class RulesRow(Row, table=True):
     request_id: str | None = None
 
 
-class Texts(NamedTuple):
-    """What a policy and a directory are read from: names and texts."""
-
-    policy: tuple[tuple[str, str], ...]
-    people: tuple[str, str]
-
-
-class Pair(NamedTuple):
-    """Digests that name a policy and a directory. `seq`: its place among all that were in force."""
-
-    policy: str
-    people: str
-    seq: int = 0
-
-
 def keep(session: Session, pair: Pair, texts: Texts, now: datetime) -> None:
     """Write both down as they are, unless they are known."""
     if session.get(PeopleVersionRow, pair.people) is None:
@@ -94,11 +81,23 @@ def put_in_force(
     session.flush()
 
 
-def in_force(session: Session, *, lock: bool = False) -> Pair | None:
+def lock(session: Session) -> None:
+    """Nobody else brings anything into force before this transaction ends."""
+    if session.connection().dialect.name == "postgresql":  # on SQLite nobody else writes at all
+        session.execute(text("LOCK TABLE rules IN EXCLUSIVE MODE"))
+
+
+def in_force(session: Session) -> Pair | None:
     """The last pair, None where no server has started with this store yet."""
     query = select(RulesRow).order_by(col(RulesRow.seq).desc()).limit(1)
-    row = session.exec(query.with_for_update() if lock else query).first()
+    row = session.exec(query).first()
     return Pair(row.policy_digest, row.people_digest, row.seq or 0) if row is not None else None
+
+
+def was_in_force(session: Session, pair: Pair) -> bool:
+    query = select(RulesRow.seq).where(RulesRow.policy_digest == pair.policy)
+    query = query.where(RulesRow.people_digest == pair.people)
+    return session.exec(query.limit(1)).first() is not None
 
 
 def texts_of(session: Session, pair: Pair) -> Texts | None:
@@ -138,3 +137,14 @@ def _version(row: PolicyVersionRow) -> Version:
 
 def _files(row: PolicyVersionRow) -> tuple[tuple[str, str], ...]:
     return tuple((name, body) for name, body in orjson.loads(row.files))
+
+
+def open_changes(session: Session, actions: Sequence[str]) -> list[str]:
+    """Open questions of these actions, in one order."""
+    query = select(RequestRow.id).where(col(RequestRow.action).in_(actions))
+    return sorted(session.exec(query.where(col(RequestRow.outcome).is_(None))).all())
+
+
+def logged(session: Session, kind: str, subject: str) -> bool:
+    query = select(LogRow.seq).where(LogRow.subject == subject[:64], LogRow.kind == kind)
+    return session.exec(query.limit(1)).first() is not None

@@ -10,8 +10,8 @@ from fastapi import APIRouter, FastAPI
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from gates.access import Access
-from gates.commanding import Commanding
 from gates.core.errors import InvalidInput
+from gates.four_eyes import FourEyes
 from gates.service import Gates
 from gates.web import api, command_api, errors, grant_api, health_api, outbox_api, pages
 from gates.web.direct import Direct
@@ -78,7 +78,7 @@ def create_app(
     app.include_router(grant_api.router(gates, access))
     app.include_router(health_api.router(gates, access))
     app.include_router(outbox_api.router(gates, access))
-    app.include_router(command_api.router(Commanding(gates), access, waiters))
+    app.include_router(command_api.router(FourEyes(gates), access, waiters))
     app.include_router(pages.router(gates, access, base_url=gates.base_url))
     for one in routers:
         app.include_router(one)

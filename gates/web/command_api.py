@@ -3,13 +3,15 @@
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter, Depends, Header, Query
 from pydantic import BaseModel, Field
 
+from gates import versioned
 from gates.access import Access
-from gates.commanding import Commander, Commanding
+from gates.commanding import Commander
 from gates.core.errors import NotAuthenticated
 from gates.core.freezes import Freeze, Hold, Scope
+from gates.four_eyes import FourEyes
 from gates.web.waiters import WORK, Waiters
 
 
@@ -51,8 +53,9 @@ class VersionOut(BaseModel):
 
 
 def router(  # noqa: C901 - a table of routes
-    commanding: Commanding, access: Access, waiters: Waiters
+    eyes: FourEyes, access: Access, waiters: Waiters
 ) -> APIRouter:
+    commanding = eyes.commanding
     api = APIRouter(prefix="/v1", tags=["command"])
 
     def commander(authorization: Annotated[str, Header()] = "") -> Commander:
@@ -92,9 +95,9 @@ def router(  # noqa: C901 - a table of routes
     @api.post("/freezes/{freeze_id}/thaw")
     def thaw(who: Annotated[str, Depends(person)], freeze_id: str, body: ReasonIn) -> Thawed:
         """Lift a freeze that somebody else has made, or ask for it where that needs four eyes."""
-        found = commanding.thaw(who, freeze_id, body.reason)
+        found, asked = eyes.thaw(who, freeze_id, body.reason)
         waiters.ring(WORK)
-        return Thawed(freeze=found)
+        return Thawed(freeze=found, request=asked)
 
     @api.post("/runs/{run}/hold")
     def hold(who: Who, run: str, body: ReasonIn) -> Hold:
@@ -105,5 +108,15 @@ def router(  # noqa: C901 - a table of routes
     def stop(who: Who, run: str, body: ReasonIn) -> Stopped:
         """End a run for good."""
         return Stopped(withdrawn=commanding.stop(who, run, body.reason))
+
+    @api.get("/policies", dependencies=[Depends(reader)])
+    def policies(limit: Annotated[int, Query(ge=1, le=500)] = 50) -> list[VersionOut]:
+        """Policies that were ever in force or asked for, the newest first."""
+        return [VersionOut(**one._asdict()) for one in versioned.newest(eyes.gates, limit)]
+
+    @api.get("/policies/{digest}", dependencies=[Depends(reader)])
+    def policy(digest: str) -> VersionOut:
+        """One of them as it is written, by six or more characters of its digest."""
+        return VersionOut(**versioned.find(eyes.gates, digest)._asdict())
 
     return api

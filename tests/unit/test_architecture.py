@@ -34,6 +34,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("gates.claiming",),
     ("gates.service",),
     ("gates.commanding",),
+    ("gates.four_eyes", "gates.versioned"),
+    ("gates.reloading",),
     (
         "gates.work",
         "gates.reports",
@@ -80,6 +82,7 @@ VENDORS = {  # who alone may import what
     "sqlmodel": (
         "gates.store",
         "gates.commanding",
+        "gates.reloading",
         "gates.orders",
         "gates.access",
         "gates.cards",
