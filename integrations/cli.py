@@ -17,6 +17,7 @@ from gates.core.quorum import missing
 from gates.core.wording import approvers, asks, ended
 from gates.settings import ClientSettings, ErpSettings, ServerSettings
 from integrations.commanding.commands import register as register_commanding
+from integrations.commanding.policies import register as register_policies
 from integrations.grant_proxy.commands import app as grants
 from integrations.hardened.commands import app as hardened
 from integrations.operating import cli as commands
@@ -364,6 +365,7 @@ def log_to_stderr() -> None:
 
 commands.register(app)
 register_commanding(app)
+register_policies(policies)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Protocol
@@ -74,6 +75,10 @@ HEADINGS = {
 }
 
 
+# What stands above every page of the application that answers just now.
+BAR: ContextVar[Callable[["Session"], list[str]]] = ContextVar("bar", default=lambda _: [])
+
+
 class Session(Protocol):
     """Who is logged in, and the token that this person's forms carry."""
 
@@ -128,6 +133,11 @@ class DecisionForm(BaseModel):
     csrf: str = ""
 
 
+def bar(session: Session) -> list[str]:
+    """What stands above the page, whichever application shows it."""
+    return BAR.get()(session)
+
+
 def _environment() -> Environment:
     made = Environment(
         loader=FileSystemLoader(HERE / "templates"),
@@ -139,6 +149,7 @@ def _environment() -> Environment:
     content = b"".join((HERE / "static" / name).read_bytes() for name in STATIC)
     made.globals["version"] = hashlib.sha256(content).hexdigest()[:10]
     made.globals["session"] = None
+    made.globals["bar"] = bar
     return made
 
 
@@ -168,6 +179,7 @@ class PageRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def shown(request: Request) -> Response:
+            BAR.set(getattr(request.app.state, "bar", lambda _: []))
             try:
                 return await handle(request)  # type: ignore[no-any-return,unused-ignore]
             except RequestValidationError:
@@ -222,7 +234,7 @@ class Pages:
 
     def logout(self, request: Request, csrf: Annotated[str, Form()] = "") -> Response:
         session = self._session(request)
-        _check(session, csrf)
+        check_form(session, csrf)
         self.access.end_session(request.cookies[self.cookie])
         words = "You can close this window. A new log-in needs a new link."
         response = page(
@@ -275,7 +287,7 @@ class Pages:
         fields = changing.form(arguments)
         try:
             fields = changing.typed(fields, sent)
-            _check(session, sent.get("csrf", ""))
+            check_form(session, sent.get("csrf", ""))
             changes, fields = changing.values(arguments, fields)
             if any(field.error for field in fields):
                 raise InvalidInput("Some of it cannot be read: look at what is marked below.")
@@ -313,7 +325,7 @@ class Pages:
     ) -> Response:
         session = self._session(request)
         try:
-            _check(session, form.csrf)
+            check_form(session, form.csrf)
             self.service.decide(
                 _only_id(request_id),
                 person_id=session.person_id,
@@ -377,15 +389,20 @@ class Pages:
         )
 
     def _session(self, request: Request) -> Session:
-        token = request.cookies.get(self.cookie)
-        if not token:
-            raise NotAuthenticated("This page is for people who are known here: log in first.")
-        return self.access.session(token)
+        return logged_in(request, self.access, self.cookie)
 
     def _comes_from_elsewhere(self, request: Request) -> bool:
         """Followed from another site, so that the browser kept the strict cookie to itself."""
         foreign = request.headers.get("sec-fetch-site") == "cross-site"
         return foreign and self.cookie not in request.cookies
+
+
+def logged_in(request: Request, sessions: Sessions, cookie: str) -> Session:
+    """Raises NotAuthenticated."""
+    token = request.cookies.get(cookie)
+    if not token:
+        raise NotAuthenticated("This page is for people who are known here: log in first.")
+    return sessions.session(token)
 
 
 def cookie_name(base_url: str) -> str:
@@ -406,7 +423,7 @@ def _before(view: RequestView, rounds: Sequence[RequestView]) -> RequestView | N
     return next((one for one in rounds if one.request.round == view.request.round - 1), None)
 
 
-def _check(session: Session, csrf: str) -> None:
+def check_form(session: Session, csrf: str) -> None:
     if not hmac.compare_digest(session.csrf.encode(), csrf.encode()):
         raise Refused("This form was made for another log-in: look at the page again and resend.")
 

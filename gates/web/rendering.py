@@ -153,6 +153,8 @@ class RequestPage:
     exact: str
     fingerprint: str
     policy_digest: str
+    policy: str
+    frozen: str
     verdict: str
     reasons: tuple[ReasonShown, ...]
     facts: Fields
@@ -210,6 +212,8 @@ def request_page(
         exact=_exact(view),
         fingerprint=short(request.action.fingerprint),
         policy_digest=short(request.judgement.policy_digest),
+        policy=request.judgement.policy_digest,
+        frozen=visible(view.frozen),
         verdict=VERDICT_WORDS[request.judgement.verdict],
         reasons=tuple(
             ReasonShown(visible(one.rule), visible(one.text)) for one in request.judgement.reasons

@@ -110,7 +110,7 @@ VENDORS = {  # who alone may import what
         "integrations.hardened.commands",
         "integrations.grant_proxy.commands",
         "integrations.slack.commands",
-        "integrations.commanding.commands",
+        "integrations.commanding",
     ),
 }
 NEVER = {"trytond"}  # GPL, and a process of its own
