@@ -138,7 +138,7 @@ def test_a_run_that_has_ended_is_left_alone(api: PrefectApi, stack: Stack, state
 
 def test_a_prefect_that_is_away_is_told_later() -> None:
     """The outbox tries again."""
-    api = PrefectApi(f"http://127.0.0.1:{free_port()}/api")
+    api = PrefectApi("http://127.0.0.1:9/api")
     with pytest.raises(Unavailable):
         PrefectRunStopper(api).stop(str(uuid4()), "x")
     api.close()
