@@ -2,7 +2,8 @@
 approval, has brought others into force.
 
 Rules, each with what it protects from:
-1. What is broken is never taken: the old rules go on, and it is said where people look, once.
+1. What is broken is never taken: the old rules go on, and it is said where people look, once. Nor
+   is what was seen in one look only (half a file may be a policy with half the rules).
 2. What is in force stands in the store, with its texts; every server follows it (two servers that
    judge by different rules).
 3. A server speaks up for its files when they change, and when it starts. It never does so because
@@ -67,6 +68,7 @@ class Reloading(Ticking):
     eyes: FourEyes
     every: float = 1.0
     _raw: str = ""  # names the files' letters as they were looked at last
+    _glimpsed: str = ""  # of a change that was seen once, and may still be being written
     _local: tuple[Pair, Texts] | None = None  # what the files say, while it is not in force
     _seq: int = 0
 
@@ -91,7 +93,9 @@ class Reloading(Ticking):
             self._trouble(READING, error.message, error.message)
             return
         self.gates.troubles.pop(READING, None)
-        if texts.raw != self._raw:
+        if texts.raw not in (self._raw, self._glimpsed):
+            self._glimpsed = texts.raw
+        elif texts.raw != self._raw:
             self._changed(texts)
         elif self._local is not None:
             self._ask(*self._local, again=False)
