@@ -24,6 +24,7 @@ from gates.core.freezes import Hold, held
 from gates.core.loops import Finding
 from gates.core.messages import Proposal
 from gates.core.model import (
+    OWN_ACTIONS,
     Action,
     ApprovalRequest,
     Ask,
@@ -43,8 +44,6 @@ from gates.core.model import (
 from gates.core.policy import Policy, Question
 from gates.core.quorum import unmet
 from gates.ports import Circumstances, Directory
-
-OWN_ACTIONS = "gates."  # how the names of the server's own matters begin
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.exc import IntegrityError
 
-from gates.asking import OWN_ACTIONS, Before, Origin
+from gates.asking import Before, Origin
 from gates.claiming import Claiming
 from gates.core import lifecycle
 from gates.core.errors import Frozen, InvalidInput, RetryLater
@@ -21,6 +21,7 @@ from gates.core.execution import replayed
 from gates.core.freezes import HELD
 from gates.core.messages import Proposal
 from gates.core.model import (
+    OWN_ACTIONS,
     RUN_ENDED,
     Action,
     ApprovalRequest,

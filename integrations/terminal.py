@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gates.core.errors import GatesError, InvalidInput, NotFound
-from gates.core.model import Json, Purpose, RequestView
+from gates.core.model import OWN_ACTIONS, Json, Purpose, RequestView
 from gates.core.wording import answer_of, approvers, asks, ended, left_unused, proof
 from gates.core.wording import changed as changed_by
 from gates.health import Finding
@@ -128,6 +128,15 @@ def stands(view: RequestView) -> str:
     return f"{hours} h {minutes:02d} min left"
 
 
+def _in_command(view: RequestView) -> Iterator[tuple[str, str]]:
+    """What people in command have ordered, or are to agree to."""
+    if view.request.action.name.startswith(OWN_ACTIONS):
+        for key, value in view.request.evidence.items():
+            yield from ((plain(key), plain(line)) for line in str(value).splitlines())
+    if view.frozen:
+        yield "frozen", plain(view.frozen)
+
+
 def details(view: RequestView) -> Iterator[tuple[str, str]]:
     """Name and value of all there is to know before one decides."""
     request = view.request
@@ -152,6 +161,7 @@ def details(view: RequestView) -> Iterator[tuple[str, str]]:
     for line in left_unused(view):
         yield "note", plain(f"in this run {line}")
     yield from _happened(view)
+    yield from _in_command(view)
     if view.woken:
         yield "note", f"resumed {view.woken} time(s) in Prefect although nobody had decided"
     yield "stands", plain(stands(view))

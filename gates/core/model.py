@@ -17,6 +17,7 @@ LONGEST_NAME = 200  # characters
 UNDO = "undo-"  # how the keys of gates begin that take something back
 Name = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_NAME)]
 PersonId = str
+OWN_ACTIONS = "gates."  # how the names of the server's own matters begin
 RUN_ENDED = "the end of the run"  # who takes back what a run leaves behind
 RequestId = str
 

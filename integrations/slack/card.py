@@ -121,7 +121,8 @@ def standing(view: RequestView) -> Iterator[Block]:
 
 def _facts_of(view: RequestView) -> list[Row]:
     request = view.request
-    rows = [("Amount", str(request.amount))] if request.amount else []
+    rows = [("Frozen", f"{view.frozen}. Nothing starts here.")] if view.frozen else []
+    rows += [("Amount", str(request.amount))] if request.amount else []
     rows.append(("Asked by", request.requester.agent))
     rows.append(("On behalf of", request.requester.on_behalf_of or "nobody in particular"))
     if request.round > 1:

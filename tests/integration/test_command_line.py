@@ -219,6 +219,8 @@ def test_a_thaw_that_needs_four_eyes_says_so(terminal: Terminal) -> None:
     assert f"Others are asked first: request {view.request.id[:8]}" in said
     page = terminal("show", view.request.id[:8]).stdout
     assert "asks to thaw" in page
+    assert "Frozen by Mika Lindqvist" in page
+    assert "looked into" in page
 
 
 # -- two servers ----------------------------------------------------------------------------
