@@ -24,7 +24,6 @@ from gates.core.freezes import Hold, held
 from gates.core.loops import Finding
 from gates.core.messages import Proposal
 from gates.core.model import (
-    OWN_ACTIONS,
     Action,
     ApprovalRequest,
     Ask,
@@ -174,7 +173,7 @@ class Asking:
 
     def changed_action(self, request: ApprovalRequest, changes: Json) -> Action:
         """Raises as `changed`, as far as the action's own rules tell."""
-        if request.action.name.startswith(OWN_ACTIONS):
+        if request.own_matter:
             raise InvalidInput("changes: this is a matter of the server's own: approve or reject.")
         action = self._with(request, changes)
         if action.fingerprint == request.action.fingerprint:

@@ -116,7 +116,7 @@ class FourEyes:
         action = Action(
             name=POLICY if policy else DIRECTORY,
             title=f"Change the {what}",
-            subject=(f"policy:{pair.policy}", f"people:{pair.people}"),
+            subject=(f"policy:{pair.policy[:12]}", f"people:{pair.people[:12]}"),
             arguments={"policy": pair.policy, "people": pair.people, "replaces": now.seq},
         )
         words = f"The files of the {what} have changed; what is in force stays until you agree."

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gates.core.errors import GatesError, InvalidInput, NotFound
-from gates.core.model import OWN_ACTIONS, Json, Purpose, RequestView
+from gates.core.model import Json, Purpose, RequestView
 from gates.core.wording import answer_of, approvers, asks, ended, left_unused, proof
 from gates.core.wording import changed as changed_by
 from gates.health import Finding
@@ -130,7 +130,7 @@ def stands(view: RequestView) -> str:
 
 def _in_command(view: RequestView) -> Iterator[tuple[str, str]]:
     """What people in command have ordered, or are to agree to."""
-    if view.request.action.name.startswith(OWN_ACTIONS):
+    if view.request.own_matter:
         for key, value in view.request.evidence.items():
             yield from ((plain(key), plain(line)) for line in str(value).splitlines())
     if view.frozen:

@@ -244,6 +244,11 @@ class ApprovalRequest(Value):
         return self
 
     @property
+    def own_matter(self) -> bool:
+        """Whether the server itself asks people in command, and does what they agree to."""
+        return self.action.name.startswith(OWN_ACTIONS)
+
+    @property
     def gate_id(self) -> str:
         return gate_id(self.run.root_run_id, self.gate_key)
 

@@ -231,7 +231,7 @@ def request_page(
         changed_since=changed[1] if changed else request.round - 1,
         before=tuple(visible(one) for one in request.before),
         left_unused=tuple(visible(line) for line in left_unused(view)),
-        in_process=request.in_process,
+        in_process=request.in_process and not request.own_matter,
         agent=visible(request.requester.agent),
         on_behalf_of=_on_behalf_of(view),
         opened=moment(request.opened_at, now),

@@ -317,6 +317,7 @@ def _links(view: RequestView, prefect_ui_url: str) -> str:
     if prefect_ui_url and run.url.startswith(prefect_ui_url.rstrip("/") + "/"):
         parts.append(link(run.url, "Prefect run"))
     where = "in the flow's own process" if view.request.in_process else "by the executor"
+    where = "by the gates server" if view.request.own_matter else where
     return " · ".join([*(part for part in parts if part), f"Runs {where}"])
 
 

@@ -32,6 +32,8 @@ from gates.store import versions
 from gates.store.database import Database
 from gates.store.tables import LogRow
 from gates.versioned import find, newest
+from gates.web.rendering import request_page
+from gates.web.words import choice
 from tests.support import world as small
 from tests.support.world import World
 
@@ -303,6 +305,9 @@ def test_a_change_of_the_policy_is_asked_and_taken_once_agreed(server: Server) -
         view.request.evidence["difference"]
     )
     assert (server.policy, second.policy) == (digest(FOUR), digest(FOUR))
+    offered = choice(view, "dana")
+    assert (offered.may_change, offered.send_back) == (False, "")
+    assert not request_page(view, [], "dana", server.world.clock()).in_process
     server.decide(view.request.id, "dana")
     server.outbox()
     server.look()
