@@ -404,6 +404,13 @@ ROUTES = [  # method, path, body, who may
     ("GET", "/v1/admin/grant-keys", None, {"admin"}),
     ("POST", "/v1/admin/grant-keys", {}, {"admin"}),
     ("DELETE", "/v1/admin/grant-keys/KID", None, {"admin"}),
+    ("GET", "/v1/freezes", None, {"admin", "person"}),
+    ("POST", "/v1/freezes", {"scope": {"everything": True}, "reason": "x"}, {"admin", "person"}),
+    ("POST", "/v1/freezes/FREEZE/thaw", {"reason": "x"}, {"person"}),
+    ("POST", "/v1/runs/RUN/hold", {"reason": "x"}, {"admin", "person"}),
+    ("POST", "/v1/runs/RUN/stop", {"reason": "x"}, {"admin", "person"}),
+    ("GET", "/v1/policies", None, {"admin", "person"}),
+    ("GET", "/v1/policies/HASH", None, {"admin", "person"}),
 ]
 
 
@@ -452,6 +459,7 @@ def test_the_table_of_callers_is_complete(house: House) -> None:
         if path.startswith("/v1/")
     }
     names = {"ID": "{request_id}", "AT": "{attempt_id}", "KEY": "{key_id}", "KID": "{kid}"}
+    names |= {"FREEZE": "{freeze_id}", "RUN": "{run}", "HASH": "{digest}"}
     listed = {("POST", "/v1/sessions"), ("GET", "/v1/grant-keys")}
     for method, path, _, _ in ROUTES:
         steps = [names.get(step, step) for step in path.partition("?")[0].split("/")]
