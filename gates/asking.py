@@ -23,6 +23,7 @@ from gates.core.errors import (
 )
 from gates.core.events import Decided, Event
 from gates.core.execution import idempotency_key
+from gates.core.freezes import Hold, held
 from gates.core.loops import Finding
 from gates.core.messages import Proposal
 from gates.core.model import (
@@ -235,6 +236,18 @@ class Asking:
             update={"judgement": judgement, "requirement": requirement, "lifted": {}}
         )
 
+    def held(self, request: ApprovalRequest, hold: Hold, now: datetime) -> ApprovalRequest:
+        """The same question, put to people in command whatever the policy says below forbid."""
+        command, default = self.policy.command, self.policy.defaults.ask
+        whom = command.ask.who if command.ask else command.who or default.who
+        commanders = (command.ask or default).model_copy(
+            update={"who": whom, "quorum": 1, "from_each": (), "escalate_to": ()}
+        )
+        judgement = held(request.judgement, hold, commanders)
+        requirement = self.requirement(judgement, request.action, request.requester, now)
+        changes = {"judgement": judgement, "requirement": requirement}
+        return request.model_copy(update=changes | {"covered": None, "lifted": {}})
+
     def schema(self, request: ApprovalRequest) -> Json:
         """JSON schema of the action's arguments; empty for a flow's own function."""
         if request.in_process:
@@ -244,6 +257,8 @@ class Asking:
 
     def changed_action(self, request: ApprovalRequest, changes: Json) -> Action:
         """Raises as `changed`, as far as the action's own rules tell."""
+        if request.own_matter:
+            raise InvalidInput("changes: this is a matter of the server's own: approve or reject.")
         action = self._with(request, changes)
         if action.fingerprint == request.action.fingerprint:
             raise InvalidInput("changes: nothing differs from what is asked; approve it as it is.")

@@ -61,9 +61,10 @@ class Claiming(Deciding):
             unit = Unit(session, self.clock())
             seen = unit.load(request_id)
             self.owned(unit, caller, seen.row.root_run_id)
+            frozen = self.frozen(unit, seen.request)
         self._refuse_another(seen.request, proposal)
         stale = None
-        if seen.standing() is Standing.CLAIMABLE:
+        if frozen is None and seen.standing() is Standing.CLAIMABLE:
             self._refuse_ended(seen.request)
             stale = self.stale(seen)
         with self.database.write() as session:
@@ -73,7 +74,8 @@ class Claiming(Deciding):
             current = rounds[seen.row.round - 1]
             current.row.asleep = False
             unchanged = current.row.version == seen.row.version and current is rounds[-1]
-            if unchanged and current.standing() is Standing.CLAIMABLE:
+            still = unchanged and current.standing() is Standing.CLAIMABLE
+            if still and frozen is None and self.frozen(unit, seen.request) is None:
                 if stale is not None:
                     self.ask_anew(unit, rounds, stale)
                 used = _used(rounds[:-1], proposal.attempt_id)
@@ -82,7 +84,8 @@ class Claiming(Deciding):
             unit.touch(current)
         self.woken(seen.row.gate_id)
         self.hears(seen.row.root_run_id)
-        return self.reply(rounds, proposal.attempt_id, proposal.call, seen.request.answers)
+        reply = self.reply(rounds, proposal.attempt_id, proposal.call, seen.request.answers)
+        return self.stilled(reply)
 
     def stale(self, seen: Aggregate) -> Stale | None:
         """What no longer holds of an approval, or None. Reads the real system; raises Unavailable

@@ -134,6 +134,12 @@ class GatesClient:
         answer = self._call("POST", "/v1/jobs/lease", body, patience=0)
         return JOB.validate_json(answer)
 
+    # -- people in command ------------------------------------------------------------------
+
+    def command(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """What the command line has to say, as JSON in and out."""
+        return orjson.loads(self._call(method, path, body))
+
     # -- grants -----------------------------------------------------------------------------
 
     def grant_keys(self) -> Any:

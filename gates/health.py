@@ -214,6 +214,16 @@ def shadow(look: Look) -> Iterator[Finding]:
         yield ok("shadow", words)
 
 
+def rules(look: Look) -> Iterator[Finding]:
+    """What this server judges by, and what it could not take."""
+    for what, words in look.gates.troubles.items():
+        cure = "mend the files, or decide the request; `gates policy check` looks at them"
+        yield bad(what, f"the old rules go on: {words}", cure)
+    for freeze in look.gates.orders.now(look.session).freezes:
+        if not freeze.for_good:
+            yield warning("freeze", f"{freeze.id}: {freeze}", "`gates thaw`, by somebody else")
+
+
 CHECKS: list[Callable[[Look], Iterator[Finding]]] = [
     revision,
     database_clock,
@@ -226,6 +236,7 @@ CHECKS: list[Callable[[Look], Iterator[Finding]]] = [
     restores,
     authenticators,
     shadow,
+    rules,
 ]
 
 

@@ -15,7 +15,7 @@ from datetime import datetime
 from gates.core import lifecycle
 from gates.core.errors import InvalidInput
 from gates.core.messages import Awaited
-from gates.core.model import GateReply, Suspension, pause_key
+from gates.core.model import GateReply, Standing, Suspension, pause_key
 from gates.service import RING, TELL, Gates, KeyHolder
 from gates.store import runs
 from gates.store.repository import Aggregate, Unit
@@ -62,7 +62,7 @@ class Passes:
         key is empty where an outcome was faster: then it must not.
         """
         with self._locked(caller, request_ids) as (unit, waiting):
-            if any(one.outcome is not None for one in waiting):
+            if any(self._is_news(unit, one) for one in waiting):
                 return Suspension()
             root = waiting[0].row.root_run_id
             number = runs.suspend(unit, root, wake_at)
@@ -74,6 +74,13 @@ class Passes:
                 unit.wish(one.request.id, TELL)
                 unit.touch(one)
             return Suspension(pause_key=pause_key(root, number))
+
+    def _is_news(self, unit: Unit, one: Aggregate) -> bool:
+        """What is approved and frozen is waited for like any other."""
+        if one.outcome is None:
+            return False
+        usable = one.standing() is Standing.CLAIMABLE
+        return not (usable and self.gates.frozen(unit, one.request))
 
     def staying(self, caller: KeyHolder, request_ids: Sequence[str]) -> None:
         """Prefect would not suspend the run: it waits in its process after all."""

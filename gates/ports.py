@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from gates.core.model import Json, Person, RequestView, RunRef, Signal, Value
 from gates.core.people import Cover
-from gates.core.policy import Question
+from gates.core.policy import Policy, Question
 from gates.core.policy.judges import JudgeRule
 from gates.core.standing import StandingApproval
+from gates.core.versions import Texts
 
 
 class Directory(Protocol):
@@ -56,6 +58,24 @@ class Judge(Protocol):
     name: str
 
     def judge(self, question: Question, told: JudgeRule) -> Signal: ...
+
+
+@dataclass(frozen=True)
+class Rules:
+    """A policy and a directory, ready to be used; `people` names the directory's content."""
+
+    policy: Policy
+    directory: Directory
+    people: str
+
+
+class RuleFiles(Protocol):
+    """Where rules come from. `texts` raises InvalidInput for a file that cannot be read, `load`
+    InvalidPolicy or InvalidInput for what is no good; neither asks another system.
+    """
+
+    def texts(self) -> Texts: ...
+    def load(self, texts: Texts) -> Rules: ...
 
 
 class Errand(Value):
@@ -109,6 +129,16 @@ class RunStates(Protocol):
     """
 
     def ended(self, run: RunRef) -> str | None: ...
+
+
+class RunStopper(Protocol):
+    """Ends runs for people in command.
+
+    `stop` returns True once the run has ended, is being ended, or is unknown; False: not yet, call
+    again. Raises Unavailable where the engine is away. `words` say who has stopped it and why.
+    """
+
+    def stop(self, root_run_id: str, words: str) -> bool: ...
 
 
 class RunSeen(Value):

@@ -8,7 +8,17 @@ from datetime import datetime
 
 from gates.asking import Asking
 from gates.core.errors import NotFound
-from gates.core.model import RequestView, RunRef, Step, pause_key
+from gates.core.freezes import Start
+from gates.core.model import (
+    ExecutionState,
+    OutcomeKind,
+    RequestView,
+    RunRef,
+    Standing,
+    Step,
+    pause_key,
+)
+from gates.orders import Orders
 from gates.store import runs
 from gates.store.database import Database
 from gates.store.repository import Unit
@@ -30,6 +40,7 @@ class Reading:
     asking: Asking
     base_url: str
     clock: Callable[[], datetime]
+    orders: Orders
 
     def view(self, request_id: str) -> RequestView:
         """By id or by a prefix of at least six characters, with what its run has done beside it.
@@ -40,8 +51,10 @@ class Reading:
             current = unit.load(_named(unit, request_id))
             view = current.view(self.base_url)
             steps = self._trail(unit, current.row.root_run_id)
+            freeze = self.orders.now(session).freeze(Start.of(current.request))
         beside = tuple(one for one in steps if one.gate_key != view.request.gate_key)
-        return view.model_copy(update={"stands": beside})
+        frozen = str(freeze) if freeze and _could_start(view) else ""
+        return view.model_copy(update={"stands": beside, "frozen": frozen})
 
     def _trail(self, unit: Unit, root_run_id: str) -> tuple[Step, ...]:
         found = [one.view(self.base_url) for one in unit.of_run(root_run_id)]
@@ -83,6 +96,9 @@ class Reading:
             rounds = unit.gate(current.row.gate_id)
             alarm = current.row.asleep and runs.alarm_is_due(unit, current.row.root_run_id)
             known = runs.woken_rightly(unit, current.row.root_run_id)
+            frozen = self.orders.now(session).freeze(Start.of(current.request))
+        if frozen is not None and current.standing() is Standing.CLAIMABLE:
+            return None  # nothing to wake it for: the thaw rings
         later = rounds[-1].request.round > current.request.round
         if later or (not alarm and (current.row.collected or current.outcome is None)):
             return None
@@ -94,6 +110,14 @@ class Reading:
         # began while the run slept finds it asleep for the one before.
         pauses = (pause_key(run.root_run_id), *(pause_key(one.request.id) for one in rounds))
         return Doorbell(run, pauses)
+
+
+def _could_start(view: RequestView) -> bool:
+    """Whether there is something left for a freeze to stop."""
+    if view.outcome is not None and view.outcome.kind is not OutcomeKind.APPROVED:
+        return False
+    state = view.execution.state if view.execution else None
+    return state in (None, ExecutionState.QUEUED, ExecutionState.FAILED)
 
 
 def _named(unit: Unit, request_id: str) -> str:

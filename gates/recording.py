@@ -14,6 +14,7 @@ from gates.circumstances import recounted
 from gates.core.errors import NotEntitled
 from gates.core.events import Event
 from gates.core.execution import End, ends, replayed
+from gates.core.freezes import Freeze, Start, releases
 from gates.core.model import (
     ApprovalRequest,
     Failure,
@@ -25,8 +26,10 @@ from gates.core.model import (
 from gates.core.reviewing import THOUSAND, drawn
 from gates.grants.granting import Granting
 from gates.grants.keyring import KeyRing
+from gates.orders import Orders
 from gates.reading import Reading
 from gates.standing import spent
+from gates.store import freezes
 from gates.store.database import AFTER, Database
 from gates.store.repository import Aggregate, Unit
 from gates.store.tables import KeyRow
@@ -42,6 +45,8 @@ ENDED = (
 ANY = ("*",)  # actions of an executor's key
 CARDS = "cards"  # outbox: bring every card of a request up to date
 TELL = "tell"  # outbox: say on the run what it waits for
+APPLY = "apply"  # outbox: do what people have agreed to of the server's own matters
+OWN_RUNS = "script-gates-"  # how the runs are called in which the server itself asks
 RING = "ring"  # outbox: wake the run until it has collected the outcome
 
 
@@ -96,6 +101,8 @@ class Recording(Reading):
     heard: dict[str, datetime] = field(default_factory=dict)  # when a run's flow called last
     opened: Callable[[ApprovalRequest], None] = lambda _request: None  # neither raises nor waits
     shadow: str = ""  # the digest of the policy that looks on
+    orders: Orders = field(default_factory=Orders)
+    troubles: dict[str, str] = field(default_factory=dict)  # by kind, for health and pages
 
     def __post_init__(self) -> None:
         self.ring = self.keys or KeyRing(self.database, self.base_url, clock=self.clock)
@@ -104,6 +111,19 @@ class Recording(Reading):
     def hears(self, root_run_id: str) -> None:
         """The run's flow has just called."""
         self.heard[root_run_id] = self.clock()
+
+    def frozen(self, unit: Unit, request: ApprovalRequest) -> Freeze | None:
+        """What keeps this from starting now. Asked within the transaction that would start it."""
+        found = self.orders.now(unit.session)
+        return found.freeze(Start.of(request)) if found.freezes else None
+
+    def stilled(self, reply: GateReply) -> GateReply:
+        """To a flow, what is frozen waits as for people: its approval is there after the thaw."""
+        found = self.orders.last
+        claimable = reply.standing is Standing.CLAIMABLE and found.freezes
+        if not claimable or found.freeze(Start.of(reply.view.request)) is None:
+            return reply
+        return reply.model_copy(update={"standing": Standing.WAITING})
 
     def owned(
         self, unit: Unit, caller: KeyHolder, root_run_id: str, *, claim: bool = False
@@ -163,6 +183,12 @@ class Recording(Reading):
                 fingerprint=aggregate.request.action.fingerprint,
             )
             unit.tell_again(aggregate, CARDS, TELL)
+            if aggregate.row.root_run_id.startswith(OWN_RUNS):
+                unit.wish(aggregate.request.id, APPLY)
+            if releases(aggregate.request, found):
+                freezes.release(
+                    unit.session, aggregate.row.root_run_id, ", ".join(found.by), unit.now
+                )
         if aggregate.request.requirement is not None:
             unit.wish(aggregate.request.id, CARDS, TELL, *([RING] if changed else []))
 

@@ -17,10 +17,12 @@ from gates.asking import Before, Origin
 from gates.circumstances import Overtaken
 from gates.claiming import Claiming
 from gates.core import lifecycle
-from gates.core.errors import InvalidInput, RetryLater
+from gates.core.errors import Frozen, InvalidInput, RetryLater
 from gates.core.execution import replayed
+from gates.core.freezes import HELD
 from gates.core.messages import Proposal
 from gates.core.model import (
+    OWN_ACTIONS,
     RUN_ENDED,
     Action,
     ApprovalRequest,
@@ -34,7 +36,7 @@ from gates.core.model import (
     gate_id,
 )
 from gates.covering import covered, origin_of
-from gates.recording import CARDS, ENDED, RING, TELL, KeyHolder, ends_of, utc_now
+from gates.recording import CARDS, ENDED, OWN_RUNS, RING, TELL, KeyHolder, ends_of, utc_now
 from gates.store import runs
 from gates.store.repository import Aggregate, Unit
 
@@ -55,6 +57,7 @@ class Gates(Claiming):
         Raises UnknownAction, InvalidArguments, NotEntitled, InvalidPolicy (nobody could answer).
         """
         caller.refuse_unless("flow")
+        _refuse_own(proposal)
         self.hears(proposal.run.root_run_id)
         action = self.asking.registry.action(proposal)
         gate = gate_id(proposal.run.root_run_id, proposal.key)
@@ -63,6 +66,7 @@ class Gates(Claiming):
                 unit = Unit(session, self.clock())
                 self.owned(unit, caller, proposal.run.root_run_id)
                 rounds = unit.gate(gate)
+                self.orders.now(session)
             if replayed(ends_of(rounds), proposal.call, action.fingerprint):
                 return self._again(proposal, action, rounds)
             if rounds and _answers(rounds[-1], action):
@@ -84,6 +88,7 @@ class Gates(Claiming):
             origin = origin_of(self, proposal, origin)
             request = self.asking.question(origin, action, self.clock(), before)
             request = covered(self, proposal, request)
+            request = self._held(request)
         left = self._left_unused(request) if before is None and request.requirement else ()
         if left:
             evidence = request.evidence | {"left_unused": list(left)}
@@ -92,6 +97,9 @@ class Gates(Claiming):
             current = self._write_round(caller, proposal, request)
         except (IntegrityError, Overtaken):  # another was faster by less than a transaction
             current = None
+        except Frozen as error:
+            self._note_frozen(request, error)
+            raise
         if current is None or request.answers != action.fingerprint:
             return None  # where a doubt was asked again: the proposal is another one
         if request.requirement is not None:
@@ -113,7 +121,42 @@ class Gates(Claiming):
     def _again(self, proposal: Proposal, action: Action, rounds: list[Aggregate]) -> GateReply:
         """Where this call stands."""
         self.hears(proposal.run.root_run_id)
-        return self.reply(rounds, proposal.attempt_id, proposal.call, action.fingerprint)
+        reply = self.reply(rounds, proposal.attempt_id, proposal.call, action.fingerprint)
+        return self.stilled(reply)
+
+    def _held(self, request: ApprovalRequest) -> ApprovalRequest:
+        """The question as a hold on its run puts it."""
+        hold = self.orders.last.hold(request.run.root_run_id)  # read with the gate's rounds
+        return request if hold is None else self.asking.held(request, hold, self.clock())
+
+    def _note_frozen(self, request: ApprovalRequest, error: Frozen) -> None:
+        with self.database.write() as session:
+            Unit(session, self.clock()).log(
+                request.requester.agent,
+                "proposal.frozen",
+                request.run.root_run_id,
+                freeze=error.details["freeze"],
+                action=request.action.name,
+                fingerprint=request.action.fingerprint,
+            )
+
+    def _released_meanwhile(self, unit: Unit, request: ApprovalRequest) -> bool:
+        """Whether the hold that this question was put for is over: nobody answers it twice."""
+        if request.judgement.reasons[0].rule != HELD:
+            return False
+        self.orders.drop()
+        return self.orders.now(unit.session).hold(request.run.root_run_id) is None
+
+    def _refuse_frozen(self, unit: Unit, request: ApprovalRequest) -> None:
+        """Raises Frozen: nothing is opened while people in command have stopped it."""
+        freeze = self.frozen(unit, request)
+        if freeze is None:
+            return
+        details = {"freeze": freeze.id, "action": request.action.name}
+        latest = runs.latest(unit, request.run.root_run_id)  # tells what the run has done
+        if latest is not None:
+            details["request_id"] = latest
+        raise Frozen(f"{freeze}.", **details)
 
     def _write_round(
         self, caller: KeyHolder, proposal: Proposal, request: ApprovalRequest
@@ -124,6 +167,9 @@ class Gates(Claiming):
             self.owned(unit, caller, proposal.run.root_run_id, claim=True)
             rounds = unit.gate(request.gate_id, lock=True) if request.round > 1 else []
             if len(rounds) != request.round - 1:
+                return None
+            self._refuse_frozen(unit, request)
+            if self._released_meanwhile(unit, request):
                 return None
             if rounds:
                 self._supersede(unit, rounds[-1])
@@ -213,7 +259,9 @@ class Gates(Claiming):
             row = unit.row(request_id)
             self.owned(unit, caller, row.root_run_id)
             rounds = unit.gate(row.gate_id)
-        return self.reply(rounds, attempt_id, call, rounds[row.round - 1].request.answers)
+            self.orders.now(session)
+        answers = rounds[row.round - 1].request.answers
+        return self.stilled(self.reply(rounds, attempt_id, call, answers))
 
     def told(self, reply: GateReply) -> None:
         """The flow is on the line while it gets this answer: it is alive, and has what has ended.
@@ -234,6 +282,14 @@ class Gates(Claiming):
             row = unit.row(request_id)
             self.owned(unit, caller, row.root_run_id)
             return self._trail(unit, row.root_run_id)
+
+
+def _refuse_own(proposal: Proposal) -> None:
+    """Raises InvalidInput for what would look like a matter of the server's own."""
+    if proposal.run.root_run_id.startswith(OWN_RUNS):
+        raise InvalidInput(f"run {OWN_RUNS}…: runs of that name are the server's own.")
+    if proposal.name.startswith(OWN_ACTIONS):
+        raise InvalidInput(f"name = {proposal.name!r}: `{OWN_ACTIONS}` is the server's own.")
 
 
 def _begins(proposal: Proposal) -> bool:

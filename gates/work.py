@@ -78,7 +78,9 @@ class Work:
             if held is not None:
                 return self._held(caller, held, attempt_id)
             even = self._steady.since() >= self.settle
-            waiting = unit.leasable(names, unit.now - self.settle if even else LONG_AGO)
+            freezes = self.gates.orders.now(session).freezes
+            settled_before = unit.now - self.settle if even else LONG_AGO
+            waiting = unit.leasable(names, settled_before, freezes)
         for work in waiting:
             if self._stale(work):
                 continue
@@ -118,6 +120,8 @@ class Work:
             if current.request.in_process:
                 return None  # the registry has taken a name that a flow's own function had
             asks = execution.state is ExecutionState.IN_DOUBT
+            if not asks and self.gates.frozen(unit, current.request):
+                return None  # it waits; finding out what happened does not
             execution = tries.start(
                 execution,
                 attempt_id,

@@ -15,6 +15,8 @@ from gates.core.model import DecisionKind
 from gates.core.quorum import missing
 from gates.core.wording import approvers, asks, ended, unless_objected
 from gates.settings import ClientSettings, ErpSettings, ServerSettings
+from integrations.commanding.commands import register as register_commanding
+from integrations.commanding.policies import register as register_policies
 from integrations.grant_proxy.commands import app as grants
 from integrations.hardened.commands import app as hardened
 from integrations.operating import cli as commands
@@ -389,6 +391,8 @@ def log_to_stderr() -> None:
 
 
 commands.register(app)
+register_commanding(app)
+register_policies(policies)
 
 
 def main() -> None:

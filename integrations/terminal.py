@@ -142,6 +142,15 @@ def stands(view: RequestView) -> str:
     return f"{hours} h {minutes:02d} min left"
 
 
+def _in_command(view: RequestView) -> Iterator[tuple[str, str]]:
+    """What people in command have ordered, or are to agree to."""
+    if view.request.own_matter:
+        for key, value in view.request.evidence.items():
+            yield from ((plain(key), plain(line)) for line in str(value).splitlines())
+    if view.frozen:
+        yield "frozen", plain(view.frozen)
+
+
 def details(view: RequestView) -> Iterator[tuple[str, str]]:
     """Name and value of all there is to know before one decides."""
     request = view.request
@@ -165,6 +174,7 @@ def details(view: RequestView) -> Iterator[tuple[str, str]]:
     for line in left_unused(view):
         yield "note", plain(f"in this run {line}")
     yield from _happened(view)
+    yield from _in_command(view)
     if view.woken:
         yield "note", f"resumed {view.woken} time(s) in Prefect although nobody had decided"
     yield "stands", plain(stands(view))

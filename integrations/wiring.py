@@ -21,16 +21,21 @@ from gates.asking import Asking
 from gates.cards import Cards
 from gates.circumstances import Exposure, History
 from gates.client import GatesClient
+from gates.commanding import STOP, Commanding
 from gates.core.errors import InvalidInput
 from gates.core.people import People, load_people
 from gates.core.policy import Policy, load_policies
+from gates.core.versions import Texts, people_digest
 from gates.executor import Executor
+from gates.four_eyes import FourEyes
 from gates.grants.keyring import KeyRing
 from gates.grants.trusted_keys import TrustedKeys
 from gates.outbox import Handler, Outbox
 from gates.panel import Panel
 from gates.passes import Passes
-from gates.ports import Circumstances, Directory, Judge, Notifier, RunWaker
+from gates.ports import Circumstances, Directory, Judge, Notifier, Rules, RunStopper, RunWaker
+from gates.recording import APPLY
+from gates.reloading import Living, Reloading
 from gates.service import CARDS, RING, TELL, Gates, utc_now
 from gates.settings import (
     ClientSettings,
@@ -58,6 +63,7 @@ from integrations.policies.files import policy_texts, text_of
 from integrations.prefect_runs.api import PrefectApi
 from integrations.prefect_runs.keeper import PrefectRunKeeper
 from integrations.prefect_runs.states import PrefectRunStates
+from integrations.prefect_runs.stopper import PrefectRunStopper
 from integrations.prefect_runs.waker import PrefectRuns
 from integrations.slack.app import SlackDesk
 from integrations.slack.groups import SlackDirectory
@@ -68,8 +74,35 @@ from integrations.slack.transport import web_client
 
 def read_policy(settings: ServerSettings) -> tuple[Policy, People]:
     """Raises InvalidPolicy with file, line, column, the offending text and the cure."""
-    people = load_people(text_of(settings.people, "GATES_PEOPLE"), str(settings.people))
-    return load_policies(policy_texts(settings.policy, settings.people), people), people
+    return policy_of(texts_of(settings))
+
+
+def texts_of(settings: ServerSettings) -> Texts:
+    """Raises InvalidInput for a file that cannot be read."""
+    people = (str(settings.people), text_of(settings.people, "GATES_PEOPLE"))
+    return Texts(tuple(policy_texts(settings.policy, settings.people)), people)
+
+
+def policy_of(texts: Texts) -> tuple[Policy, People]:
+    """Raises InvalidPolicy."""
+    name, text = texts.people
+    people = load_people(text, name)
+    return load_policies(list(texts.policy), people), people
+
+
+@dataclass(frozen=True)
+class SettingsFiles:
+    """Implements the port RuleFiles: the files that the settings name."""
+
+    settings: ServerSettings
+    slack: SlackSettings | None
+
+    def texts(self) -> Texts:
+        return texts_of(self.settings)
+
+    def load(self, texts: Texts) -> Rules:
+        policy, people = policy_of(texts)
+        return Rules(policy, directory_of(people, self.slack), people_digest(*texts.people))
 
 
 def erp_registry(settings: ErpSettings) -> Registry:
@@ -133,14 +166,16 @@ def server(
 ) -> Server:
     """Everything that one server process is made of. Raises InvalidInput or InvalidPolicy."""
     refuse_unsafe(settings.host, settings.address)
-    policy, people = read_policy(settings)
+    slack = SlackSettings.from_environment(os.environ)
+    files = SettingsFiles(settings, slack)
+    texts = files.texts()
+    rules = files.load(texts)
     database = Database(settings.database_url)
     database.reach()
     database.migrate()
     waiters = Waiters()
-    slack = SlackSettings.from_environment(os.environ)
-    directory = directory_of(people, slack)
-    asking = Asking(registry or erp_registry(ErpSettings()), policy, directory)
+    directory = Living(rules.directory)
+    asking = Asking(registry or erp_registry(ErpSettings()), rules.policy, rules.directory)
     asking = with_history(asking, database, lambda: gates.asking.policy)
     folder = settings.signing_keys or Path(os.environ.get("GATES_HOME", ".gates")) / "signing-keys"
     ring = KeyRing(database, settings.address, folder, clock)
@@ -161,11 +196,15 @@ def server(
         runs, gates.runs = PrefectRuns(prefect), PrefectRunStates(prefect)
     announcing = Announcing(gates, notifiers)
     handled = handlers(gates, announcing, runs)
+    eyes = FourEyes(gates)
+    reloading = Reloading(gates, files, directory, eyes)
+    reloading.begin(texts, rules)
+    handled |= in_command(eyes, prefect)
     outbox = Outbox(database, handled, clock, deliveries=announcing.deliveries)
     database.wished = outbox.ring
     timers = Timers(gates, work, Passes(gates))
-    parts: list[Any] = [outbox, timers, *([desk] if desk else [])]
-    parts += shadow_of(settings, gates, people)
+    parts: list[Any] = [outbox, timers, reloading, *([desk] if desk else [])]
+    parts += shadow_of(settings, gates, load_people(texts.people[1], texts.people[0]))
     if prefect is not None:
         silence = timedelta(seconds=settings.silence)
         parts.append(Watch(gates, PrefectRunKeeper(prefect), settings.watch, silence))
@@ -184,6 +223,12 @@ def server(
         stopped=stopped,
     )
     return Server(app, gates, access, database)
+
+
+def in_command(eyes: FourEyes, prefect: PrefectApi | None) -> dict[str, Handler]:
+    """What the outbox does of what people in command have ordered or agreed to."""
+    stopper = PrefectRunStopper(prefect) if prefect else None
+    return {APPLY: eyes.apply, STOP: stopping(eyes.commanding, stopper)}
 
 
 def with_history(asking: Asking, database: Database, policy: Callable[[], Policy]) -> Asking:
@@ -247,6 +292,16 @@ def handlers(gates: Gates, announcing: Announcing, runs: RunWaker | None) -> dic
         return runs.ring(bell.run, bell.pauses)
 
     return {CARDS: announcing, TELL: tell, RING: ring}
+
+
+def stopping(commanding: Commanding, stopper: RunStopper | None) -> Handler:
+    """Tells the engine of runs that people have stopped."""
+
+    def stop(root_run_id: str) -> bool:
+        words = commanding.why_stopped(root_run_id)
+        return stopper is None or not words or stopper.stop(root_run_id, words)
+
+    return stop
 
 
 def first_admin_key(access: Access, path: Path) -> str:

@@ -19,6 +19,7 @@ LONGEST_NAME = 200  # characters
 UNDO = "undo-"  # how the keys of gates begin that take something back
 Name = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_NAME)]
 PersonId = str
+OWN_ACTIONS = "gates."  # how the names of the server's own matters begin
 RUN_ENDED = "the end of the run"  # who takes back what a run leaves behind
 RequestId = str
 
@@ -373,6 +374,11 @@ class ApprovalRequest(Value):
         return self
 
     @property
+    def own_matter(self) -> bool:
+        """Whether the server itself asks people in command, and does what they agree to."""
+        return self.action.name.startswith(OWN_ACTIONS)
+
+    @property
     def gate_id(self) -> str:
         return gate_id(self.run.root_run_id, self.gate_key)
 
@@ -557,6 +563,7 @@ class RequestView(Value):
     stands: tuple[Step, ...] = ()  # what the run has done so far; read for people alone
     review: Literal["", "wanted", "done"] = ""
     reviews: tuple[Review, ...] = ()
+    frozen: str = ""  # who keeps it from starting, and why; read for people alone
 
 
 class Failure(Value):

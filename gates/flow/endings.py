@@ -82,8 +82,9 @@ def install() -> None:
 def _last_word(stopped: GateStopped) -> str:
     """Asked again, since a flow may have taken things back after it was stopped."""
     steps: Sequence[Step] = stopped.done
+    known = stopped.details.get("request_id")
     try:
-        steps = current().transport.trail(str(stopped.details["request_id"]))
-    except (GatesError, KeyError) as error:
+        steps = current().transport.trail(str(known)) if known else steps
+    except GatesError as error:
         log.warning("What the run has done could not be read again: %s", error)
     return words.ended(str(stopped), steps)

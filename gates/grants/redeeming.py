@@ -58,6 +58,9 @@ class Redeeming:
         if execution is None:
             raise InvalidGrant("Nobody holds this grant: it was not handed out by this store.")
         _refuse_another(current, claims)
+        freeze = self.gates.frozen(unit, current.request)
+        if freeze is not None:
+            raise InvalidGrant(f"{freeze}. The grant is not used up.", frozen=freeze.id)
         after = tries.redeem(execution, claims.attempt_id, claims.fence, unit.now)
         unit.save(current, after)
         return Redemption(

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Literal, NamedTuple, NoReturn
+from typing import Any, Literal, NamedTuple, NoReturn
 
 import orjson
 from pydantic import TypeAdapter
@@ -21,6 +21,7 @@ from sqlmodel import Session, col, select
 from gates.core.errors import InvalidInput, NotFound
 from gates.core.events import Decided, Escalated, Event
 from gates.core.execution import standing as standing_of
+from gates.core.freezes import Freeze, Start, stopping
 from gates.core.lifecycle import outcome as fold
 from gates.core.lifecycle import widened
 from gates.core.loops import Call
@@ -50,6 +51,7 @@ from gates.store.tables import (
 )
 
 EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+LOOKED_AT = 5  # jobs that are tried for one executor that asks for work
 MOST_TOLD = 20  # ended questions of one run that are drawn again when something is taken back
 ROUND_SPAN = 1_000_000  # versions of one round stay below this, so a gate's version only grows
 MOST_READ = 256  # requests whose stored form need not be read again: it never changes
@@ -295,9 +297,11 @@ class Unit:
         found = self._read(queries.BY_ATTEMPT, attempt_id=attempt_id)
         return found[0] if found else None
 
-    def leasable(self, names: Sequence[str], settled_before: datetime) -> list[Leasable]:
-        """Requests that an executor may take: queued ones, and those in doubt whose last attempt
-        ended before `settled_before`, when its call can no longer land.
+    def leasable(
+        self, names: Sequence[str], settled_before: datetime, freezes: Sequence[Freeze] = ()
+    ) -> list[Leasable]:
+        """Requests that an executor may take: queued ones that no freeze covers, and those in doubt
+        whose last attempt ended before `settled_before`, when its call can no longer land.
         """
         fresh = select(AttemptRow.id).where(
             AttemptRow.request_id == ExecutionRow.request_id,
@@ -324,7 +328,26 @@ class Unit:
             )
             .order_by(col(ExecutionRow.queued_at))
         )
-        return [Leasable(*row) for row in self.session.exec(query.limit(5)).all()]
+        if not freezes:
+            return [Leasable(*row) for row in self.session.exec(query.limit(LOOKED_AT)).all()]
+        return self._thawed(query, freezes)
+
+    def _thawed(self, query: Any, freezes: Sequence[Freeze]) -> list[Leasable]:
+        """The first that no freeze covers, however many of the others wait before them."""
+        if any(freeze.scope.everything for freeze in freezes):
+            query = query.where(ExecutionRow.state == "in_doubt")
+        whom = query.add_columns(
+            RequestRow.agent, RequestRow.action, RequestRow.counterparty, RequestRow.root_run_id
+        )
+        found: list[Leasable] = []
+        for *work, agent, action, counterparty, run in self.session.exec(whom):
+            start = Start(agent=agent, action=action, counterparty=counterparty, run=run)
+            one = Leasable(*work)
+            if one.state == "in_doubt" or stopping(freezes, start) is None:
+                found.append(one)
+            if len(found) == LOOKED_AT:
+                break
+        return found
 
     def lock_run(self, root_run_id: str) -> None:
         """Nobody else counts this run's failures before this transaction ends. Taken after the

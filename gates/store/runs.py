@@ -154,6 +154,12 @@ def left_behind(unit: Unit, root_run_id: str) -> list[str]:
     return sorted(unit.session.exec(query).all())
 
 
+def latest(unit: Unit, root_run_id: str) -> str | None:
+    """The request that a run has opened last."""
+    query = select(RequestRow.id).where(RequestRow.root_run_id == root_run_id)
+    return unit.session.exec(query.order_by(col(RequestRow.opened_at).desc())).first()
+
+
 def asleep(unit: Unit, root_run_id: str) -> list[Aggregate]:
     """What a run slept for and has not asked again, if its answer could still be used."""
     query = select(RequestRow.id).where(

@@ -11,11 +11,14 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from gates.access import Access
 from gates.core.errors import InvalidInput
+from gates.four_eyes import FourEyes
 from gates.reviews import Reviews
 from gates.service import Gates
 from gates.step_up import StepUp
 from gates.web import (
     api,
+    command_api,
+    command_pages,
     errors,
     grant_api,
     health_api,
@@ -31,7 +34,7 @@ from gates.web import (
 from gates.web.direct import Direct
 from gates.web.limits import LimitsBodies
 from gates.web.refusals import NotesRefusals, Refusals, into
-from gates.web.waiters import Waiters
+from gates.web.waiters import WORK, Waiters
 from gates.work import Work
 
 LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
@@ -92,6 +95,11 @@ def create_app(
     app.include_router(grant_api.router(gates, access))
     app.include_router(health_api.router(gates, access))
     app.include_router(outbox_api.router(gates, access))
+    eyes = FourEyes(gates)
+    app.include_router(command_api.router(eyes, access, waiters))
+    command = command_pages.CommandPages(eyes, access, cookie, lambda: waiters.ring(WORK))
+    app.state.bar = command.bar
+    app.include_router(command_pages.router(command))
     app.include_router(standing_api.router(gates, access))
     app.include_router(policy_api.router(gates, access))
     app.include_router(reviews_api.router(gates, access))

@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
@@ -75,6 +76,10 @@ HEADINGS = {
     "unavailable": "Not reachable right now",
     "retry_later": "Not reachable right now",
 }
+
+
+# What stands above every page of the application that answers just now.
+BAR: ContextVar[Callable[["Session"], list[str]]] = ContextVar("bar", default=lambda _: [])
 
 
 class Session(Protocol):
@@ -168,6 +173,11 @@ class ReviewForm(BaseModel):
     csrf: str = ""
 
 
+def bar(session: Session) -> list[str]:
+    """What stands above the page, whichever application shows it."""
+    return BAR.get()(session)
+
+
 def _environment() -> Environment:
     made = Environment(
         loader=FileSystemLoader(HERE / "templates"),
@@ -180,6 +190,7 @@ def _environment() -> Environment:
     made.globals["version"] = hashlib.sha256(content).hexdigest()[:10]
     made.globals["session"] = None
     made.globals["confirming"] = ""
+    made.globals["bar"] = bar
     return made
 
 
@@ -209,6 +220,7 @@ class PageRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def shown(request: Request) -> Response:
+            BAR.set(getattr(request.app.state, "bar", lambda _: []))
             try:
                 return await handle(request)  # type: ignore[no-any-return,unused-ignore]
             except RequestValidationError:
@@ -267,7 +279,7 @@ class Pages:
 
     def logout(self, request: Request, csrf: Annotated[str, Form()] = "") -> Response:
         session = self._session(request)
-        check(session, csrf)
+        check_form(session, csrf)
         self.access.end_session(request.cookies[self.cookie])
         words = "You can close this window. A new log-in needs a new link."
         response = page(
@@ -317,7 +329,7 @@ class Pages:
         fields = changing.form(arguments)
         try:
             fields = changing.typed(fields, sent)
-            check(session, sent.get("csrf", ""))
+            check_form(session, sent.get("csrf", ""))
             changes, fields = changing.values(arguments, fields)
             if any(field.error for field in fields):
                 raise InvalidInput("Some of it cannot be read: look at what is marked below.")
@@ -359,7 +371,7 @@ class Pages:
     ) -> Response:
         session = self._session(request)
         try:
-            check(session, form.csrf)
+            check_form(session, form.csrf)
             no = {line: _reason(why) for line, why in lines.refused(sent).items()}
             self.service.decide(
                 _only_id(request_id),
@@ -386,7 +398,7 @@ class Pages:
         session = self._session(request)
         view = self.service.view(_only_id(request_id))
         try:
-            check(session, form.csrf)
+            check_form(session, form.csrf)
             self.reviews.say(
                 view.request.id,
                 person_id=session.person_id,
@@ -468,15 +480,20 @@ class Pages:
         )
 
     def _session(self, request: Request) -> Session:
-        token = request.cookies.get(self.cookie)
-        if not token:
-            raise NotAuthenticated("This page is for people who are known here: log in first.")
-        return self.access.session(token)
+        return logged_in(request, self.access, self.cookie)
 
     def _comes_from_elsewhere(self, request: Request) -> bool:
         """Followed from another site, so that the browser kept the strict cookie to itself."""
         foreign = request.headers.get("sec-fetch-site") == "cross-site"
         return foreign and self.cookie not in request.cookies
+
+
+def logged_in(request: Request, sessions: Sessions, cookie: str) -> Session:
+    """Raises NotAuthenticated."""
+    token = request.cookies.get(cookie)
+    if not token:
+        raise NotAuthenticated("This page is for people who are known here: log in first.")
+    return sessions.session(token)
 
 
 def cookie_name(base_url: str) -> str:
@@ -498,7 +515,7 @@ def _before(view: RequestView, rounds: Sequence[RequestView]) -> RequestView | N
     return next((one for one in rounds if one.request.round == view.request.round - 1), None)
 
 
-def check(session: Session, csrf: str) -> None:
+def check_form(session: Session, csrf: str) -> None:
     if not hmac.compare_digest(session.csrf.encode(), csrf.encode()):
         raise Refused("This form was made for another log-in: look at the page again and resend.")
 

@@ -14,7 +14,7 @@ from gates.access import Access, Session
 from gates.core.errors import GatesError, NotAuthenticated
 from gates.service import Gates
 from gates.step_up import Secret, StepUp
-from gates.web.pages import HEADERS, PageRoute, check, cookie_name, page
+from gates.web.pages import HEADERS, PageRoute, check_form, cookie_name, page
 from gates.web.values import visible
 from gates.web.words import moment
 
@@ -48,7 +48,7 @@ def router(gates: Gates, access: Access, steps: StepUp, *, base_url: str) -> API
 
     def guarded(session: Session, csrf: str, act: Callable[[], Response]) -> Response:
         try:
-            check(session, csrf)
+            check_form(session, csrf)
             return act()
         except GatesError as error:
             return shown(session, error=error)

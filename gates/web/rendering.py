@@ -164,6 +164,8 @@ class RequestPage:
     exact: str
     fingerprint: str
     policy_digest: str
+    policy: str
+    frozen: str
     verdict: str
     reasons: tuple[ReasonShown, ...]
     facts: Fields
@@ -222,6 +224,8 @@ def request_page(
         exact=_exact(view),
         fingerprint=short(request.action.fingerprint),
         policy_digest=short(request.judgement.policy_digest),
+        policy=request.judgement.policy_digest,
+        frozen=visible(view.frozen),
         verdict=VERDICT_WORDS[request.judgement.verdict],
         reasons=tuple(
             ReasonShown(visible(one.rule), visible(one.text)) for one in request.judgement.reasons
@@ -239,7 +243,7 @@ def request_page(
         changed_since=changed[1] if changed else request.round - 1,
         before=tuple(visible(one) for one in request.before),
         left_unused=tuple(visible(line) for line in left_unused(view)),
-        in_process=request.in_process,
+        in_process=request.in_process and not request.own_matter,
         agent=visible(request.requester.agent),
         on_behalf_of=_on_behalf_of(view),
         opened=moment(request.opened_at, now),

@@ -234,7 +234,8 @@ def execution_status(view: RequestView) -> Status | None:
 def choice(view: RequestView, person: PersonId) -> Choice:
     approve, reject, hint = _buttons(view)
     why_not = _why_not(view, person)
-    alters = view.request.purpose is not Purpose.IN_DOUBT  # that may have happened already
+    doubt = view.request.purpose is Purpose.IN_DOUBT  # that may have happened already
+    alters = not doubt and not view.request.own_matter
     may_change = alters and not why_not and bool(view.request.action.arguments)
     may_change = may_change and not view.request.lines  # those are refused line by line instead
     requirement = view.request.requirement

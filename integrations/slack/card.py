@@ -123,7 +123,8 @@ def standing(view: RequestView) -> Iterator[Block]:
 
 def _facts_of(view: RequestView) -> list[Row]:
     request = view.request
-    rows = [("Amount", str(request.amount))] if request.amount else []
+    rows = [("Frozen", f"{view.frozen}. Nothing starts here.")] if view.frozen else []
+    rows += [("Amount", str(request.amount))] if request.amount else []
     rows.append(("Asked by", request.requester.agent))
     rows.append(("On behalf of", request.requester.on_behalf_of or "nobody in particular"))
     if request.round > 1:
@@ -339,6 +340,7 @@ def _links(view: RequestView, prefect_ui_url: str) -> str:
     if prefect_ui_url and run.url.startswith(prefect_ui_url.rstrip("/") + "/"):
         parts.append(link(run.url, "Prefect run"))
     where = "in the flow's own process" if view.request.in_process else "by the executor"
+    where = "by the gates server" if view.request.own_matter else where
     return " · ".join([*(part for part in parts if part), f"Runs {where}"])
 
 

@@ -410,6 +410,13 @@ ROUTES = [  # method, path, body, who may
     ("GET", "/v1/standing", None, {"admin", "person"}),
     ("POST", "/v1/standing", {}, {"person"}),
     ("DELETE", "/v1/standing/S-1", None, {"admin", "person"}),
+    ("GET", "/v1/freezes", None, {"admin", "person"}),
+    ("POST", "/v1/freezes", {"scope": {"everything": True}, "reason": "x"}, {"admin", "person"}),
+    ("POST", "/v1/freezes/FREEZE/thaw", {"reason": "x"}, {"person"}),
+    ("POST", "/v1/runs/RUN/hold", {"reason": "x"}, {"admin", "person"}),
+    ("POST", "/v1/runs/RUN/stop", {"reason": "x"}, {"admin", "person"}),
+    ("GET", "/v1/policies", None, {"admin", "person"}),
+    ("GET", "/v1/policies/HASH", None, {"admin", "person"}),
 ]
 
 
@@ -459,6 +466,7 @@ def test_the_table_of_callers_is_complete(house: House) -> None:
     }
     names = {"ID": "{request_id}", "AT": "{attempt_id}", "KEY": "{key_id}", "KID": "{kid}"}
     names["S-1"] = "{standing_id}"
+    names |= {"FREEZE": "{freeze_id}", "RUN": "{run}", "HASH": "{digest}"}
     listed = {("POST", "/v1/sessions"), ("GET", "/v1/grant-keys")}
     for method, path, _, _ in ROUTES:
         steps = [names.get(step, step) for step in path.partition("?")[0].split("/")]

@@ -555,3 +555,54 @@ def test_what_an_executor_did_shows_in_prefect_as_a_task_that_has_ended(stack):
         "pay.well": ("COMPLETED", "approved by policy"),
         "pay.badly": ("FAILED", "no funds"),
     }
+
+
+def frozen(stack: Stack, **scope: object) -> str:
+    """An admin freezes; the freeze's id."""
+    body = {"scope": scope, "reason": "odd amounts"}
+    return str(stack.admin.command("POST", "/v1/freezes", body)["id"])
+
+
+def thaw(stack: Stack, freeze_id: str) -> None:
+    """The little world knows no group in command, so the store is told directly."""
+    with closing(sqlite3.connect(stack.folder / "gates.sqlite")) as store, store:
+        store.execute("UPDATE freeze SET ended_at = at WHERE id = ?", (freeze_id,))
+        store.execute("UPDATE request SET version = version + 1 WHERE outcome = 'approved'")
+
+
+def test_what_is_frozen_ends_the_run_at_once(stack):
+    """Nobody is asked; the state names who, why, and what the run had done before."""
+
+    @flow
+    def pays() -> None:
+        gated(pay, key="first")(SMALL)
+        nonlocal freeze_id
+        freeze_id = frozen(stack, action="till.*")
+        gated(pay, key="second")(SMALL | {"amount": "501.00"})
+
+    freeze_id = ""
+    state = pays(return_state=True)
+    thaw(stack, freeze_id)
+    assert (state.type.value, state.name) == ("CANCELLED", "Frozen")
+    assert "Frozen by admin at" in state.message
+    assert "(action till.*): odd amounts" in state.message
+    assert "What stands: Pay out" in state.message
+
+
+def test_an_approval_waits_for_the_thaw(stack):
+    """The run goes on waiting in its process, and uses what was approved meanwhile."""
+
+    @flow
+    def pays() -> Any:
+        return gated(pay)(BIG)
+
+    run = Beside(pays)
+    asked = stack.asked(run.id)
+    freeze_id = frozen(stack, run=run.id)
+    stack.decide(*asked)
+    view = stack.admin.view(asked[0].request.id)
+    assert view.outcome is not None
+    assert "Frozen by admin" in view.frozen
+    assert stack.paid(run.id) == []
+    thaw(stack, freeze_id)
+    assert run.end() == {"paid": "5000.00"}

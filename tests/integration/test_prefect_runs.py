@@ -12,6 +12,7 @@ from gates.core.model import RunRef
 from integrations.demo.processes import free_port
 from integrations.prefect_runs.api import PrefectApi
 from integrations.prefect_runs.states import PrefectRunStates
+from integrations.prefect_runs.stopper import PrefectRunStopper
 from tests.support.prefect import Stack
 from tests.support.prefect import stack as started
 
@@ -102,4 +103,42 @@ def test_nobody_guesses_while_prefect_is_away():
     api = PrefectApi(f"http://127.0.0.1:{free_port(0, 'nobody')}/api")
     with pytest.raises(Unavailable, match="Prefect does not answer"):
         PrefectRunStates(api).ended(ref(str(uuid4())))
+    api.close()
+
+
+# -- stopping -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("state", "ends"),
+    [("RUNNING", "CANCELLING"), ("SCHEDULED", "CANCELLED"), ("PAUSED", "CANCELL")],
+)
+def test_a_run_is_stopped_wherever_it_stands(
+    api: PrefectApi, stack: Stack, state: str, ends: str
+) -> None:
+    """CANCELLING ends a process; where there is none Prefect ends the run by itself."""
+    run = made(stack, state)
+    stopper = PrefectRunStopper(api)
+    assert not stopper.stop(run, "Stopped by Tess Laurent: wrong supplier")
+    assert stopper.stop(run, "Stopped by Tess Laurent: wrong supplier")
+    found = stack.prefect("GET", f"/flow_runs/{run}")["state"]
+    assert found["type"].startswith(ends)
+
+
+@pytest.mark.parametrize("state", ["COMPLETED", "FAILED", "CANCELLED", "CRASHED"])
+def test_a_run_that_has_ended_is_left_alone(api: PrefectApi, stack: Stack, state: str) -> None:
+    """So is one that Prefect does not know, and a script, which only ends itself."""
+    run = made(stack, state)
+    stopper = PrefectRunStopper(api)
+    assert stopper.stop(run, "x")
+    assert stack.prefect("GET", f"/flow_runs/{run}")["state"]["type"] == state
+    assert stopper.stop(str(uuid4()), "x")
+    assert stopper.stop("script-1", "x")
+
+
+def test_a_prefect_that_is_away_is_told_later() -> None:
+    """The outbox tries again."""
+    api = PrefectApi("http://127.0.0.1:9/api")
+    with pytest.raises(Unavailable):
+        PrefectRunStopper(api).stop(str(uuid4()), "x")
     api.close()

@@ -31,6 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("gates.circumstances", "gates.statistics_judge"),
     ("gates.standing",),
     ("gates.grants.keyring", "gates.grants.granting"),
+    ("gates.grants.keyring", "gates.grants.granting", "gates.orders"),
     ("gates.reading",),
     ("gates.recording",),
     ("gates.withdrawing",),
@@ -38,6 +39,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("gates.claiming",),
     ("gates.covering",),
     ("gates.service",),
+    ("gates.commanding",),
+    ("gates.four_eyes", "gates.versioned"),
+    ("gates.reloading",),
     (
         "gates.work",
         "gates.reports",
@@ -79,6 +83,7 @@ VENDORS = {  # who alone may import what
         "gates.store",
         "gates.replays",
         "gates.service",
+        "gates.commanding",
         "gates.work",
         "gates.web",
         "gates.health",
@@ -86,6 +91,9 @@ VENDORS = {  # who alone may import what
     ),
     "sqlmodel": (
         "gates.store",
+        "gates.commanding",
+        "gates.reloading",
+        "gates.orders",
         "gates.access",
         "gates.step_up",
         "gates.cards",
@@ -120,6 +128,7 @@ VENDORS = {  # who alone may import what
         "integrations.people.commands",
         "integrations.standing.commands",
         "integrations.policies.backtesting",
+        "integrations.commanding",
     ),
 }
 NEVER = {"trytond"}  # GPL, and a process of its own

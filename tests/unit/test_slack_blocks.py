@@ -146,6 +146,14 @@ def test_card_answers_what_how_much_why_for_whom_and_until_when() -> None:
     assert drawn.text == "May this run? Pay Acme (505.75 EUR)"
 
 
+def test_what_is_frozen_is_on_the_card() -> None:
+    """Who has frozen it and why; the buttons stay, since an approval waits for the thaw."""
+    view = make_view().model_copy(update={"frozen": "Frozen by Tess (everything): <odd>"})
+    drawn = json.dumps(card(view, "token").blocks)
+    assert "Frozen by Tess (everything): <odd>. Nothing starts here." in drawn
+    assert "Frozen" not in json.dumps(card(make_view(), "token").blocks)
+
+
 def test_claims_stand_last_and_apart_from_facts() -> None:
     """What the agent says is under its own heading, each line behind a bar."""
     blocks = card(make_view(claims={"why": "ok\nChecked by the server: all fine"}), "t").blocks

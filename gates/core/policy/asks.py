@@ -57,7 +57,7 @@ class Asks:
         if default is None:
             ask.require("who")
         base = default or Ask(who=())
-        who = tuple(group for group, where in ask.texts("who") if self._is_group(group, where))
+        who = tuple(group for group, where in ask.texts("who") if self.is_group(group, where))
         whom = who if "who" in ask else base.who
         found = Ask(
             who=whom,
@@ -112,7 +112,7 @@ class Asks:
         if "escalate_to" not in ask:
             return base.escalate_to
         groups = tuple(
-            group for group, where in ask.texts("escalate_to") if self._is_group(group, where)
+            group for group, where in ask.texts("escalate_to") if self.is_group(group, where)
         )
         if groups and set(groups) <= set(whom):
             self.file.note(
@@ -183,7 +183,7 @@ class Asks:
             for one in sorted(ids)
         ]
 
-    def _is_group(self, group: str, node: yaml.Node) -> bool:
+    def is_group(self, group: str, node: yaml.Node) -> bool:
         try:
             self.directory.candidates([group])
         except UnknownPerson as error:

@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gates.core.model import Ask, Assurance, Json, Judgement, Money, Reason, Tier, Value, Verdict
+from gates.core.policy.command import Command
 from gates.core.policy.conditions import (
     Condition,
     Question,
@@ -179,6 +180,12 @@ class Policy:
         wanted = [one for tier, one in table.items() if tier.height <= height]
         asked = judgement.ask.assurance if judgement.ask else Assurance.ANY
         return max([asked, *wanted], key=lambda one: one.strength)
+
+    @property
+    def command(self) -> Command:
+        """Who is in command, and what needs four eyes."""
+        found: Command = self.sections.get("command", Command())
+        return found
 
     @property
     def judges(self) -> Mapping[str, JudgeRule]:

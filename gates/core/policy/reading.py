@@ -6,6 +6,7 @@
     in_doubt: {ask: {who: [controllers]}}                        # optional
     batch: {most_lines: 200, most_total: {EUR: 5000000}}         # optional
     assurance: {high: inbox_session, expert: step_up}            # optional: the least, by tier
+    command: {who: [admins]}                                     # optional: command.py
     rules:
       - name: large
         on: [erp.bill.post, erp.payment.*]
@@ -51,6 +52,7 @@ from gates.core.canonical import digest
 from gates.core.errors import InvalidPolicy
 from gates.core.model import Json
 from gates.core.policy.asks import Asks, Groups, are
+from gates.core.policy.command import ADMINS, admins_of
 from gates.core.policy.judging import Policy
 from gates.core.policy.patterns import may_meet
 from gates.core.policy.places import Demand, Place
@@ -86,7 +88,8 @@ class _Reader:
             raise InvalidPolicy("There is no policy file: name at least one.", problems=[])
         self.files = files
         self.directory = directory
-        self.found: dict[str, Any] = {}
+        # not a section, but what one that is left out comes to: those in command by default
+        self.found: dict[str, Any] = {ADMINS: admins_of(Asks(files[0], directory))}
         self.demands: list[Demand] = []
 
     def policy(self) -> Policy:

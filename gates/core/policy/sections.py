@@ -15,11 +15,13 @@ from gates.core.model import Ask, Tier
 from gates.core.policy import (
     assurance_section,
     batch_section,
+    command_section,
     currencies,
     exposure,
     judges,
     sampling,
 )
+from gates.core.policy.command import ADMINS, Command
 from gates.core.policy.judging import Defaults, LoopPolicy
 from gates.core.policy.places import Demand, Place, Section
 
@@ -60,6 +62,10 @@ def no_in_doubt(found: Mapping[str, Any]) -> Ask:
     return ask
 
 
+def no_command(found: Mapping[str, Any]) -> Command:
+    return Command(who=found[ADMINS])
+
+
 SECTIONS: dict[str, Section] = {
     section.key: section
     for section in (
@@ -80,6 +86,7 @@ SECTIONS: dict[str, Section] = {
         Section("defaults", read_defaults, lambda _: NOBODY),
         # -- what may hold an `ask` stands below them --
         Section("loops", read_loops, no_loops),
+        Section("command", command_section.read_command, no_command, command_section.SCHEMA),
         Section("in_doubt", read_in_doubt, no_in_doubt),
     )
 }

@@ -7,7 +7,7 @@ from gates.store.guards import create_guards
 from gates.store.tables import SERIAL, UtcDateTime
 
 revision = "0015"
-down_revision = "0013"
+down_revision = "0014"
 branch_labels = None
 depends_on = None
 

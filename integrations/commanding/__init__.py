@@ -1,0 +1,1 @@
+"""What people in command do from the command line."""
