@@ -108,6 +108,7 @@ class Asking:
             facts=facts,
             requester=origin.requester,
             counterparty=self._counterparty(definition, action),
+            **self._nature(definition, action),
         )
         judgement = self._judged(asked, trouble, origin.run, now)
         round_ = before.request.round + 1 if before else 1
@@ -304,6 +305,7 @@ class Asking:
             facts=facts,
             requester=request.requester,
             counterparty=request.counterparty,
+            **self._nature(self._definition(request), request.action),
         )
         return self._judged(asked, trouble, request.run, now)
 
@@ -354,6 +356,19 @@ class Asking:
     @staticmethod
     def _counterparty(definition: ActionDefinition[Any, Any] | None, action: Action) -> str:
         return definition.counterparty(definition.parse(action.arguments)) if definition else ""
+
+    @staticmethod
+    def _nature(definition: ActionDefinition[Any, Any] | None, action: Action) -> dict[str, Any]:
+        """What the definition says of the call by itself; without one it counts as a write."""
+        if definition is None:
+            return {}
+        goes_to = tuple(definition.destinations(definition.parse(action.arguments)))
+        return {"effect": definition.effect, "destinations": goes_to}
+
+    def _definition(self, request: ApprovalRequest) -> ActionDefinition[Any, Any] | None:
+        """None for a flow's own function, and for what the registry has lost."""
+        known = not request.in_process and request.action.name in self.registry.definitions
+        return self.registry.find(request.action.name) if known else None
 
     def _raised(self, judgement: Judgement, trouble: str) -> Judgement:
         """Without facts nothing is allowed; what the policy asks without them still counts."""

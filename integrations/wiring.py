@@ -26,6 +26,7 @@ from gates.core.policy import Policy, load_policy
 from gates.executor import Executor
 from gates.grants.keyring import KeyRing
 from gates.grants.trusted_keys import TrustedKeys
+from gates.originating import OriginOf
 from gates.outbox import Handler, Outbox
 from gates.passes import Passes
 from gates.ports import Directory, Notifier, RunWaker
@@ -49,6 +50,7 @@ from integrations.erp.rpc import TrytonRpc
 from integrations.erp.tryton import TrytonErp
 from integrations.prefect_runs.api import PrefectApi
 from integrations.prefect_runs.keeper import PrefectRunKeeper
+from integrations.prefect_runs.requests import PrefectRunRequests
 from integrations.prefect_runs.states import PrefectRunStates
 from integrations.prefect_runs.waker import PrefectRuns
 from integrations.slack.app import SlackDesk
@@ -133,7 +135,11 @@ def server(
     waiters = Waiters()
     slack = SlackSettings.from_environment(os.environ)
     directory = directory_of(people, slack)
-    asking = Asking(registry or erp_registry(ErpSettings()), policy, directory)
+    prefect: PrefectApi | None = None
+    if settings.prefect_api_url:
+        prefect = PrefectApi(settings.prefect_api_url, settings.prefect_auth())
+    origin = OriginOf(PrefectRunRequests(prefect) if prefect else None)
+    asking = Asking(registry or erp_registry(ErpSettings()), policy, directory, (origin,))
     folder = settings.signing_keys or Path(os.environ.get("GATES_HOME", ".gates")) / "signing-keys"
     ring = KeyRing(database, settings.address, folder, clock)
     gates = Gates(database, asking, settings.address, woken=waiters.ring, keys=ring, clock=clock)
@@ -147,9 +153,7 @@ def server(
         ui = slack.prefect_ui_url or settings.prefect_ui_url
         notifiers.append(SlackNotifier(slack, gates, cards, directory, prefect_ui_url=ui))
     runs: RunWaker | None = None
-    prefect: PrefectApi | None = None
-    if settings.prefect_api_url:
-        prefect = PrefectApi(settings.prefect_api_url, settings.prefect_auth())
+    if prefect is not None:
         runs, gates.runs = PrefectRuns(prefect), PrefectRunStates(prefect)
     announcing = Announcing(gates, notifiers)
     handled = handlers(gates, announcing, runs)

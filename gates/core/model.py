@@ -13,6 +13,9 @@ from gates.core.canonical import digest
 from gates.core.errors import NotCanonical
 
 Json = dict[str, JsonValue]
+Effect = Literal[
+    "read", "write", "web"
+]  # it looks; it changes something; it goes out to an address
 LONGEST_NAME = 200  # characters
 UNDO = "undo-"  # how the keys of gates begin that take something back
 Name = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_NAME)]

@@ -21,6 +21,7 @@ from tests.benchmarks.figures import say
 
 PROFILES = {
     "policies": "policies",
+    "traces": "traces",
     "routine": "routine",
     "lingering": "lingering",
     "asleep": "suspended",

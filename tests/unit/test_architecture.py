@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("gates.trail",),
     ("gates.ports", "gates.steady", "gates.ticking"),
-    ("gates.asking",),
+    ("gates.asking", "gates.originating"),
     ("gates.store",),
     ("gates.grants.keyring", "gates.grants.granting"),
     ("gates.reading",),

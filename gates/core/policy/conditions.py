@@ -16,7 +16,7 @@ from typing import Any
 from cel_expr_python import cel
 from pydantic import Field
 
-from gates.core.model import Action, Json, Money, Requester, Value
+from gates.core.model import Action, Effect, Json, Money, Requester, Value
 from gates.core.yaml_file import cure, short
 
 _OBJECT = cel.Type.Map(cel.Type.STRING, cel.Type.DYN)
@@ -24,6 +24,7 @@ TRUSTED = {
     "action.name": cel.Type.STRING,
     "action.subject": cel.Type.List(cel.Type.STRING),
     "action.arguments": _OBJECT,
+    "action.effect": cel.Type.STRING,
     "amount.known": cel.Type.BOOL,
     "amount.minor": cel.Type.INT,
     "amount.currency": cel.Type.STRING,
@@ -61,6 +62,7 @@ class Question(Value):
     `counterparty`: the business object on the other side, as the action's definition names it.
     `circumstances`: what the server knows beside the facts of the action itself, by the names in
     CIRCUMSTANCES; only what the policy's rules for this action mention needs to be there.
+    `effect` and `destinations` are as the action's definition says; without one it may write.
     """
 
     action: Action
@@ -70,6 +72,8 @@ class Question(Value):
     requester: Requester
     counterparty: str = ""
     circumstances: dict[str, Json] = Field(default_factory=dict)
+    effect: Effect = "write"
+    destinations: tuple[str, ...] = ()
 
 
 class Malformed(Exception):
@@ -136,6 +140,7 @@ def bindings(question: Question) -> dict[str, Any]:
         "action.name": question.action.name,
         "action.subject": list(question.action.subject),
         "action.arguments": question.action.arguments,
+        "action.effect": question.effect,
         "amount.known": question.amount is not None,
         "facts": question.facts,
         "claims": question.claims,

@@ -52,7 +52,8 @@ def _shown(field: str, question: Question) -> str:
         return "no amount" if question.amount is None else str(question.amount)
     root = {
         "amount": _amount(question),
-        "action": question.action.model_dump(include={"name", "subject", "arguments"}),
+        "action": question.action.model_dump(include={"name", "subject", "arguments"})
+        | {"effect": question.effect},
         "facts": question.facts,
         "claims": question.claims,
         "requester": question.requester.model_dump(),
