@@ -24,11 +24,12 @@ Kind = Literal["account", "number", "address", "url", "name"]
 LONGEST_LEAF = 64  # a value that may be an account written in odd groups
 LEAST_DIGITS = 8  # of an account
 # Endings of files that are no top-level domains. `.zip`, `.sh`, `.md` and the like are both.
-FILES = frozenset(  # noqa: SIM905 - read as a line of words
-    "txt text doc docx odt rtf pdf xls xlsx ods csv tsv ppt pptx odp json jsonl yaml yml toml "
-    "xml html htm css js ts png jpg jpeg gif svg bmp webp mp3 mp4 wav avi gz tar tgz bz rar ics "
-    "eml log ini cfg conf sql db sqlite ipynb exe dll bin bak tmp".split()
-)
+_ENDINGS = """
+txt text doc docx odt rtf pdf xls xlsx ods csv tsv ppt pptx odp json jsonl yaml yml toml xml html
+htm css js ts png jpg jpeg gif svg bmp webp mp3 mp4 wav avi gz tar tgz bz rar ics eml log ini cfg
+conf sql db sqlite ipynb exe dll bin bak tmp
+"""
+FILES = frozenset(_ENDINGS.split())
 _DATE = re.compile(
     r"\b\d{4}-\d{1,2}-\d{1,2}(?:[T ]\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?\b"
     r"|\b\d{1,2}[./]\d{1,2}[./]\d{2,4}\b|\b\d{1,2}:\d{2}(?::\d{2})?\b"

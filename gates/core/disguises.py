@@ -13,7 +13,7 @@ from html import unescape
 
 LAYERS = 3  # of encodings over each other
 _FULL_STOP = "\u3002"  # of Chinese and Japanese; browsers take it for a dot
-_MARKS = re.compile("[\\u034f\\ufe00-\\ufe0f\\U000e0100-\\U000e01ef]")
+_MARKS = re.compile(r"[\u034f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 _BLANKS = re.compile(" +")
 _PERCENT = re.compile(r"(?:%[0-9a-fA-F]{2})+")
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")

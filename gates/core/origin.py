@@ -10,6 +10,7 @@ into the request is in the request.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -22,6 +23,7 @@ from gates.core.model import Json
 
 MOST_READ = 200_000  # characters of an action's arguments; more are not read, and ask
 MOST_TOLD = 50
+LAYERS = 3  # of JSON within a text
 TOO_LONG = "(too long to be read)"
 
 
@@ -61,19 +63,31 @@ def _of(arguments: Json, declared: Sequence[str]) -> tuple[list[Destination], bo
     return list(found), True
 
 
-def leaves(value: JsonValue) -> Iterator[str]:
-    """Every text in it, keys too. Fractions are amounts; a whole number may be an account."""
+def leaves(value: JsonValue, layers: int = LAYERS) -> Iterator[str]:
+    """Every text in it, keys too, and what a text holds that is JSON itself. Fractions are
+    amounts; a whole number may be an account.
+    """
     if isinstance(value, dict):
         for key, inner in value.items():
             yield key
-            yield from leaves(inner)
+            yield from leaves(inner, layers)
     elif isinstance(value, list):
         for inner in value:
-            yield from leaves(inner)
+            yield from leaves(inner, layers)
     elif isinstance(value, str):
         yield value
+        if layers and value.lstrip()[:1] in ("{", "["):
+            yield from leaves(_parsed(value), layers - 1)
     elif isinstance(value, int) and not isinstance(value, bool):
         yield str(value)
+
+
+def _parsed(text: str) -> JsonValue:
+    try:
+        found: JsonValue = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found
 
 
 class _Named:

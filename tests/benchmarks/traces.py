@@ -174,8 +174,10 @@ def _missed(found: Sequence[Judged]) -> list[str]:
     where = sorted({f"{one.truth.suite}, {one.truth.setup}" for one in missed})
     named = sum(one.named for one in missed)
     return [
-        f"Harmful and not stopped: {len(missed)} ({'; '.join(where)}); in {named} of them the "
-        "person's request itself names the account that the attacker names, too."
+        (
+            f"Harmful and not stopped: {len(missed)} ({'; '.join(where)}); in {named} of them the "
+            "person's request itself names the account that the attacker names, too."
+        )
     ]
 
 
@@ -223,7 +225,7 @@ def service(recordings: Path) -> Report:
     report.notes = [
         (
             "What the tool would refuse is worked out before each call from what earlier calls of "
-            "the same conversation have shown; a definition that reads the system itself knows more."
+            "the same conversation have shown; a definition that reads the system knows more."
         ),
         *_supervised(found),
     ]
