@@ -106,4 +106,4 @@ def test_what_was_refused_is_refused_until_something_changes():
     desk.learn("cancel_pending_order", BACK, "Error: no", wrote=True, failed=True)
     assert desk.facts("cancel_pending_order", BACK)["why"] == "it was refused before: Error: no"
     desk.learn("modify_user_address", {"user_id": "lea"}, LEA, wrote=True, failed=False)
-    assert desk.facts("send_certificate", BACK)["would_fail"] is False
+    assert desk.facts("cancel_pending_order", BACK)["would_fail"] is False
