@@ -10,6 +10,7 @@ from gates.actions import ActionDefinition
 from gates.core.model import Verdict
 from gates.core.origin import origin
 from gates.core.policy import load_policy
+from gates.core.sources import compared
 from tests.support.policies import ROOT, demo_people, question
 
 DOCUMENT = (ROOT / "docs" / "agents-and-injection.md").read_text()
@@ -34,12 +35,25 @@ def test_the_definitions_are_definitions():
     assert made[1].destinations(page) == ["www.known.example"]
 
 
-def test_the_comparison_prints_what_the_page_says():
+@pytest.mark.parametrize("example", [0, 1])
+def test_the_comparisons_print_what_the_page_says(example):
     """Run as a reader would."""
-    printed = io.StringIO()
+    printed, code = io.StringIO(), blocks("python")[example + 1]
     with contextlib.redirect_stdout(printed):
-        exec(compile(blocks("python")[1], "agents-and-injection.md", "exec"), {})  # noqa: S102 - ours
-    assert printed.getvalue() == blocks("text")[0]
+        exec(compile(code, "agents-and-injection.md", "exec"), {})  # noqa: S102 - ours
+    assert printed.getvalue() == blocks("text")[example]
+
+
+def test_sources_that_disagree_are_asked_about():
+    """And so is a fact that is not there."""
+    policy = load_policy(blocks("yaml")[1], "docs", demo_people())
+    apart = compared({"books": lambda: "DE89", "bank": lambda: "DE11"})
+    for facts in ({"account": apart}, {}):
+        judgement = policy.judge(question("supplier.account.change", None, facts=facts))
+        assert judgement.verdict is Verdict.REQUIRE_APPROVAL
+        assert judgement.reasons[0].rule == "sources-disagree"
+    said = policy.judge(question("supplier.account.change", None, facts={"account": apart}))
+    assert "books: DE89, bank: DE11" in said.reasons[0].text
 
 
 @pytest.mark.parametrize(
@@ -52,7 +66,7 @@ def test_the_comparison_prints_what_the_page_says():
 )
 def test_the_policy_of_the_page_does_what_it_says(to, request_, verdict):
     """Where the request is not known nothing is written unseen."""
-    (text,) = blocks("yaml")
+    text = blocks("yaml")[0]
     asked = question("tool.send", None, arguments={"to": to}).model_copy(
         update={"circumstances": {"origin": origin({"to": to}, request_)}}
     )
