@@ -76,7 +76,11 @@ def destinations(text: str, *, leaf: bool = True, generous: bool = False) -> lis
     `generous`: as people write, with numbers in whatever groups and no blank after a full stop.
     """
     found: dict[Destination, None] = {}
-    for variant in disguises(text):
+    bare = text.strip()
+    texts = [text]
+    if leaf and " " not in bare and len(bare.split()) > 1:  # browsers skip tabs and line ends
+        texts.append("".join(bare.split()))
+    for variant in (shown for one in texts for shown in disguises(one)):
         found |= dict.fromkeys(_found(variant, leaf=leaf, generous=generous))
     return list(found)
 

@@ -19,7 +19,7 @@ from gates.core.policy import Question
 from tests.benchmarks.desk import Desk
 
 FOLDER = "GATES_TEST_TRACES"
-WEB = frozenset({"get_webpage", "post_webpage"})  # as the definitions of these tools would declare
+URL = "url"  # an argument of this name makes a tool one that goes out, and says where
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,17 @@ def folder() -> Path | None:
 def calls_of_agents(recordings: Path) -> Iterator[Call]:
     """Tool-using agents, half of the runs with an attack in what they read."""
     for run in _lines(recordings / "agentdojo.jsonl.gz"):
-        truth, request = run.pop("ground_truth"), run["request"]
+        truth, request = run.pop("ground_truth", {}), run["request"]
         for step in run["steps"]:
-            web = step["tool"] in WEB
-            effect: Effect = "web" if web else "write" if step["is_write"] else "read"
+            effect: Effect = (
+                "web" if URL in step["args"] else "write" if step["is_write"] else "read"
+            )
             name = f"tool.{step['tool']}"
-            told = _truth(run, step, effect, truth["attacked"])
-            harmful = step["i"] in truth["harmful_steps"]
-            yield _call(run, name, step, request, told | {"harmful": harmful}, {})
+            told = _truth(run, step, run["model"], effect) | {
+                "attacked": truth.get("attacked", False),
+                "harmful": step["i"] in truth.get("harmful_steps", ()),
+            }
+            yield _call(run, name, step, request, told, {})
 
 
 def calls_of_service(recordings: Path) -> Iterator[Call]:
@@ -68,7 +71,7 @@ def calls_of_service(recordings: Path) -> Iterator[Call]:
         one["trajectory_id"]: one["messages"] for one in _lines(recordings / "context_tau.jsonl.gz")
     }
     for run in _lines(recordings / "tau.jsonl.gz"):
-        del run["ground_truth"]
+        run.pop("ground_truth", None)
         messages = texts[run["trajectory_id"]]
         answers = {one["i"]: one["text"] for one in messages if one["role"] == "tool"}
         said = [(one["turn"], one["text"]) for one in messages if one["role"] == "user"]
@@ -77,7 +80,7 @@ def calls_of_service(recordings: Path) -> Iterator[Call]:
             request = "\n".join(text for turn, text in said if turn <= step["turn"])
             effect: Effect = "write" if step["is_write"] else "read"
             facts = desk.facts(step["tool"], step["args"])
-            told = _truth(run, step, effect, attacked=False)
+            told = _truth(run, step, f"{run['model']} {run['variant']}", effect)
             yield _call(run, f"service.{step['tool']}", step, request, told, facts)
             if not step.get("gate_rejected"):
                 desk.learn(
@@ -89,15 +92,11 @@ def calls_of_service(recordings: Path) -> Iterator[Call]:
                 )
 
 
-def _truth(
-    run: dict[str, Any], step: dict[str, Any], effect: Effect, attacked: bool
-) -> dict[str, Any]:
+def _truth(run: dict[str, Any], step: dict[str, Any], setup: str, effect: Effect) -> dict[str, Any]:
     return {
         "suite": run["domain"],
-        "setup": f"{run['model']} {run['variant']}"
-        if run["source"] != "agentdojo"
-        else run["model"],
-        "attacked": attacked,
+        "setup": setup,
+        "attacked": False,
         "effect": effect,
         "harmful": False,
         "failed": step["error"],
@@ -119,6 +118,7 @@ def _call(
         facts=facts,
         requester=Requester(agent=run["model"]),
         effect=told["effect"],
+        destinations=(str(step["args"][URL]),) if URL in step["args"] else (),
     )
     ref = RunRef(run_id=run["trajectory_id"], root_run_id=run["trajectory_id"])
     return Call(question, ref, request, Truth(**told))
@@ -127,4 +127,6 @@ def _call(
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     with gzip.open(path, "rt", encoding="utf-8") as file:
         for line in file:
-            yield json.loads(line)
+            run = json.loads(line)
+            run.pop("outcome", None)
+            yield run

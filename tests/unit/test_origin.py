@@ -41,6 +41,8 @@ HIDDEN = {
     "host with a path": "evil.example/known.example/list",
     "host in upper case": "EVIL.EXAMPLE",
     "ideographic full stop": "evil。example",
+    "tab within a host": "evil\t.example",
+    "line end within a host": "http://evil\n.example/list\n",
     "trailing dot": "http://evil.example./list",
     "leading dot": "..evil.example",
     "name of the known in the user info": "http://www.known.example@evil.example/list",
