@@ -6,13 +6,19 @@ from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
+from pydantic import BaseModel
 
+from gates.actions import Registry, action
 from gates.core.errors import Unavailable
-from gates.core.model import RunRef
+from gates.core.messages import Proposal
+from gates.core.model import RunRef, Verdict
+from gates.settings import ServerSettings
+from integrations import wiring
 from integrations.demo.processes import free_port
 from integrations.prefect_runs.api import PrefectApi
 from integrations.prefect_runs.requests import LONGEST, PrefectRunRequests
 from integrations.prefect_runs.states import PrefectRunStates
+from tests.support.policies import ROOT
 from tests.support.prefect import Stack
 from tests.support.prefect import stack as started
 
@@ -161,3 +167,38 @@ def test_where_prefect_is_away_that_is_said():
     requests = PrefectRunRequests(PrefectApi("http://127.0.0.1:1/api"))
     with pytest.raises(Unavailable):
         requests.text(ref(str(uuid4())))
+
+
+class Line:
+    """What the tool of this test works with."""
+
+
+class Message(BaseModel):
+    to: str
+
+
+@action("tool.message")
+def message(line: Line, arguments: Message, *, idempotency_key: str) -> None: ...
+
+
+def test_a_server_compares_a_call_with_what_prefect_says_was_asked(stack, tmp_path):
+    """Wired whole, with the shipped policy: as asked it runs; to somebody else people are asked."""
+    settings = ServerSettings(
+        database_url=f"sqlite:///{tmp_path / 'gates.sqlite'}",
+        policy=ROOT / "policies" / "agents.yaml",
+        people=ROOT / "policies" / "people.yaml",
+        signing_keys=tmp_path / "keys",
+        prefect_api_url=stack.api,
+    )
+    server = wiring.server(settings, Registry.of([message], {Line: Line}))
+    key = server.access.key_holder(server.access.create_key("flow", "mail-agent", None, ("*",)))
+    run = made(stack, "RUNNING", parameters=ASKED)
+
+    def judged(to: str) -> Verdict:
+        proposal = Proposal(
+            name="tool.message", arguments={"to": to}, run=ref(run), key=to, attempt_id=uuid4().hex
+        )
+        return server.gates.propose(key, proposal).view.request.judgement.verdict
+
+    assert judged("bob@known.example") is Verdict.ALLOW
+    assert judged("eve@evil.example") is Verdict.REQUIRE_APPROVAL
