@@ -21,6 +21,7 @@ from tests.benchmarks.figures import say
 
 PROFILES = {
     "policies": "policies",
+    "many-rules": "policies:many",
     "traces": "traces",
     "routine": "routine",
     "lingering": "lingering",

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from decimal import Decimal
 
+import yaml
+
 from gates.core.model import Action, Money, Requester
 from gates.core.people import load_people
 from gates.core.policy import Policy, Question, load_policy
@@ -14,6 +16,7 @@ from tests.benchmarks.figures import Report, Row, say
 from tests.support.policies import PEOPLE_FILE, ROOT
 
 NUMBER = 5_000
+MANY = 200
 ACTION = "erp.payment.submit"
 
 
@@ -24,6 +27,38 @@ def run() -> Report:
     rules = [rule for rule in policy.rules if ACTION in rule.on]
     expression, values = joined([rule.condition for rule in rules]), bindings(question)
     report = Report(f"Policy: {len(rules)} rules of policies/erp.yaml on a payment", upper=0.99)
+    bare = timed(lambda: expression.eval(data=values).plain_value())
+    report.rows = [
+        Row("floor: the conditions as bare CEL", bare, floor=True),
+        Row("the whole judgement", timed(lambda: policy.judge(question))),
+    ]
+    return report
+
+
+def many() -> Report:
+    """A policy of a large house: 200 rules that all name the action."""
+    say("policies: 200 rules")
+    names = [f"rule-{number}" for number in range(MANY - 1)]
+    rules = [
+        {
+            "name": name,
+            "on": ACTION,
+            "when": f"facts.supplier_known && amount.minor > {10**6 + number} "
+            f'&& action.arguments.supplier == "DE{number}"',
+            "verdict": "require_approval",
+            "because": "{amount}",
+        }
+        for number, name in enumerate(names)
+    ]
+    known = {"name": "known", "on": ACTION, "when": "facts.supplier_known == true"}
+    rules.append(known | {"verdict": "allow", "because": "known"})
+    people = load_people(PEOPLE_FILE.read_text(), str(PEOPLE_FILE))
+    head = {"version": 1, "defaults": {"tier": "ambiguous", "ask": {"who": ["ap"]}}}
+    policy = load_policy(yaml.safe_dump(head | {"rules": rules}), "many.yaml", people)
+    question = payment()
+    assert policy.judge(question).verdict.value == "allow"
+    expression, values = joined([rule.condition for rule in policy.rules]), bindings(question)
+    report = Report(f"Policy: {MANY} rules on a payment", upper=0.99)
     bare = timed(lambda: expression.eval(data=values).plain_value())
     report.rows = [
         Row("floor: the conditions as bare CEL", bare, floor=True),
