@@ -10,30 +10,23 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 
-from gates.core.model import RunRef, Verdict
-from gates.core.people import load_people
-from gates.core.policy import Policy, load_policy
-from gates.originating import OriginOf
+from gates.core.model import Verdict
 from tests.benchmarks.figures import Fact, Report, Row, say
+from tests.benchmarks.judging import Judged, judged, shipped
 from tests.benchmarks.recorded import (
     FOLDER,
-    Call,
-    Truth,
     calls_of_agents,
     calls_of_service,
     folder,
 )
-from tests.support.policies import PEOPLE_FILE, ROOT
+from tests.support.policies import ROOT
 
 PAGE = ROOT / "docs" / "results" / "policies.md"
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HEADING = """# The shipped policies on recorded agents
 
 Made by `python -m tests.benchmarks.traces --record`. Each call of the recordings is judged by the
@@ -46,19 +39,6 @@ and with an attack in what the agent reads); those of customer service are of ta
 other people's, none of them is part of this project, and nothing of the policies was fitted to a
 model or a tool: the halves of the set-ups, taken in turn by name, come out alike.
 """
-
-
-@dataclass(frozen=True)
-class Judged:
-    truth: Truth
-    verdict: Verdict
-    milliseconds: float  # of the judgement
-    origin: float  # milliseconds of finding out where the destinations come from
-    named: bool  # the request names where it goes
-
-    @property
-    def stopped(self) -> bool:
-        return self.verdict is not Verdict.ALLOW
 
 
 @dataclass
@@ -98,37 +78,6 @@ class _Joined(Report):
         for part in self.parts:
             part.load += self.load[1:]
         return "\n".join(part.markdown() for part in self.parts)
-
-
-# -- judging ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The request of a run, as an engine would tell it."""
-
-    request: str
-
-    def text(self, run: RunRef) -> str:
-        del run
-        return self.request
-
-
-def shipped(name: str) -> Policy:
-    file = ROOT / "policies" / name
-    people = load_people(PEOPLE_FILE.read_text(), str(PEOPLE_FILE))
-    return load_policy(file.read_text(), str(file), people)
-
-
-def judged(policy: Policy, call: Call) -> Judged:
-    began = time.perf_counter()
-    wanted = "origin" in policy.mentions(call.question.action.name)
-    found = OriginOf(Asked(call.request)).look(call.question, call.run, NOW) if wanted else {}
-    middle = time.perf_counter()
-    verdict = policy.judge(call.question.model_copy(update={"circumstances": found})).verdict
-    ended = time.perf_counter()
-    named = bool(found and found["origin"]["known"])
-    return Judged(call.truth, verdict, (ended - middle) * 1e3, (middle - began) * 1e3, named)
 
 
 # -- tool-using agents -------------------------------------------------------------------------

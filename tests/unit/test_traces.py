@@ -4,8 +4,9 @@ import pytest
 
 from gates.core.model import Verdict
 from tests.benchmarks.desk import Desk
+from tests.benchmarks.judging import Judged, judged, shipped
 from tests.benchmarks.recorded import FOLDER, calls_of_agents, calls_of_service, folder
-from tests.benchmarks.traces import Judged, judged, run, shipped
+from tests.benchmarks.traces import run
 
 
 def recorded(name: str, calls) -> list[Judged]:
