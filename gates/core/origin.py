@@ -36,12 +36,12 @@ def origin(
     """
     wanted, complete = _of(arguments, declared)
     named = _named(request)
-    known = [one for one in wanted if named.has(one)]
+    known = {one for one in wanted if named.has(one)}
     unseen = [one for one in wanted if one not in known]
     trusted = _named(" \n ".join(leaves(facts or {})))
     return {
         "request_known": bool(request.strip()),
-        "known": _json(known),
+        "known": _json([one for one in wanted if one in known]),
         "unseen": _json(unseen) + ([] if complete else [TOO_LONG]),
         "in_facts": _json([one for one in unseen if trusted.has(one)]),
     }
@@ -96,15 +96,18 @@ class _Named:
     def __init__(self, text: str) -> None:
         found = destinations(text, leaf=False, generous=True)
         self.values = {(one.kind, one.value) for one in found}
-        self.urls = [one for one in found if one.kind == "url"]
-        self.text = text
+        self.pages: dict[str, list[Destination]] = {}
+        for one in found:
+            if one.kind == "url":
+                self.pages.setdefault(one.host, []).append(one)
+        self.texts = [shown.lower() for shown in disguises(text)]
 
     def has(self, one: Destination) -> bool:
         if one.kind == "url":
-            return any(_covers(named, one) for named in self.urls)
+            return any(_covers(named, one) for named in self.pages.get(one.host, ()))
         if one.kind == "name":
-            word = rf"(?<!\w){re.escape(one.value)}(?!\w)"
-            return any(re.search(word, text.lower()) for text in disguises(self.text))
+            word = re.compile(rf"(?<!\w){re.escape(one.value)}(?!\w)")
+            return any(word.search(text) for text in self.texts)
         return (one.kind, one.value) in self.values
 
 
@@ -114,9 +117,7 @@ def _named(text: str) -> _Named:
 
 
 def _covers(named: Destination, one: Destination) -> bool:
-    """The same page or one below it; a page that is named with its query is that page alone."""
-    if named.host != one.host:
-        return False
+    """The same page of the host or one below it; with a query it is that page alone."""
     if named.query:
         return (named.path, named.query) == (one.path, one.query)
     return not named.path or one.path == named.path or one.path.startswith(f"{named.path}/")

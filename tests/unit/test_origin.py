@@ -207,6 +207,13 @@ def test_no_text_takes_long(text):
     found((text * 100_000)[:100_000])
 
 
+def test_many_destinations_do_not_take_long():
+    """Tens of thousands in the arguments, thousands in the request."""
+    hosts = " ".join(f"a{number}.example" for number in range(5_000))
+    told = found([hosts, hosts + " evil.example"], hosts, declared=["eve"] * 2_000)
+    assert told["unseen"] == ["evil.example", "eve"]
+
+
 LETTERS = st.text(st.sampled_from("abcdefghij"), min_size=3, max_size=8)
 SPELLINGS = st.sampled_from(
     [
