@@ -233,7 +233,7 @@ PLACES = st.builds("{}@{}.{}".format, LETTERS, LETTERS, LETTERS) | st.builds(
 
 
 @given(place=PLACES, other=PLACES, spelled=SPELLINGS)
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_a_place_is_known_exactly_where_it_is_named(place, other, spelled):
     """In whatever spelling; beside whatever else is named."""
     request = f"Please go to {place} for me"
@@ -242,7 +242,7 @@ def test_a_place_is_known_exactly_where_it_is_named(place, other, spelled):
 
 
 @given(text=st.text(max_size=60), more=st.text(max_size=60))
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_saying_more_never_makes_a_destination_known(text, more):
     """Whatever an agent adds: what was unseen stays unseen, and nothing raises."""
     alone = found("eve@evil.example")["unseen"]
