@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationEr
 from gates.core.batches import END, base_of
 from gates.core.errors import InvalidArguments, InvalidInput, UnknownAction
 from gates.core.messages import Proposal
-from gates.core.model import Action
+from gates.core.model import Action, Effect
 
 Json = dict[str, JsonValue]
 P = ParamSpec("P")
@@ -57,7 +57,9 @@ class Undo:
 class ActionDefinition(Generic[ArgumentsT, ResultT]):
     """One entry of the registry. Everything but `execute` only reads. `changes_nothing`: what it
     did does not stand anywhere; `summary`: what stands done, in words; `counterparty`: who is on
-    the other side (a supplier's id, an account), empty where nobody is.
+    the other side (a supplier's id, an account), empty where nobody is; `effect`: whether it only
+    looks, changes something or goes out to an address that its arguments name (also to read there);
+    `destinations`: values of its arguments that say where it goes, whatever they look like.
     """
 
     name: str
@@ -76,6 +78,8 @@ class ActionDefinition(Generic[ArgumentsT, ResultT]):
     summary: Callable[[ArgumentsT, ResultT], str] | None = None
     changes_nothing: bool = False
     counterparty: Callable[[ArgumentsT], str] = lambda _: ""
+    effect: Effect = "write"
+    destinations: Callable[[ArgumentsT], list[str]] = lambda _: []
 
     def parse(self, arguments: object) -> ArgumentsT:
         """Raises InvalidArguments naming each field, its value and what was expected; its detail
@@ -125,6 +129,8 @@ def action(
     summary: Callable[[Any, Any], str] | None = None,
     changes_nothing: bool = False,
     counterparty: Callable[[Any], str] = lambda _: "",
+    effect: Effect = "write",
+    destinations: Callable[[Any], list[str]] = lambda _: [],
 ) -> Callable[[Callable[..., ResultT]], ActionDefinition[Any, ResultT]]:
     """Make `f(resource, arguments, *, idempotency_key)` an action of the registry.
 
@@ -151,6 +157,8 @@ def action(
             summary=summary,
             changes_nothing=changes_nothing,
             counterparty=counterparty,
+            effect=effect,
+            destinations=destinations,
         )
 
     return define

@@ -130,6 +130,7 @@ class Asking:
             facts=facts,
             precondition=precondition,
             counterparty=asked.counterparty,
+            effect=asked.effect,
             circumstances=weighed.circumstances,
             lifted=weighed.lifted,
             signals=weighed.signals,
@@ -184,6 +185,7 @@ class Asking:
             batch_count=origin.batch_count,
             batch_total=origin.batch_total,
             gate=gate_id(origin.run.root_run_id, origin.key),
+            **self._nature(definition, action),
         )
 
     def _made(
@@ -403,6 +405,7 @@ class Asking:
             requester=request.requester,
             counterparty=request.counterparty,
             gate=request.gate_id,
+            **self._nature(self._definition(request), request.action),
         )
         return self._judged(asked, trouble, request.run, now).judgement
 
@@ -467,6 +470,19 @@ class Asking:
     @staticmethod
     def _counterparty(definition: ActionDefinition[Any, Any] | None, action: Action) -> str:
         return definition.counterparty(definition.parse(action.arguments)) if definition else ""
+
+    @staticmethod
+    def _nature(definition: ActionDefinition[Any, Any] | None, action: Action) -> dict[str, Any]:
+        """What the definition says of the call by itself; without one it counts as a write."""
+        if definition is None:
+            return {}
+        goes_to = tuple(definition.destinations(definition.parse(action.arguments)))
+        return {"effect": definition.effect, "destinations": goes_to}
+
+    def _definition(self, request: ApprovalRequest) -> ActionDefinition[Any, Any] | None:
+        """None for a flow's own function, and for what the registry has lost."""
+        known = not request.in_process and request.action.name in self.registry.definitions
+        return self.registry.find(request.action.name) if known else None
 
     def _raised(self, judgement: Judgement, trouble: str) -> Judgement:
         """Without facts nothing is allowed; what the policy asks without them still counts."""

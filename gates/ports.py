@@ -141,6 +141,15 @@ class RunStopper(Protocol):
     def stop(self, root_run_id: str, words: str) -> bool: ...
 
 
+class RunRequests(Protocol):
+    """What a run was asked to do, in the words of whoever started it, and by a source that the run
+    cannot write to by its gates. `text` returns "" where nobody can know, and raises Unavailable
+    where that may pass. It is the root's request: what a flow hands to its sub-flows is its own.
+    """
+
+    def text(self, run: RunRef) -> str: ...
+
+
 class RunSeen(Value):
     """How the engine says that a run is: `state` in its own word since `at`, empty where it knows
     no such run; `over`: why the run can use no approval any more, empty while it can; `restarts`:

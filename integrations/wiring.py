@@ -30,6 +30,7 @@ from gates.executor import Executor
 from gates.four_eyes import FourEyes
 from gates.grants.keyring import KeyRing
 from gates.grants.trusted_keys import TrustedKeys
+from gates.originating import OriginOf
 from gates.outbox import Handler, Outbox
 from gates.panel import Panel
 from gates.passes import Passes
@@ -62,6 +63,7 @@ from integrations.judges.settings import JudgeSettings
 from integrations.policies.files import policy_texts, text_of
 from integrations.prefect_runs.api import PrefectApi
 from integrations.prefect_runs.keeper import PrefectRunKeeper
+from integrations.prefect_runs.requests import PrefectRunRequests
 from integrations.prefect_runs.states import PrefectRunStates
 from integrations.prefect_runs.stopper import PrefectRunStopper
 from integrations.prefect_runs.waker import PrefectRuns
@@ -175,8 +177,9 @@ def server(
     database.migrate()
     waiters = Waiters()
     directory = Living(rules.directory)
+    prefect = prefect_of(settings)
     asking = Asking(registry or erp_registry(ErpSettings()), rules.policy, rules.directory)
-    asking = with_history(asking, database, lambda: gates.asking.policy)
+    asking = knowing(asking, database, prefect, lambda: gates.asking.policy)
     folder = settings.signing_keys or Path(os.environ.get("GATES_HOME", ".gates")) / "signing-keys"
     ring = KeyRing(database, settings.address, folder, clock)
     gates = Gates(database, asking, settings.address, woken=waiters.ring, keys=ring, clock=clock)
@@ -190,9 +193,7 @@ def server(
         ui = slack.prefect_ui_url or settings.prefect_ui_url
         notifiers.append(SlackNotifier(slack, gates, cards, directory, prefect_ui_url=ui))
     runs: RunWaker | None = None
-    prefect: PrefectApi | None = None
-    if settings.prefect_api_url:
-        prefect = PrefectApi(settings.prefect_api_url, settings.prefect_auth())
+    if prefect is not None:
         runs, gates.runs = PrefectRuns(prefect), PrefectRunStates(prefect)
     announcing = Announcing(gates, notifiers)
     handled = handlers(gates, announcing, runs)
@@ -231,16 +232,24 @@ def in_command(eyes: FourEyes, prefect: PrefectApi | None) -> dict[str, Handler]
     return {APPLY: eyes.apply, STOP: stopping(eyes.commanding, stopper)}
 
 
-def with_history(asking: Asking, database: Database, policy: Callable[[], Policy]) -> Asking:
-    """The same, that knows what the store remembers, what was approved beforehand, and hears
-    judges.
+def prefect_of(settings: ServerSettings) -> PrefectApi | None:
+    if not settings.prefect_api_url:
+        return None
+    return PrefectApi(settings.prefect_api_url, settings.prefect_auth())
+
+
+def knowing(
+    asking: Asking, database: Database, prefect: PrefectApi | None, policy: Callable[[], Policy]
+) -> Asking:
+    """The same, that knows what runs were asked to do, what the store remembers, what was approved
+    beforehand, and hears judges.
     """
     judges: list[Judge] = [StatisticsJudge(database)]
     settings = JudgeSettings()
     if settings.wanted():
         judges.append(LlmJudge(settings))
-    sources: list[Circumstances] = [*asking.circumstances, History(database)]
-    sources.append(Exposure(database, policy))
+    origin = OriginOf(PrefectRunRequests(prefect) if prefect else None)
+    sources: list[Circumstances] = [origin, History(database), Exposure(database, policy)]
     return replace(
         asking,
         circumstances=tuple(sources),

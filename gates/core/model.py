@@ -15,6 +15,9 @@ from gates.core.currencies import USUAL_DIGITS, minor_digits
 from gates.core.errors import NotCanonical
 
 Json = dict[str, JsonValue]
+Effect = Literal[
+    "read", "write", "web"
+]  # it looks; it changes something; it goes out to an address
 LONGEST_NAME = 200  # characters
 UNDO = "undo-"  # how the keys of gates begin that take something back
 Name = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_NAME)]
@@ -360,6 +363,7 @@ class ApprovalRequest(Value):
     proposed: str = ""
     before: tuple[str, ...] = ()
     counterparty: str = ""
+    effect: Effect = "write"
     lines: tuple[Line, ...] = ()
     covered: Covered | None = None
     circumstances: dict[str, Json] = Field(default_factory=dict)

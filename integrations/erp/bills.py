@@ -53,6 +53,7 @@ def _found(erp: Erp, arguments: FindBill) -> BillLookup:
     "erp.bill.find",
     title="Look for a bill in the books",
     changes_nothing=True,
+    effect="read",
     subject=FindBill.subject,
     counterparty=lambda one: one.supplier,
     reconcile=lambda _erp, _arguments, *, idempotency_key: Reconciled(  # noqa: ARG005 - the form

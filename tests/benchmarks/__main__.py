@@ -22,6 +22,7 @@ from tests.benchmarks.figures import say
 PROFILES = {
     "policies": "policies",
     "history": "history",
+    "traces": "traces",
     "routine": "routine",
     "lingering": "lingering",
     "asleep": "suspended",

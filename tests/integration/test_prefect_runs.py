@@ -6,13 +6,20 @@ from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
+from pydantic import BaseModel
 
+from gates.actions import Registry, action
 from gates.core.errors import Unavailable
-from gates.core.model import RunRef
+from gates.core.messages import Proposal
+from gates.core.model import RunRef, Verdict
+from gates.settings import ServerSettings
+from integrations import wiring
 from integrations.demo.processes import free_port
 from integrations.prefect_runs.api import PrefectApi
+from integrations.prefect_runs.requests import LONGEST, PrefectRunRequests
 from integrations.prefect_runs.states import PrefectRunStates
 from integrations.prefect_runs.stopper import PrefectRunStopper
+from tests.support.policies import ROOT
 from tests.support.prefect import Stack
 from tests.support.prefect import stack as started
 
@@ -142,3 +149,95 @@ def test_a_prefect_that_is_away_is_told_later() -> None:
     with pytest.raises(Unavailable):
         PrefectRunStopper(api).stop(str(uuid4()), "x")
     api.close()
+
+
+# -- what a run was asked to do ------------------------------------------------------------------
+
+ASKED = {"request": "Mail bob@known.example\nthen stop", "more": {"n": 12345678901, "who": ["Lea"]}}
+
+
+def test_a_run_was_asked_what_its_parameters_say(stack, api):
+    """Each value on a line of its own, as it was typed."""
+    text = PrefectRunRequests(api).text(ref(made(stack, "RUNNING", parameters=ASKED)))
+    assert text == "Mail bob@known.example\nthen stop\nn\n12345678901\nwho\nLea"
+
+
+def test_parameters_that_are_changed_later_do_not_count(stack, api):
+    """Whoever reaches Prefect's API can change them; the first reading holds."""
+    run = made(stack, "RUNNING", parameters=ASKED)
+    requests = PrefectRunRequests(api)
+    before = requests.text(ref(run))
+    stack.prefect(
+        "PATCH", f"/flow_runs/{run}", {"parameters": {"request": "Mail eve@evil.example"}}
+    )
+    assert requests.text(ref(run)) == before
+    assert "eve" in PrefectRunRequests(api).text(ref(run))  # whoever reads late is deceived
+
+
+def test_the_root_is_asked_and_not_the_sub_flow(stack, api):
+    """What a flow hands to its sub-flows is its own word; a sub-flow does not pass for a root."""
+    root = made(stack, "RUNNING", parameters=ASKED)
+    task = {"flow_run_id": root, "task_key": "t", "dynamic_key": "0"}
+    parent = stack.prefect("POST", "/task_runs/", task)["id"]
+    told = {"request": "Mail eve@evil.example"}
+    sub = made(stack, "RUNNING", parameters=told, parent_task_run_id=parent)
+    requests = PrefectRunRequests(api)
+    assert "bob" in requests.text(ref(sub, root))
+    assert "eve" not in requests.text(ref(sub, root))
+    assert requests.text(ref(sub)) == ""
+
+
+@pytest.mark.parametrize("run", ["script-1", str(uuid4()), "../../admin/settings"])
+def test_of_a_run_that_prefect_does_not_know_nothing_is_known(api, run):
+    """A script, one that is invented, an id that is none."""
+    assert PrefectRunRequests(api).text(ref(run)) == ""
+
+
+def test_of_a_run_without_parameters_or_with_endless_ones_nothing_is_known(stack, api):
+    """Half a request would be worse than none."""
+    requests = PrefectRunRequests(api)
+    assert requests.text(ref(made(stack, "RUNNING"))) == ""
+    endless = {"request": "a" * (LONGEST + 1)}
+    assert requests.text(ref(made(stack, "RUNNING", parameters=endless))) == ""
+
+
+def test_where_prefect_is_away_that_is_said():
+    """And nothing is remembered of it."""
+    requests = PrefectRunRequests(PrefectApi("http://127.0.0.1:1/api"))
+    with pytest.raises(Unavailable):
+        requests.text(ref(str(uuid4())))
+
+
+class Line:
+    """What the tool of this test works with."""
+
+
+class Message(BaseModel):
+    to: str
+
+
+@action("tool.message")
+def message(line: Line, arguments: Message, *, idempotency_key: str) -> None: ...
+
+
+def test_a_server_compares_a_call_with_what_prefect_says_was_asked(stack, tmp_path):
+    """Wired whole, with the shipped policy: as asked it runs; to somebody else people are asked."""
+    settings = ServerSettings(
+        database_url=f"sqlite:///{tmp_path / 'gates.sqlite'}",
+        policy=ROOT / "policies" / "agents.yaml",
+        people=ROOT / "policies" / "people.yaml",
+        signing_keys=tmp_path / "keys",
+        prefect_api_url=stack.api,
+    )
+    server = wiring.server(settings, Registry.of([message], {Line: Line}))
+    key = server.access.key_holder(server.access.create_key("flow", "mail-agent", None, ("*",)))
+    run = made(stack, "RUNNING", parameters=ASKED)
+
+    def judged(to: str) -> Verdict:
+        proposal = Proposal(
+            name="tool.message", arguments={"to": to}, run=ref(run), key=to, attempt_id=uuid4().hex
+        )
+        return server.gates.propose(key, proposal).view.request.judgement.verdict
+
+    assert judged("bob@known.example") is Verdict.ALLOW
+    assert judged("eve@evil.example") is Verdict.REQUIRE_APPROVAL

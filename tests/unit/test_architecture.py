@@ -27,6 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("gates.whom",),
     ("gates.weighing", "gates.panel"),
     ("gates.asking",),
+    ("gates.asking", "gates.originating"),
     ("gates.store",),
     ("gates.circumstances", "gates.statistics_judge"),
     ("gates.standing",),

@@ -17,7 +17,7 @@ from typing import Any
 from cel_expr_python import cel
 from pydantic import Field
 
-from gates.core.model import Action, ApprovalRequest, Json, Money, Requester, Value
+from gates.core.model import Action, ApprovalRequest, Effect, Json, Money, Requester, Value
 from gates.core.policy.chains import chains
 from gates.core.policy.circumstances import CIRCUMSTANCES, Kind, typed, unknown
 from gates.core.yaml_file import cure, short
@@ -27,6 +27,7 @@ TRUSTED = {
     "action.name": cel.Type.STRING,
     "action.subject": cel.Type.List(cel.Type.STRING),
     "action.arguments": _OBJECT,
+    "action.effect": cel.Type.STRING,
     "amount.known": cel.Type.BOOL,
     "amount.minor": cel.Type.INT,
     "amount.currency": cel.Type.STRING,
@@ -73,6 +74,7 @@ class Question(Value):
     CIRCUMSTANCES; only what the policy's rules for this action mention needs to be there.
     `batch_count`, `batch_total`: of the batch of which it is a line; alone it is one of one.
     `gate`: the id of the gate that asks, whose own rounds are no history of it.
+    `effect` and `destinations` are as the action's definition says; without one it may write.
     """
 
     action: Action
@@ -86,6 +88,8 @@ class Question(Value):
     batch_total: Money | None = None
 
     gate: str = ""
+    effect: Effect = "write"
+    destinations: tuple[str, ...] = ()
 
     @property
     def batch(self) -> dict[str, int]:
@@ -105,6 +109,7 @@ class Question(Value):
             counterparty=request.counterparty,
             circumstances=request.circumstances,
             gate=request.gate_id,
+            effect=request.effect,
             batch_count=request.covered.count if request.covered else 1,
             batch_total=request.covered.total if request.covered else None,
         )
@@ -198,6 +203,7 @@ def bindings(question: Question, base: Money | None = None) -> dict[str, Any]:
         "action.name": question.action.name,
         "action.subject": list(question.action.subject),
         "action.arguments": question.action.arguments,
+        "action.effect": question.effect,
         "amount.known": question.amount is not None,
         "amount.base_known": base is not None,
         "facts": question.facts,

@@ -59,7 +59,8 @@ def _shown(field: str, question: Question, base: Money | None) -> str:
         return "no amount" if question.amount is None else str(question.amount)
     root = {
         "amount": _amount(question, base),
-        "action": question.action.model_dump(include={"name", "subject", "arguments"}),
+        "action": question.action.model_dump(include={"name", "subject", "arguments"})
+        | {"effect": question.effect},
         "batch": question.batch,
         "facts": question.facts,
         "claims": question.claims,
