@@ -48,6 +48,7 @@ class Detector:
         self.thresholds = thresholds or Thresholds()
         self._memory = Memory()
         self._labels = Labels()
+        self._last: tuple[str, str, int] = ("", "", 0)
 
     # -- what an agent does -----------------------------------------------------------------
 
@@ -57,15 +58,19 @@ class Detector:
         if again is not None:
             return again
         memory = self._memory
-        key = memory.stopped.get(_call(step)) or next(
+        if not memory.open:
+            return None
+        key = memory.stopped.get(self._call(step)) or next(
             (key for key, stop in memory.open.items() if stop.kind in EVERYTHING), ""
         )
         return self._refusal(key, step) if key in memory.open else None
 
     def repeats_write(self, step: Step) -> Circle | None:
         """The part of `before` that no setting and no answer to another circle lifts."""
-        memory, call = self._memory, _call(step)
-        if not step.writes or call not in memory.writes:
+        if not step.writes:
+            return None
+        memory, call = self._memory, self._call(step)
+        if call not in memory.writes:
             return None
         key = f"{Kind.SAME_WRITE}:{_name([call])}"
         if memory.leave.get(key, 0):
@@ -73,16 +78,17 @@ class Detector:
             return None
         if key not in memory.open:
             words = told(Kind.SAME_WRITE, step.action, 2, 1, "")
-            self._stop(key, Stop(Kind.SAME_WRITE, step.action, words, 2, 0), [])
+            self._stop(key, Stop(Kind.SAME_WRITE, short(step.action), short(words), 2, 0), [])
         return self._refusal(key, step)
 
     def after(self, step: Step, end: End) -> Circle | None:
         """Whether this step closes a circle."""
-        memory, call = self._memory, _call(step)
+        memory, call = self._memory, self._call(step)
         if step.attempt_id:
-            if step.attempt_id in memory.ids:
+            told_as = _number(step.attempt_id)
+            if told_as in memory.ids:
                 return None
-            remember(memory.ids, step.attempt_id, 1, kept_in.MOST_IDS)
+            remember(memory.ids, told_as, 1, kept_in.MOST_IDS)
         spend(memory, step, end)
         if step.round and self._beside(step.round, call):
             return None
@@ -106,7 +112,7 @@ class Detector:
         remember(memory.levels, key, memory.levels.get(key, 1) + 1, kept_in.MOST_LEVELS)
         memory.leave.pop(key, None)
         memory.since = memory.number
-        memory.laps = [0] * (LONGEST_PERIOD + 1)
+        memory.laps, memory.keys = [0] * (LONGEST_PERIOD + 1), []
         memory.stale = memory.errors = 0
         memory.alike = ("", 0, 0)
 
@@ -140,6 +146,14 @@ class Detector:
 
     # -- noting -----------------------------------------------------------------------------
 
+    def _call(self, step: Step) -> int:
+        """A number for action and arguments; `before` and `after` share it."""
+        action, arguments, call = self._last
+        if action != step.action or arguments != step.arguments or not call:
+            call = _number(f"{step.action}\n{step.arguments}")
+            self._last = (step.action, step.arguments, call)
+        return call
+
     def _beside(self, name: str, call: int) -> bool:
         """Whether the same call was already counted in this round."""
         memory = self._memory
@@ -157,19 +171,19 @@ class Detector:
         again = key in memory.known
         if again:
             memory.stale += 1
-            for period in range(1, LONGEST_PERIOD + 1):
-                came = len(memory.recent) >= period and self._came(memory.recent[-period], key)
-                memory.laps[period] = memory.laps[period] + 1 if came else 0
-        else:
-            memory.stale = 0
-            if any(memory.laps):
-                memory.laps = [0] * (LONGEST_PERIOD + 1)
-        remember(memory.known, key, memory.number, kept_in.MOST_KNOWN)
+            laps = memory.laps
+            for period, before in enumerate(memory.keys, start=1):
+                laps[period] = laps[period] + 1 if before == key else 0
+        elif memory.stale:
+            memory.stale, memory.laps = 0, [0] * (LONGEST_PERIOD + 1)
+        memory.keys.insert(0, key)
+        del memory.keys[LONGEST_PERIOD:]
+        remember(memory.known, key, 1, kept_in.MOST_KNOWN)
         seen = Seen(
             memory.number,
             call,
             key,
-            step.action,
+            short(step.action),
             short(step.shown),
             short(end.text),
             end.failed or end.vetoed,
@@ -181,9 +195,6 @@ class Detector:
         self._note_success(step, end, call, again=again)
         return seen
 
-    def _came(self, before: Seen, key: int) -> bool:
-        return before.key == key and before.number > self._memory.since
-
     def _note_success(self, step: Step, end: End, call: int, *, again: bool) -> None:
         memory = self._memory
         if end.failed or end.vetoed:
@@ -191,11 +202,12 @@ class Detector:
             return
         memory.errors = 0
         memory.failing.pop(call, None)
-        if memory.alike[0] == step.action:
+        if memory.alike[0] and memory.alike[0] == short(step.action):
             memory.alike = ("", 0, 0)
         changed = step.writes if end.changed is None else end.changed
         if changed and not again:
             memory.changes += 1
+            memory.changed_at = memory.number
         if step.writes:
             memory.wrote(call)
 
@@ -206,7 +218,8 @@ class Detector:
         if end.failed:
             return _number(failure_signature(end.error_class, _head_and_tail(end)))
         memory, exact = self._memory, _number(end.outcome)
-        text = end.text if len(end.text) <= LONGEST_KEPT else ""
+        room = LONGEST_KEPT if end.text.isascii() else LONGEST_KEPT // 4
+        text = end.text if len(end.text) <= room else ""
         if call not in memory.texts:
             outcome = exact
         else:
@@ -237,23 +250,23 @@ class Detector:
 
     def _failing(self, step: Step, end: End, seen: Seen, limits: Limits) -> Hit | None:
         memory = self._memory
-        outcome = "vetoed" if end.vetoed else end.outcome[:16]
-        old, count, first = memory.failing.get(seen.call), 1, seen.number
+        outcome = _number("vetoed" if end.vetoed else end.outcome)
+        old, count = memory.failing.get(seen.call), 1
         if old and seen.number - old.number <= self.thresholds.patience:
             fixed = memory.changes > old.changes and outcome != old.outcome
             if not fixed:
-                count, first = old.count + 1, old.first
-        note = Failing(count, seen.number, memory.changes, outcome, first)
+                count = old.count + 1
+        note = Failing(count, seen.number, memory.changes, outcome)
         remember(memory.failing, seen.call, note, kept_in.MOST_FAILING)
         action, signature, times = memory.alike
         way = _mix(seen.key, seen.call)  # the outcome alone
-        times = times + 1 if (action, signature) == (step.action, way) else 1
-        memory.alike = (step.action, way, times)
+        times = times + 1 if (action, signature) == (seen.action, way) else 1
+        memory.alike = (seen.action, way, times)
         if count >= limits.same_failing_call:
             return Kind.FAILING_RETRY, count, [seen], ""
         most = limits.same_refused_write if step.writes else limits.same_failure
         if times >= most:
-            return Kind.SAME_FAILURE, times, [seen], step.action
+            return Kind.SAME_FAILURE, times, [seen], seen.action
         return None
 
     def _cycle(self, seen: Seen, limits: Limits) -> Hit | None:
@@ -262,7 +275,7 @@ class Detector:
             if memory.laps[period] >= (limits.laps - 1) * period:
                 lap = list(memory.recent)[-period:]
                 return Kind.CYCLE, memory.laps[period] // period + 1, lap, ""
-        oldest = max(memory.since, seen.number - REPEATS_WITHIN)
+        oldest = max(memory.since, memory.changed_at, seen.number - REPEATS_WITHIN)
         count = sum(one.key == seen.key and one.number > oldest for one in memory.recent)
         return (Kind.SAME_OUTCOME, count, [seen], "") if count >= limits.repeats else None
 
@@ -275,9 +288,13 @@ class Detector:
             return None
         last = lap[-1]
         attempts = self._attempts(kind, count, lap)
-        words = told(kind, last.action, count, len(lap), scope if kind is Kind.BUDGET else last.answer)
+        words = told(
+            kind, last.action, count, len(lap), scope if kind is Kind.BUDGET else last.answer
+        )
         refused = memory.open[key].refused if key in memory.open else 0
-        self._stop(key, Stop(kind, last.action, words, count, refused), [one.call for one in lap])
+        self._stop(
+            key, Stop(kind, last.action, short(words), count, refused), [one.call for one in lap]
+        )
         return Circle(
             kind=kind,
             key=key,
@@ -304,7 +321,7 @@ class Detector:
 
     def _stop(self, key: str, stop: Stop, calls: Sequence[int]) -> None:
         memory = self._memory
-        remember(memory.open, key, stop, kept_in.MOST_TEXTS)
+        remember(memory.open, key, stop, kept_in.MOST_OPEN)
         if stop.kind not in EVERYTHING:
             for call in calls:
                 remember(memory.stopped, call, key, kept_in.MOST_STOPPED)
@@ -375,10 +392,6 @@ def _head_and_tail(end: End) -> str:
 def _number(text: str) -> int:
     hashed = blake2b(text.encode(errors="backslashreplace"), digest_size=8)
     return int.from_bytes(hashed.digest(), "big") >> 1
-
-
-def _call(step: Step) -> int:
-    return _number(f"{step.action}\n{step.arguments}")
 
 
 def _mix(call: int, outcome: int) -> int:

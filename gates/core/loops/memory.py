@@ -14,13 +14,14 @@ from typing import Any, NamedTuple, TypeVar
 from gates.core.loops.thresholds import LONGEST_PERIOD, WINDOW
 
 MOST_WRITES = 512
-MOST_KNOWN = 160
-MOST_FAILING = 40
+MOST_KNOWN = 84
+MOST_FAILING = 24
 MOST_TEXTS = LONGEST_PERIOD
-MOST_IDS = 64
-MOST_STOPPED = 64
-MOST_LEVELS = 32
-MOST_SPENDERS = 32
+MOST_IDS = 32
+MOST_STOPPED = 32
+MOST_LEVELS = 24
+MOST_OPEN = 4
+MOST_SPENDERS = 16
 OTHERS = "others"
 Key = TypeVar("Key", int, str)
 Kept = TypeVar("Kept")
@@ -47,8 +48,7 @@ class Failing(NamedTuple):
     count: int
     number: int
     changes: int
-    outcome: str
-    first: int
+    outcome: int
 
 
 class Stop(NamedTuple):
@@ -61,12 +61,27 @@ class Stop(NamedTuple):
     refused: int
 
 
-class Spent(NamedTuple):
-    attempts: int = 0
-    began: datetime | None = None
-    last: datetime | None = None
-    cost: int = 0
-    tokens: int = 0
+class Spent:
+    """What one scope has used; changed in place, once a step."""
+
+    __slots__ = ("attempts", "began", "cost", "last", "tokens")
+
+    def __init__(
+        self,
+        attempts: int = 0,
+        began: datetime | None = None,
+        last: datetime | None = None,
+        cost: int = 0,
+        tokens: int = 0,
+    ) -> None:
+        self.attempts = attempts
+        self.began = began
+        self.last = last
+        self.cost = cost
+        self.tokens = tokens
+
+    def row(self) -> list[Any]:
+        return [self.attempts, self.began, self.last, self.cost, self.tokens]
 
 
 class Memory:
@@ -75,17 +90,19 @@ class Memory:
     def __init__(self) -> None:
         self.number = 0
         self.changes = 0
+        self.changed_at = 0
         self.since = 0  # steps up to here no longer count: a person has answered
         self.stale = 0
         self.errors = 0
         self.alike: tuple[str, int, int] = ("", 0, 0)  # action, signature, how often in a row
         self.laps = [0] * (LONGEST_PERIOD + 1)
+        self.keys: list[int] = []  # of the last steps, the latest first
         self.recent: deque[Seen] = deque(maxlen=WINDOW)
         self.known: dict[int, int] = {}
         self.failing: dict[int, Failing] = {}
         self.texts: dict[int, tuple[int, str]] = {}
         self.writes = array("Q")
-        self.ids: dict[str, int] = {}
+        self.ids: dict[int, int] = {}
         self.round = ""
         self.beside: dict[int, int] = {}
         self.stopped: dict[int, str] = {}
@@ -102,12 +119,17 @@ class Memory:
 
     def spend(self, scope: str, at: datetime | None, cost: int, tokens: int) -> None:
         """Who comes too late for a count of his own is counted with all others: never less."""
-        if scope not in self.spent and len(self.spent) >= MOST_SPENDERS:
-            scope = f"{scope.partition(':')[0]}:{OTHERS}"
-        old = self.spent.get(scope, Spent())
-        self.spent[scope] = Spent(
-            old.attempts + 1, old.began or at, at or old.last, old.cost + cost, old.tokens + tokens
-        )
+        spent = self.spent.get(scope)
+        if spent is None:
+            if len(self.spent) >= MOST_SPENDERS:
+                scope = f"{scope.partition(':')[0]}:{OTHERS}"
+            spent = self.spent.setdefault(scope, Spent())
+        spent.attempts += 1
+        spent.cost += cost
+        spent.tokens += tokens
+        if at is not None:
+            spent.began = spent.began or at
+            spent.last = at
 
     def used(self, scope: str) -> Spent:
         others = f"{scope.partition(':')[0]}:{OTHERS}"
@@ -118,6 +140,7 @@ class Memory:
         for name in _INT_KEYS:
             state[name] = list(state[name].items())
         state["recent"] = list(self.recent)
+        state["spent"] = {scope: spent.row() for scope, spent in self.spent.items()}
         state["writes"] = self.writes.tolist()
         return state
 
@@ -140,7 +163,7 @@ class Memory:
         return made
 
 
-_INT_KEYS = ("known", "failing", "texts", "beside", "stopped")
+_INT_KEYS = ("known", "failing", "texts", "ids", "beside", "stopped")
 
 
 def remember(into: MutableMapping[Key, Kept], key: Key, value: Kept, most: int) -> None:
@@ -156,7 +179,7 @@ def _seen(row: list[Any]) -> Seen:
 
 
 def _spent(row: list[Any]) -> Spent:
-    return Spent(row[0], _time(row[1]), _time(row[2]), *row[3:])
+    return Spent(row[0], _time(row[1]), _time(row[2]), row[3], row[4])
 
 
 def _time(text: str | None) -> datetime | None:

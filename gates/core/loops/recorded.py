@@ -13,7 +13,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from gates.core.errors import InvalidInput
-from gates.core.loops.steps import End, Step, digest_of, shown
+from gates.core.loops.steps import End, Step, digest_and_beginning, digest_of
 from gates.core.model import Json, Value
 
 # Arguments that are a program: the same text can do something else each time, so that a success
@@ -43,10 +43,9 @@ class Recorded(Value):
     tokens: Annotated[int, Field(ge=0)] = 0
 
     def pair(self) -> tuple[Step, End]:
-        step = Step(
-            action=self.action,
-            arguments=digest_of(self.arguments),
-            shown=shown(self.arguments),
+        step = Step.of(
+            self.action,
+            self.arguments,
             writes=self.writes,
             at=self.at,
             business_key=self.business_key,
@@ -95,10 +94,11 @@ class Traced(BaseModel):
         program = isinstance(self.args, dict) and not PROGRAMS.isdisjoint(self.args)
         failed, text = bool(self.error), self.result or ""
         whole = self.result_len is None or self.result_len <= len(text)
+        digest, beginning = digest_and_beginning(self.args)
         step = Step(
             action=self.tool,
-            arguments=self.args_sha or digest_of(self.args),
-            shown=shown(self.args),
+            arguments=self.args_sha or digest,  # of the whole; what stands here may be cut
+            shown=beginning,
             writes=bool(self.is_write) and not program,
         )
         end = End(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gates.core.loops.memory import Memory, Spent
 from gates.core.loops.steps import End, Step
 from gates.core.loops.thresholds import Budget, Thresholds
 
 RUN = "run"
+LONGEST_SCOPE = 60
 
 
 def spend(memory: Memory, step: Step, end: End) -> None:
@@ -17,9 +20,9 @@ def spend(memory: Memory, step: Step, end: End) -> None:
 
 def overspent(memory: Memory, step: Step, thresholds: Thresholds) -> tuple[str, int] | None:
     """The budget that is used up, in words, and how much was used."""
-    budgets = {"run": thresholds.run, "key": thresholds.business_key, "agent": thresholds.agent}
     for scope in _scopes(step):
-        budget = budgets[scope.partition(":")[0]]
+        kind = scope.partition(":")[0]
+        budget = thresholds.run if kind == RUN else _budget(thresholds, kind)
         over = _over(memory.used(scope), budget)
         if over:
             used, most, what = over
@@ -27,12 +30,18 @@ def overspent(memory: Memory, step: Step, thresholds: Thresholds) -> tuple[str, 
     return None
 
 
-def _scopes(step: Step) -> list[str]:
+def _budget(thresholds: Thresholds, kind: str) -> Budget:
+    return thresholds.business_key if kind == "key" else thresholds.agent
+
+
+def _scopes(step: Step) -> Sequence[str]:
+    if not step.business_key and not step.agent:
+        return (RUN,)
     scopes = [RUN]
     if step.business_key:
-        scopes.append(f"key:{step.business_key}"[:120])
+        scopes.append(f"key:{step.business_key}"[:LONGEST_SCOPE])
     if step.agent:
-        scopes.append(f"agent:{step.agent}"[:120])
+        scopes.append(f"agent:{step.agent}"[:LONGEST_SCOPE])
     return scopes
 
 

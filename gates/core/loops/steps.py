@@ -22,8 +22,7 @@ class Step(NamedTuple):
 
     `arguments`: their digest. `writes`: the action is declared to change the world when it
     succeeds. `round`: names calls that were made side by side. `attempt_id`: a step told twice
-    (a replay after a resume, a repeated report) counts once. `turn`: how often the person or
-    system that the agent serves has said something.
+    (a replay after a resume, a repeated report) counts once.
     """
 
     action: str
@@ -35,7 +34,12 @@ class Step(NamedTuple):
     agent: str = ""
     round: str = ""
     attempt_id: str = ""
-    turn: int = 0
+
+    @classmethod
+    def of(cls, action: str, arguments: Any, **more: Any) -> Step:
+        """From the arguments themselves. Raises NotCanonical for what is no JSON."""
+        digest, beginning = digest_and_beginning(arguments)
+        return cls(action, digest, beginning, **more)
 
 
 class End(NamedTuple):
@@ -61,22 +65,27 @@ def digest_of(value: Any) -> str:
 
     Raises NotCanonical for what cannot be written as JSON.
     """
+    return hashlib.sha256(_sorted(value)).hexdigest()
+
+
+def digest_and_beginning(value: Any) -> tuple[str, str]:
+    """The digest, and as much of the same JSON as people are shown."""
+    written = _sorted(value)
+    beginning = short(written[: 2 * LONGEST_SHOWN].decode(errors="replace"))
+    return hashlib.sha256(written).hexdigest(), beginning
+
+
+def _sorted(value: Any) -> bytes:
     try:
-        return hashlib.sha256(orjson.dumps(value, option=_DUMP)).hexdigest()
+        return orjson.dumps(value, option=_DUMP)
     except (TypeError, orjson.JSONEncodeError) as error:
-        raise NotCanonical(f"These arguments cannot be written as JSON: {error}.") from error
-
-
-def shown(value: Any) -> str:
-    """Arguments as people read them, cut."""
-    try:
-        text = orjson.dumps(value, option=_DUMP).decode()
-    except (TypeError, orjson.JSONEncodeError):
-        text = repr(value)
-    return short(text)
+        raise NotCanonical(f"This cannot be written as JSON: {error}.") from error
 
 
 def short(text: str) -> str:
-    """The beginning, on one line."""
-    line = " ".join(text[: 2 * LONGEST_SHOWN].split())
-    return line if len(line) <= LONGEST_SHOWN else f"{line[: LONGEST_SHOWN - 1]}…"
+    """The beginning, on one line; less of it where a character takes four bytes."""
+    if len(text) <= LONGEST_SHOWN and text.isascii() and text.isprintable():
+        return text
+    most = LONGEST_SHOWN if text.isascii() else LONGEST_SHOWN // 4
+    line = " ".join(text[: 2 * LONGEST_SHOWN].encode(errors="replace").decode().split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"

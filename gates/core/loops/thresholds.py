@@ -33,8 +33,8 @@ class Limits(Value):
     laps: Small = 3
     """A cycle of two to eight calls run through so often with the same outcomes."""
     repeats: Annotated[int, Field(ge=3, le=10)] = 5
-    """The same call with the same outcome so often within sixteen steps, whatever is between."""
-    same_failure: Annotated[int, Field(ge=3, le=20)] = 12
+    """The same call with the same outcome so often within sixteen steps, with nothing changed."""
+    same_failure: Annotated[int, Field(ge=3, le=20)] = 15
     """One action failing in the same way so often in a row, whatever its arguments."""
     same_refused_write: Annotated[int, Field(ge=3, le=10)] = 5
     """The same for an action that is declared to write."""
@@ -54,7 +54,7 @@ class Thresholds(Value):
     """`actions`: by name or pattern (`erp.*`), the first that fits holds for the action."""
 
     limits: Limits = Limits()
-    errors: Annotated[int, Field(ge=4, le=30)] = 15
+    errors: Annotated[int, Field(ge=4, le=30)] = 16
     """Failing calls in a row, of whatever action."""
     nothing_new: Annotated[int, Field(ge=4, le=16)] = 6
     """Steps in a row whose call and outcome were both seen before."""
