@@ -8,6 +8,7 @@ from gates.core.loops.circles import Circle, Kind, Side
 from gates.core.loops.detector import Detector
 from gates.core.loops.failing import Allowance, Call, Finding, Tried, differences, look
 from gates.core.loops.replay import Episode, Replayed, replay, replay_run
+from gates.core.loops.similar import Likeness, Liking
 from gates.core.loops.steps import End, Step, digest_of
 from gates.core.loops.thresholds import Budget, Limits, Thresholds
 from gates.core.loops.volatile import failure_signature
@@ -22,6 +23,8 @@ __all__ = [
     "Episode",
     "Finding",
     "Kind",
+    "Likeness",
+    "Liking",
     "Limits",
     "Replayed",
     "Side",

@@ -100,20 +100,16 @@ def what_differs(attempts: Sequence[Side], period: int) -> tuple[str, ...]:
 def told(kind: Kind, action: str, count: int, period: int, answer: str) -> str:
     """The finding in one sentence."""
     said = f": {answer}" if answer else ""
-    match kind:
-        case Kind.SAME_OUTCOME:
-            return f"{action} was called {count} times with the same outcome{said}"
-        case Kind.FAILING_RETRY:
-            return f"{action} failed {count} times with nothing changed in between{said}"
-        case Kind.CYCLE:
-            return f"{period} calls went round {count} times with the same outcomes"
-        case Kind.SAME_FAILURE:
-            return f"{action} failed {count} times in the same way, whatever it was given{said}"
-        case Kind.ERRORS:
-            return f"{count} calls in a row failed; the last, {action}{said}"
-        case Kind.NOTHING_NEW:
-            return f"{count} steps in a row brought nothing that was not known before"
-        case Kind.SAME_WRITE:
-            return f"{action} has already succeeded with the same arguments: it is not run again"
-        case Kind.BUDGET:
-            return f"{action}{said}"
+    return _WORDS[kind].format(action=action, count=count, period=period, said=said)
+
+
+_WORDS = {
+    Kind.SAME_OUTCOME: "{action} was called {count} times with the same outcome{said}",
+    Kind.FAILING_RETRY: "{action} failed {count} times with nothing changed in between{said}",
+    Kind.CYCLE: "{period} calls went round {count} times with the same outcomes",
+    Kind.SAME_FAILURE: "{action} failed {count} times in the same way, whatever it was given{said}",
+    Kind.ERRORS: "{count} calls in a row failed; the last, {action}{said}",
+    Kind.NOTHING_NEW: "{count} steps in a row brought nothing that was not known before",
+    Kind.SAME_WRITE: "{action} has succeeded with the same arguments: it is not run again",
+    Kind.BUDGET: "{action}{said}",
+}

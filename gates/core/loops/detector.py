@@ -134,13 +134,12 @@ class Detector:
         made = cls(thresholds)
         try:
             version, values = json.loads(state)
-            if version != VERSION:
-                raise ValueError(version)
-            made._memory = Memory.load(values)
+            made._memory = Memory.load({VERSION: values}[version])
             made._labels = Labels(values["labels"])
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise InvalidInput(
-                f"state: is none of loop detector version {VERSION} ({error!r:.80}): begin a new one."
+                f"state: not written by version {VERSION} of the loop detector "
+                f"({error!r:.80}): begin a new one."
             ) from error
         return made
 

@@ -1,4 +1,4 @@
-"""The detector over recorded runs, open loop: it is told what happened, and nothing it says is done."""
+"""The detector over recorded runs, open loop: told what happened, it only says what it finds."""
 
 from __future__ import annotations
 
