@@ -18,6 +18,7 @@ from gates.core.wording import approvers, asks, ended
 from gates.settings import ClientSettings, ErpSettings, ServerSettings
 from integrations.grant_proxy.commands import app as grants
 from integrations.hardened.commands import app as hardened
+from integrations.loops.commands import app as loops
 from integrations.operating import cli as commands
 from integrations.operating.deliveries import app as outbox
 from integrations.shell import AsJson, address, as_admin, as_person, err, home, out
@@ -49,6 +50,7 @@ app.add_typer(grants, name="grant")
 app.add_typer(outbox, name="outbox")
 app.add_typer(hardened, name="hardened")
 app.add_typer(slack, name="slack")
+app.add_typer(loops, name="loops")
 
 
 # -- people ---------------------------------------------------------------------------------

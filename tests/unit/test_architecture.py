@@ -103,6 +103,7 @@ VENDORS = {  # who alone may import what
         "integrations.hardened.commands",
         "integrations.grant_proxy.commands",
         "integrations.slack.commands",
+        "integrations.loops.commands",
     ),
 }
 NEVER = {"trytond"}  # GPL, and a process of its own

@@ -111,5 +111,4 @@ _WORDS = {
     Kind.ERRORS: "{count} calls in a row failed; the last, {action}{said}",
     Kind.NOTHING_NEW: "{count} steps in a row brought nothing that was not known before",
     Kind.SAME_WRITE: "{action} has succeeded with the same arguments: it is not run again",
-    Kind.BUDGET: "{action}{said}",
 }

@@ -22,20 +22,19 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from hashlib import blake2b
 from typing import Self
 
 from gates.core.errors import InvalidInput
 from gates.core.loops import memory as kept_in
 from gates.core.loops.circles import Circle, Kind, Side, told, what_differs
-from gates.core.loops.memory import Failing, Memory, Seen, Stop, remember
-from gates.core.loops.spending import overspent, spend
+from gates.core.loops.memory import Memory, Seen, Stop, remember
+from gates.core.loops.rules import Hit, judged, mix, number_of
+from gates.core.loops.spending import spend
 from gates.core.loops.steps import End, Step, short
-from gates.core.loops.thresholds import LONGEST_PERIOD, Limits, Thresholds
+from gates.core.loops.thresholds import LONGEST_PERIOD, Thresholds
 from gates.core.loops.volatile import LONGEST_KEPT, Labels, failure_signature, steady
 
 VERSION = 1
-REPEATS_WITHIN = 16
 PUSHED = 3  # refusals of one circle after which it goes to the next level
 EVERYTHING = (Kind.ERRORS, Kind.NOTHING_NEW, Kind.BUDGET)  # what stops the run, not one call
 ERRORS_KEPT = 2_000  # characters of an error that are compared: head and tail
@@ -63,7 +62,7 @@ class Detector:
         key = memory.stopped.get(self._call(step)) or next(
             (key for key, stop in memory.open.items() if stop.kind in EVERYTHING), ""
         )
-        return self._refusal(key, step) if key in memory.open else None
+        return self._refusal(key, step) if key else None
 
     def repeats_write(self, step: Step) -> Circle | None:
         """The part of `before` that no setting and no answer to another circle lifts."""
@@ -85,7 +84,7 @@ class Detector:
         """Whether this step closes a circle."""
         memory, call = self._memory, self._call(step)
         if step.attempt_id:
-            told_as = _number(step.attempt_id)
+            told_as = number_of(step.attempt_id)
             if told_as in memory.ids:
                 return None
             remember(memory.ids, told_as, 1, kept_in.MOST_IDS)
@@ -94,8 +93,8 @@ class Detector:
             return None
         seen = self._note(step, end, call)
         limits = self.thresholds.of_action(step.action) if self.thresholds.actions else None
-        hit = self._rules(step, end, seen, limits or self.thresholds.limits)
-        return self._found(*hit) if hit else None
+        hit = judged(memory, self.thresholds, limits or self.thresholds.limits, step, end, seen)
+        return self._found(hit) if hit else None
 
     # -- what a person answers --------------------------------------------------------------
 
@@ -149,7 +148,7 @@ class Detector:
         """A number for action and arguments; `before` and `after` share it."""
         action, arguments, call = self._last
         if action != step.action or arguments != step.arguments or not call:
-            call = _number(f"{step.action}\n{step.arguments}")
+            call = number_of(f"{step.action}\n{step.arguments}")
             self._last = (step.action, step.arguments, call)
         return call
 
@@ -166,7 +165,7 @@ class Detector:
     def _note(self, step: Step, end: End, call: int) -> Seen:
         memory = self._memory
         memory.number += 1
-        key = _mix(call, self._outcome(step, end, call))
+        key = mix(call, self._outcome(step, end, call))
         again = key in memory.known
         if again:
             memory.stale += 1
@@ -213,10 +212,10 @@ class Detector:
     def _outcome(self, step: Step, end: End, call: int) -> int:
         """A number that two outcomes share if they say the same."""
         if end.vetoed:
-            return _number("vetoed")  # the words of a refusal may differ each time
+            return number_of("vetoed")  # the words of a refusal may differ each time
         if end.failed:
-            return _number(failure_signature(end.error_class, _head_and_tail(end)))
-        memory, exact = self._memory, _number(end.outcome)
+            return number_of(failure_signature(end.error_class, _head_and_tail(end)))
+        memory, exact = self._memory, number_of(end.outcome)
         room = LONGEST_KEPT if end.text.isascii() else LONGEST_KEPT // 4
         text = end.text if len(end.text) <= room else ""
         if call not in memory.texts:
@@ -226,70 +225,20 @@ class Detector:
             if before == exact or (text and self._labels.alike(step.action, old, text)):
                 outcome = before
             else:  # too long to be kept and compared: without times and ids from its second on
-                outcome = exact if text or not end.text else _number(steady(end.text))
+                outcome = exact if text or not end.text else number_of(steady(end.text))
         remember(memory.texts, call, (outcome, text), kept_in.MOST_TEXTS)
         return outcome
 
-    # -- the rules --------------------------------------------------------------------------
-
-    def _rules(self, step: Step, end: End, seen: Seen, limits: Limits) -> Hit | None:
-        memory = self._memory
-        if memory.laps[1] >= limits.same_outcome - 1:
-            return Kind.SAME_OUTCOME, memory.laps[1] + 1, [seen], ""
-        if seen.failed and (hit := self._failing(step, end, seen, limits)):
-            return hit
-        if memory.stale and (hit := self._cycle(seen, limits)):
-            return hit
-        if memory.errors >= self.thresholds.errors:
-            return Kind.ERRORS, memory.errors, [seen], "errors"
-        if memory.stale >= self.thresholds.nothing_new:
-            return Kind.NOTHING_NEW, memory.stale, [seen], "nothing new"
-        over = overspent(memory, step, self.thresholds)
-        return (Kind.BUDGET, over[1], [seen], over[0]) if over else None
-
-    def _failing(self, step: Step, end: End, seen: Seen, limits: Limits) -> Hit | None:
-        memory = self._memory
-        outcome = _number("vetoed" if end.vetoed else end.outcome)
-        old, count = memory.failing.get(seen.call), 1
-        if old and seen.number - old.number <= self.thresholds.patience:
-            fixed = memory.changes > old.changes and outcome != old.outcome
-            if not fixed:
-                count = old.count + 1
-        note = Failing(count, seen.number, memory.changes, outcome)
-        remember(memory.failing, seen.call, note, kept_in.MOST_FAILING)
-        action, signature, times = memory.alike
-        way = _mix(seen.key, seen.call)  # the outcome alone
-        times = times + 1 if (action, signature) == (seen.action, way) else 1
-        memory.alike = (seen.action, way, times)
-        if count >= limits.same_failing_call:
-            return Kind.FAILING_RETRY, count, [seen], ""
-        most = limits.same_refused_write if step.writes else limits.same_failure
-        if times >= most:
-            return Kind.SAME_FAILURE, times, [seen], seen.action
-        return None
-
-    def _cycle(self, seen: Seen, limits: Limits) -> Hit | None:
-        memory = self._memory
-        for period in range(2, LONGEST_PERIOD + 1):
-            if memory.laps[period] >= (limits.laps - 1) * period:
-                lap = list(memory.recent)[-period:]
-                return Kind.CYCLE, memory.laps[period] // period + 1, lap, ""
-        oldest = max(memory.since, memory.changed_at, seen.number - REPEATS_WITHIN)
-        count = sum(one.key == seen.key and one.number > oldest for one in memory.recent)
-        return (Kind.SAME_OUTCOME, count, [seen], "") if count >= limits.repeats else None
-
     # -- findings ---------------------------------------------------------------------------
 
-    def _found(self, kind: Kind, count: int, lap: Sequence[Seen], scope: str) -> Circle | None:
-        memory = self._memory
-        key = f"{kind}:{scope}" if scope else _name([one.call for one in lap])
+    def _found(self, hit: Hit) -> Circle | None:
+        memory, kind, lap = self._memory, hit.kind, hit.lap
+        key = f"{kind}:{hit.scope}" if hit.scope else _name([one.call for one in lap])
         if self._pardoned(key):
             return None
-        last = lap[-1]
+        last, count = lap[-1], hit.times
         attempts = self._attempts(kind, count, lap)
-        words = told(
-            kind, last.action, count, len(lap), scope if kind is Kind.BUDGET else last.answer
-        )
+        words = hit.words or told(kind, last.action, count, len(lap), last.answer)
         refused = memory.open[key].refused if key in memory.open else 0
         self._stop(
             key, Stop(kind, last.action, short(words), count, refused), [one.call for one in lap]
@@ -327,7 +276,7 @@ class Detector:
 
     def _refusal(self, key: str, step: Step) -> Circle:
         memory = self._memory
-        stop = memory.open[key]
+        stop = memory.open.get(key) or Stop(Kind.SAME_OUTCOME, "", "This call was stopped", 0, 0)
         stop = stop._replace(refused=stop.refused + 1)
         memory.open[key] = stop
         if stop.refused % PUSHED == 0:
@@ -336,7 +285,7 @@ class Detector:
             kind=Kind(stop.kind),
             key=key,
             action=step.action,
-            count=stop.count,
+            count=stop.times,
             number=memory.number,
             words=stop.words,
             level=memory.levels.get(key, 1),
@@ -358,9 +307,6 @@ class Detector:
         for call in calls:
             del memory.stopped[call]
         return calls
-
-
-Hit = tuple[Kind, int, Sequence[Seen], str]
 
 
 def _side(one: Seen) -> Side:
@@ -388,15 +334,6 @@ def _head_and_tail(end: End) -> str:
     return text if len(text) <= ERRORS_KEPT else f"{text[:half]} {text[-half:]}"
 
 
-def _number(text: str) -> int:
-    hashed = blake2b(text.encode(errors="backslashreplace"), digest_size=8)
-    return int.from_bytes(hashed.digest(), "big") >> 1
-
-
-def _mix(call: int, outcome: int) -> int:
-    return call ^ outcome  # xor, so that one of the two can be taken out again
-
-
 def _name(calls: Sequence[int]) -> str:
     """The same whatever call of the cycle it is found at."""
-    return _number(" ".join(str(one) for one in sorted(set(calls)))).to_bytes(8, "big").hex()
+    return number_of(" ".join(str(one) for one in sorted(set(calls)))).to_bytes(8, "big").hex()

@@ -45,7 +45,7 @@ class Seen(NamedTuple):
 class Failing(NamedTuple):
     """The failures of one call since it last succeeded or its cause was worked on."""
 
-    count: int
+    times: int
     number: int
     changes: int
     outcome: int
@@ -57,7 +57,7 @@ class Stop(NamedTuple):
     kind: str
     action: str
     words: str
-    count: int
+    times: int
     refused: int
 
 
@@ -175,7 +175,8 @@ def remember(into: MutableMapping[Key, Kept], key: Key, value: Kept, most: int) 
 
 
 def _seen(row: list[Any]) -> Seen:
-    return Seen(*row[:7], _time(row[7]), *row[8:])
+    number, call, key, action, shown, answer, failed, at, cost, tokens = row
+    return Seen(number, call, key, action, shown, answer, failed, _time(at), cost, tokens)
 
 
 def _spent(row: list[Any]) -> Spent:

@@ -57,7 +57,7 @@ def replay_run(
             refused.append(again.model_copy(update={"number": steps}))
         circle = detector.after(step, end)
         if circle is not None:
-            found.append((steps, circle))
+            found.append((steps, circle.model_copy(update={"number": steps})))
     return Replayed(run=run, steps=steps, episodes=_episodes(found), refused=tuple(refused))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from gates.core.loops.memory import Memory, Spent
 from gates.core.loops.steps import End, Step
@@ -18,15 +19,21 @@ def spend(memory: Memory, step: Step, end: End) -> None:
         memory.spend(scope, step.at, end.cost, end.tokens)
 
 
-def overspent(memory: Memory, step: Step, thresholds: Thresholds) -> tuple[str, int] | None:
-    """The budget that is used up, in words, and how much was used."""
+class Over(NamedTuple):
+    scope: str
+    used: int
+    words: str
+
+
+def overspent(memory: Memory, step: Step, thresholds: Thresholds) -> Over | None:
+    """The first budget that is used up."""
     for scope in _scopes(step):
         kind = scope.partition(":")[0]
         budget = thresholds.run if kind == RUN else _budget(thresholds, kind)
         over = _over(memory.used(scope), budget)
         if over:
             used, most, what = over
-            return f"{scope} has used {used} of {most} {what}", used
+            return Over(scope, used, f"{scope} has used {used} of {most} {what}")
     return None
 
 
