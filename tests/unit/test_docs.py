@@ -43,7 +43,9 @@ SHOWN_ONLY = re.compile(r"<!-- not run here: .+ -->")
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 SETTING = re.compile(r"\bGATES_[A-Z_]*[A-Z]\b")
-OF_TESTS = frozenset({"GATES_TEST_POSTGRES", "GATES_TEST_INVOICES", "GATES_TEST_SNAPSHOTS"})
+OF_TESTS = frozenset(
+    {"GATES_TEST_POSTGRES", "GATES_TEST_INVOICES", "GATES_TEST_SNAPSHOTS", "GATES_TEST_TRACES"}
+)
 
 
 class Block(BaseModel):
