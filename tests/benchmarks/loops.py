@@ -14,12 +14,13 @@ import random
 import string
 import sys
 import time
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gates.core.loops import Budget, Detector, End, Likeness, Step, Thresholds
+from gates.core.loops import Budget, Detector, End, Likeness, Step, Thresholds, digest_of
 from gates.core.loops.recorded import TracedRun
 from tests.benchmarks.figures import Fact, Report, Row, say
 from tests.benchmarks.loop_rules import RULES, ours
@@ -52,7 +53,7 @@ class Table(Report):
 
 def run() -> Report:
     report = Table("Loops: this detector and the rules of others")
-    report.rows, report.facts = [cost(1_000, 0.010), cost(50_000, 0.150)], [memory()]
+    report.rows, report.facts = [*cost(1_000, 0.010), *cost(50_000, 0.150)], [memory()]
     folder = os.environ.get(FOLDER)
     if not folder:
         report.notes.append(f"Recall and precision: skipped, {FOLDER} names no folder with traces.")
@@ -199,21 +200,30 @@ def magentic(folder: Path) -> tuple[Fact, str]:
     return Fact("Magentic-One's in-loop verdicts, F1", f1(said, true), "", least=0.5), note
 
 
-def cost(size: int, most: float) -> Row:
-    """Digest of the arguments, before and after; steps that come again after a hundred others."""
+def cost(size: int, most: float) -> list[Row]:
+    """Digest of the arguments, before and after; each step comes again after a hundred others."""
     letters, dice = string.ascii_letters + string.digits, random.Random(1)  # noqa: S311
     given = [
         {f"field{i}": "".join(dice.choices(letters, k=40)) for i in range(size // 52)}
         for _ in range(100)
     ]
-    detector, samples = Detector(Thresholds(run=Budget())), []
+    detector = Detector(Thresholds(run=Budget()))
+    samples: list[float] = []
+    digests: list[float] = []
     for index in range(STEPS):
+        end = End(digest_of(index), "booked")
         began = time.perf_counter()
         step = Step.of("erp.bill.post", given[index % 100])
+        written = time.perf_counter()
         detector.before(step)
-        detector.after(step, End(f"{index:064x}", "booked"))
+        detector.after(step, end)
         samples.append((time.perf_counter() - began) * 1e3)
-    return Row(f"one attempt, {size // 1_000} KB of arguments", samples, p50=most)
+        digests.append((written - began) * 1e3)
+    name = f"{size // 1_000} KB of arguments"
+    return [
+        Row(f"one attempt, {name}", samples, p50=most),
+        Row(f"… of which to write and digest {name}", digests),
+    ]
 
 
 def memory() -> Fact:
@@ -238,7 +248,7 @@ def size_of(value: Any, known: set[int]) -> int:
         return 0
     known.add(id(value))
     size = sys.getsizeof(value)
-    if isinstance(value, (str, bytes, int)):
+    if isinstance(value, (str, bytes, int, array)):
         return size
     inside: list[Any] = []
     if isinstance(value, dict):

@@ -22,13 +22,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Self
 
 from gates.core.errors import InvalidInput
 from gates.core.loops import memory as kept_in
 from gates.core.loops.circles import Circle, Kind, Side, told, what_differs
 from gates.core.loops.memory import Memory, Seen, Stop, remember
-from gates.core.loops.rules import Hit, judged, mix, number_of
+from gates.core.loops.rules import VETOED, Hit, judged, mix, number_of
 from gates.core.loops.spending import spend
 from gates.core.loops.steps import End, Step, short
 from gates.core.loops.thresholds import LONGEST_PERIOD, Thresholds
@@ -148,7 +149,7 @@ class Detector:
         """A number for action and arguments; `before` and `after` share it."""
         action, arguments, call = self._last
         if action != step.action or arguments != step.arguments or not call:
-            call = number_of(f"{step.action}\n{step.arguments}")
+            call = mix(_action(step.action), number_of(step.arguments))
             self._last = (step.action, step.arguments, call)
         return call
 
@@ -212,7 +213,7 @@ class Detector:
     def _outcome(self, step: Step, end: End, call: int) -> int:
         """A number that two outcomes share if they say the same."""
         if end.vetoed:
-            return number_of("vetoed")  # the words of a refusal may differ each time
+            return VETOED
         if end.failed:
             return number_of(failure_signature(end.error_class, _head_and_tail(end)))
         memory, exact = self._memory, number_of(end.outcome)
@@ -332,6 +333,11 @@ def _head_and_tail(end: End) -> str:
     text = end.text or end.outcome
     half = ERRORS_KEPT // 2
     return text if len(text) <= ERRORS_KEPT else f"{text[:half]} {text[-half:]}"
+
+
+@lru_cache(maxsize=256)
+def _action(name: str) -> int:
+    return number_of(f"action {name}")
 
 
 def _name(calls: Sequence[int]) -> str:

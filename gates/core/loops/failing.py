@@ -16,12 +16,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from pydantic import Field, JsonValue
 
 from gates.core.loops.volatile import failure_signature
 from gates.core.model import Json, Value
-from gates.core.policy import LoopPolicy
+
+if TYPE_CHECKING:  # a flow's process uses the detector and needs no policy engine
+    from gates.core.policy import LoopPolicy
 
 MOST_SHOWN = 10
 

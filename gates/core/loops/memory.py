@@ -132,8 +132,10 @@ class Memory:
             spent.last = at
 
     def used(self, scope: str) -> Spent:
-        others = f"{scope.partition(':')[0]}:{OTHERS}"
-        return self.spent.get(scope) or self.spent.get(others) or Spent()
+        spent = self.spent.get(scope)
+        if spent is not None:
+            return spent
+        return self.spent.get(f"{scope.partition(':')[0]}:{OTHERS}") or Spent()
 
     def dump(self) -> dict[str, Any]:
         state: dict[str, Any] = dict(vars(self))

@@ -14,6 +14,7 @@ from gates.core.loops.steps import End, Step
 from gates.core.loops.thresholds import LONGEST_PERIOD, Limits, Thresholds
 
 REPEATS_WITHIN = 16
+HEX_DIGEST = 64  # characters of a SHA-256
 
 
 class Hit(NamedTuple):
@@ -50,7 +51,7 @@ def judged(
 def _failing(
     memory: Memory, thresholds: Thresholds, limits: Limits, step: Step, end: End, seen: Seen
 ) -> Hit | None:
-    outcome = number_of("vetoed" if end.vetoed else end.outcome)
+    outcome = VETOED if end.vetoed else number_of(end.outcome)
     old, times = memory.failing.get(seen.call), 1
     if old and seen.number - old.number <= thresholds.patience:
         # what changed the world and then the error was work on the cause, not a retry
@@ -78,10 +79,20 @@ def _cycle(memory: Memory, limits: Limits, seen: Seen) -> Hit | None:
     return Hit(Kind.SAME_OUTCOME, count, [seen]) if count >= limits.repeats else None
 
 
-def number_of(text: str) -> int:
-    """63 bits of a digest: a run has too few steps for two to meet by accident."""
-    hashed = blake2b(text.encode(errors="backslashreplace"), digest_size=8)
-    return int.from_bytes(hashed.digest(), "big") >> 1
+def number_of(digest: str) -> int:
+    """61 bits of a digest: a run has too few steps for two to meet by accident. Of a text that is
+    no digest, of its own digest.
+    """
+    if len(digest) == HEX_DIGEST:
+        try:
+            return hash(int(digest, 16))  # a whole number's hash is the same in every process
+        except ValueError:
+            pass
+    hashed = blake2b(digest.encode("utf-8", "backslashreplace"), digest_size=8).digest()
+    return hash(int.from_bytes(hashed, "big"))
+
+
+VETOED = number_of("vetoed")  # the words of a refusal may differ each time
 
 
 def mix(one: int, other: int) -> int:

@@ -28,8 +28,7 @@ class Over(NamedTuple):
 def overspent(memory: Memory, step: Step, thresholds: Thresholds) -> Over | None:
     """The first budget that is used up."""
     for scope in _scopes(step):
-        kind = scope.partition(":")[0]
-        budget = thresholds.run if kind == RUN else _budget(thresholds, kind)
+        budget = thresholds.run if scope is RUN else _budget(thresholds, scope)
         over = _over(memory.used(scope), budget)
         if over:
             used, most, what = over
@@ -37,8 +36,8 @@ def overspent(memory: Memory, step: Step, thresholds: Thresholds) -> Over | None
     return None
 
 
-def _budget(thresholds: Thresholds, kind: str) -> Budget:
-    return thresholds.business_key if kind == "key" else thresholds.agent
+def _budget(thresholds: Thresholds, scope: str) -> Budget:
+    return thresholds.business_key if scope.startswith("key:") else thresholds.agent
 
 
 def _scopes(step: Step) -> Sequence[str]:

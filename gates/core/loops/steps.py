@@ -71,8 +71,8 @@ def digest_of(value: Any) -> str:
 def digest_and_beginning(value: Any) -> tuple[str, str]:
     """The digest, and as much of the same JSON as people are shown."""
     written = _sorted(value)
-    beginning = short(written[: 2 * LONGEST_SHOWN].decode(errors="replace"))
-    return hashlib.sha256(written).hexdigest(), beginning
+    beginning = written[: LONGEST_SHOWN + 1].decode("utf-8", "replace")  # JSON is one line
+    return hashlib.sha256(written).hexdigest(), short(beginning)
 
 
 def _sorted(value: Any) -> bytes:
@@ -84,8 +84,13 @@ def _sorted(value: Any) -> bytes:
 
 def short(text: str) -> str:
     """The beginning, on one line; less of it where a character takes four bytes."""
-    if len(text) <= LONGEST_SHOWN and text.isascii() and text.isprintable():
-        return text
-    most = LONGEST_SHOWN if text.isascii() else LONGEST_SHOWN // 4
-    line = " ".join(text[: 2 * LONGEST_SHOWN].encode(errors="replace").decode().split())
-    return line if len(line) <= most else f"{line[: most - 1]}…"
+    if text.isascii():
+        if len(text) <= LONGEST_SHOWN and text.isprintable():
+            return text
+        most = LONGEST_SHOWN
+    else:
+        most = LONGEST_SHOWN // 4
+    line = text[: 2 * LONGEST_SHOWN]
+    if not line.isprintable():
+        line = " ".join(line.encode("utf-8", "replace").decode().split())
+    return line if len(line) <= most else f"{line[: most - 3]}..."
