@@ -29,7 +29,8 @@ from gates.core.errors import InvalidInput
 from gates.core.loops import memory as kept_in
 from gates.core.loops.circles import Circle, Kind, Side, told, what_differs
 from gates.core.loops.memory import Memory, Seen, Stop, remember
-from gates.core.loops.rules import VETOED, Hit, judged, mix, number_of
+from gates.core.loops.numbers import mix, number_of
+from gates.core.loops.rules import VETOED, Hit, judged
 from gates.core.loops.spending import spend
 from gates.core.loops.steps import End, Step, short
 from gates.core.loops.thresholds import LONGEST_PERIOD, Thresholds
@@ -125,7 +126,7 @@ class Detector:
 
     def dump(self) -> bytes:
         """Its memory as JSON."""
-        values = self._memory.dump() | {"labels": self._labels.seen}
+        values = self._memory.dump() | {"labels": list(self._labels.seen.items())}
         return json.dumps([VERSION, values], separators=(",", ":"), default=_iso).encode()
 
     @classmethod
@@ -135,7 +136,7 @@ class Detector:
         try:
             version, values = json.loads(state)
             made._memory = Memory.load({VERSION: values}[version])
-            made._labels = Labels(values["labels"])
+            made._labels = Labels(dict(values["labels"]))
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise InvalidInput(
                 f"state: not written by version {VERSION} of the loop detector "
@@ -155,9 +156,9 @@ class Detector:
 
     def _beside(self, name: str, call: int) -> bool:
         """Whether the same call was already counted in this round."""
-        memory = self._memory
-        if name != memory.round:
-            memory.round, memory.beside = name, {}
+        memory, side = self._memory, number_of(name)
+        if side != memory.round:
+            memory.round, memory.beside = side, {}
         if call in memory.beside:
             return True
         remember(memory.beside, call, 1, kept_in.MOST_STOPPED)

@@ -103,14 +103,13 @@ class Memory:
         self.texts: dict[int, tuple[int, str]] = {}
         self.writes = array("Q")
         self.ids: dict[int, int] = {}
-        self.round = ""
+        self.round = 0
         self.beside: dict[int, int] = {}
         self.stopped: dict[int, str] = {}
         self.open: dict[str, Stop] = {}
         self.levels: dict[str, int] = {}
         self.leave: dict[str, int] = {}
         self.spent: dict[str, Spent] = {}
-        self.labels: dict[str, int] = {}
 
     def wrote(self, call: int) -> None:
         if len(self.writes) >= MOST_WRITES:

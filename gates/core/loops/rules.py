@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import blake2b
 from typing import NamedTuple
 
 from gates.core.loops import memory as kept_in
 from gates.core.loops.circles import Kind
 from gates.core.loops.memory import Failing, Memory, Seen, remember
+from gates.core.loops.numbers import mix, number_of
 from gates.core.loops.spending import overspent
 from gates.core.loops.steps import End, Step
 from gates.core.loops.thresholds import LONGEST_PERIOD, Limits, Thresholds
 
 REPEATS_WITHIN = 16
-HEX_DIGEST = 64  # characters of a SHA-256
+VETOED = number_of("vetoed")  # the words of a refusal may differ each time
 
 
 class Hit(NamedTuple):
@@ -77,24 +77,3 @@ def _cycle(memory: Memory, limits: Limits, seen: Seen) -> Hit | None:
     oldest = max(memory.since, memory.changed_at, seen.number - REPEATS_WITHIN)
     count = sum(one.key == seen.key and one.number > oldest for one in memory.recent)
     return Hit(Kind.SAME_OUTCOME, count, [seen]) if count >= limits.repeats else None
-
-
-def number_of(digest: str) -> int:
-    """61 bits of a digest: a run has too few steps for two to meet by accident. Of a text that is
-    no digest, of its own digest.
-    """
-    if len(digest) == HEX_DIGEST:
-        try:
-            return hash(int(digest, 16))  # a whole number's hash is the same in every process
-        except ValueError:
-            pass
-    hashed = blake2b(digest.encode("utf-8", "backslashreplace"), digest_size=8).digest()
-    return hash(int.from_bytes(hashed, "big"))
-
-
-VETOED = number_of("vetoed")  # the words of a refusal may differ each time
-
-
-def mix(one: int, other: int) -> int:
-    """Of two numbers, so that each gives the other back."""
-    return one ^ other

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import re
 
+from gates.core.loops.numbers import number_of
+
 LONGEST_MESSAGE = 4_000
 LONGEST_KEPT = 1_000  # characters: longer answers are compared by what they say, not word by word
 MOST_LEARNED = 32  # labels a run
@@ -71,7 +73,7 @@ class Labels:
     ids: a plain number that moves is an answer that changes.
     """
 
-    def __init__(self, seen: dict[str, int] | None = None) -> None:
+    def __init__(self, seen: dict[int, int] | None = None) -> None:
         self.seen = dict(seen or {})
 
     def alike(self, action: str, old: str, new: str) -> bool:
@@ -82,7 +84,7 @@ class Labels:
         labels = _opaque_differences(first, second)
         if not labels:
             return False
-        names = [f"{action}\n{label}"[:120] for label in labels]
+        names = [number_of(f"{action}\n{label}") for label in labels]
         for name in names:
             if name in self.seen or len(self.seen) < MOST_LEARNED:
                 self.seen[name] = min(self.seen.get(name, 0) + 1, TIMES_TO_LEARN)
