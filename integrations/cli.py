@@ -19,6 +19,7 @@ from integrations.commanding.commands import register as register_commanding
 from integrations.commanding.policies import register as register_policies
 from integrations.grant_proxy.commands import app as grants
 from integrations.hardened.commands import app as hardened
+from integrations.loops.commands import app as loops
 from integrations.operating import cli as commands
 from integrations.operating.deliveries import app as outbox
 from integrations.people.commands import app as people
@@ -58,6 +59,7 @@ app.add_typer(hardened, name="hardened")
 app.add_typer(slack, name="slack")
 app.add_typer(reviews, name="reviews")
 app.add_typer(standing, name="standing")
+app.add_typer(loops, name="loops")
 
 
 # -- people ---------------------------------------------------------------------------------

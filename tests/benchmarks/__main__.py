@@ -31,6 +31,7 @@ PROFILES = {
     "memory": "memory",
     "clicks": "slack:clicks",
     "burst": "slack:burst",
+    "loops": "loops",
 }
 
 HEADING = """# Speed, as measured
@@ -62,15 +63,18 @@ def main(arguments: list[str]) -> int:
         sys.stdout.flush()
     say(f"{time.monotonic() - began:.0f} s")
     if given.record is not None:
-        given.record.write_text("\n".join([heading(), *tables]))
+        given.record.write_text("\n".join([heading(chosen), *tables]))
     return 0
 
 
-def heading() -> str:
+def heading(chosen: list[str]) -> str:
+    """A page of one benchmark may have words of its own."""
+    module = import_module(f"tests.benchmarks.{PROFILES[chosen[0]].partition(':')[0]}")
+    words = getattr(module, "HEADING", HEADING) if len(chosen) == 1 else HEADING
     where = (
         f"{os.cpu_count()} cores, Python {platform.python_version()}, Prefect {version('prefect')}"
     )
-    return HEADING.format(where=where)
+    return str(words.format(where=where))
 
 
 if __name__ == "__main__":

@@ -130,6 +130,7 @@ VENDORS = {  # who alone may import what
         "integrations.standing.commands",
         "integrations.policies.backtesting",
         "integrations.commanding",
+        "integrations.loops.commands",
     ),
 }
 NEVER = {"trytond"}  # GPL, and a process of its own
@@ -298,7 +299,7 @@ def test_nothing_but_the_flow_side_loads_prefect(module: str) -> None:
 def test_a_flow_process_stays_light() -> None:
     """The client brings neither a database layer, nor a policy engine, nor a web server."""
     heavy = {"sqlalchemy", "sqlmodel", "alembic", "psycopg", "cel_expr_python", "fastapi"}
-    assert loaded("import gates, gates.client, gates.settings") & heavy == set()
+    assert loaded("import gates, gates.client, gates.settings, gates.core.loops") & heavy == set()
 
 
 def test_an_executor_brings_no_database() -> None:

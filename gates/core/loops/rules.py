@@ -1,0 +1,79 @@
+"""The detector's rules: which of them the last step fulfils, the strongest evidence first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from gates.core.loops import memory as kept_in
+from gates.core.loops.circles import Kind
+from gates.core.loops.memory import Failing, Memory, Seen, remember
+from gates.core.loops.numbers import mix, number_of
+from gates.core.loops.spending import overspent
+from gates.core.loops.steps import End, Step
+from gates.core.loops.thresholds import LONGEST_PERIOD, Limits, Thresholds
+
+REPEATS_WITHIN = 16
+VETOED = number_of("vetoed")  # the words of a refusal may differ each time
+
+
+class Hit(NamedTuple):
+    """A rule that is fulfilled. `lap`: the calls that go round, once. `scope`: what it is about
+    where that is not those calls.
+    """
+
+    kind: Kind
+    times: int
+    lap: Sequence[Seen]
+    scope: str = ""
+    words: str = ""
+
+
+def judged(
+    memory: Memory, thresholds: Thresholds, limits: Limits, step: Step, end: End, seen: Seen
+) -> Hit | None:
+    """The first rule that the step fulfils. Notes failures: each step is judged once."""
+    failing = _failing(memory, thresholds, limits, step, end, seen) if seen.failed else None
+    if memory.laps[1] >= limits.same_outcome - 1:
+        return Hit(Kind.SAME_OUTCOME, memory.laps[1] + 1, [seen])
+    if failing:
+        return failing
+    if memory.stale and (hit := _cycle(memory, limits, seen)):
+        return hit
+    if memory.errors >= thresholds.errors:
+        return Hit(Kind.ERRORS, memory.errors, [seen], "run")
+    if memory.stale >= thresholds.nothing_new:
+        return Hit(Kind.NOTHING_NEW, memory.stale, [seen], "run")
+    over = overspent(memory, step, thresholds)
+    return Hit(Kind.BUDGET, over.used, [seen], over.scope, over.words) if over else None
+
+
+def _failing(
+    memory: Memory, thresholds: Thresholds, limits: Limits, step: Step, end: End, seen: Seen
+) -> Hit | None:
+    outcome = VETOED if end.vetoed else number_of(end.outcome)
+    old, times = memory.failing.get(seen.call), 1
+    if old and seen.number - old.number <= thresholds.patience:
+        # what changed the world and then the error was work on the cause, not a retry
+        worked_on = memory.changes > old.changes and outcome != old.outcome
+        times = 1 if worked_on else old.times + 1
+    note = Failing(times, seen.number, memory.changes, outcome)
+    remember(memory.failing, seen.call, note, kept_in.MOST_FAILING)
+    action, way, alike = memory.alike
+    same = mix(seen.key, seen.call)  # the outcome alone
+    alike = alike + 1 if (action, way) == (seen.action, same) else 1
+    memory.alike = (seen.action, same, alike)
+    if times >= limits.same_failing_call:
+        return Hit(Kind.FAILING_RETRY, times, [seen])
+    most = limits.same_refused_write if step.writes else limits.same_failure
+    return Hit(Kind.SAME_FAILURE, alike, [seen], seen.action) if alike >= most else None
+
+
+def _cycle(memory: Memory, limits: Limits, seen: Seen) -> Hit | None:
+    for period in range(2, LONGEST_PERIOD + 1):
+        if memory.laps[period] >= (limits.laps - 1) * period:
+            lap = list(memory.recent)[-period:]
+            return Hit(Kind.CYCLE, memory.laps[period] // period + 1, lap)
+    oldest = max(memory.since, memory.changed_at, seen.number - REPEATS_WITHIN)
+    count = sum(one.key == seen.key and one.number > oldest for one in memory.recent)
+    return Hit(Kind.SAME_OUTCOME, count, [seen]) if count >= limits.repeats else None
