@@ -16,6 +16,7 @@ from gates.core.errors import (
     MisusedGate,
     Rejected,
     SentBack,
+    Skipped,
     Undecided,
 )
 from gates.grants.held import grant_headers
@@ -35,6 +36,7 @@ __all__ = [
     "Reconciled",
     "Rejected",
     "SentBack",
+    "Skipped",
     "Undecided",
     "Undo",
     "action",

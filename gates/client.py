@@ -21,6 +21,7 @@ from gates.core.model import (
     Grant,
     Job,
     Json,
+    LoopAnswer,
     RequestView,
     Step,
     Suspension,
@@ -171,10 +172,16 @@ class GatesClient:
         return RequestView.model_validate_json(self._call("GET", f"/v1/requests/{request_id}"))
 
     def decide(
-        self, request_id: str, kind: DecisionKind, reason: str = "", changes: Json | None = None
+        self,
+        request_id: str,
+        kind: DecisionKind,
+        reason: str = "",
+        changes: Json | None = None,
+        loop: LoopAnswer | None = None,
     ) -> RequestView:
         """`changes`: all arguments, as they are approved instead."""
-        body = {"kind": kind.value, "reason": reason, "changes": changes}
+        body: dict[str, Any] = {"kind": kind.value, "reason": reason, "changes": changes}
+        body |= {"loop": loop.model_dump(mode="json")} if loop else {}
         path = f"/v1/requests/{request_id}/decisions"
         return RequestView.model_validate_json(self._call("POST", path, body))
 

@@ -26,7 +26,7 @@ from gates.core.errors import (
     Unavailable,
     UnknownAction,
 )
-from gates.core.loops import Allowance, Finding, look
+from gates.core.loops import Allowance, Finding, allowed, look
 from gates.core.messages import AttemptReport
 from gates.core.model import (
     ApprovalRequest,
@@ -308,7 +308,7 @@ class Work:
                 action=name,
                 arguments_digest=digest(one.request.action.arguments),
                 signature=str(one.request.evidence["signature"]),
-                more=int(str(one.request.evidence["allow_more"])),
+                more=allowed(one.request, one.decisions),
                 at=one.row.settled_at,
             )
             for one in unit.loop_rounds(root, name)

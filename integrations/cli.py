@@ -12,7 +12,7 @@ import typer
 
 from gates.client import GatesClient
 from gates.core.errors import InvalidInput, ReasonNeeded
-from gates.core.model import DecisionKind
+from gates.core.model import MOST_MORE, DecisionKind, LoopAnswer, LoopLabel
 from gates.core.quorum import missing
 from gates.core.wording import approvers, asks, ended
 from gates.settings import ClientSettings, ErpSettings, ServerSettings
@@ -49,6 +49,11 @@ app.add_typer(grants, name="grant")
 app.add_typer(outbox, name="outbox")
 app.add_typer(hardened, name="hardened")
 app.add_typer(slack, name="slack")
+
+
+Label = Annotated[
+    LoopLabel | None, typer.Option(help="Of a loop: what it was, for the detector's record.")
+]
 
 
 # -- people ---------------------------------------------------------------------------------
@@ -110,20 +115,38 @@ def approve(
         list[str] | None,
         typer.Option("--set", help="Approve with changes: NAME=VALUE, once an argument."),
     ] = None,
+    more: Annotated[
+        int | None,
+        typer.Option(help="Of a loop: how many more tries.", min=1, max=MOST_MORE),
+    ] = None,
+    label: Label = None,
     as_json: AsJson = False,
 ) -> None:
     """Approve a request, as the person who is logged in; with --set, something else instead."""
-    decide(request, DecisionKind.APPROVE, reason, change or [], as_json=as_json)
+    loop = LoopAnswer(more=more, label=label) if more or label else None
+    decide(request, DecisionKind.APPROVE, reason, change or [], loop, as_json=as_json)
 
 
 @app.command()
 def reject(
     request: str,
     reason: Annotated[str, typer.Option(help="Why; the requester is told.", prompt=True)],
+    label: Label = None,
     as_json: AsJson = False,
 ) -> None:
     """Reject a request, as the person who is logged in."""
-    decide(request, DecisionKind.REJECT, reason, as_json=as_json)
+    decide(request, DecisionKind.REJECT, reason, loop=labelled(label), as_json=as_json)
+
+
+@app.command()
+def skip(
+    request: str,
+    reason: Annotated[str, typer.Option(help="Why the run can do without it.", prompt=True)],
+    label: Label = None,
+    as_json: AsJson = False,
+) -> None:
+    """Leave a step out that goes in circles, as the person who is logged in; its run may go on."""
+    decide(request, DecisionKind.SKIP, reason, loop=labelled(label), as_json=as_json)
 
 
 @app.command("send-back")
@@ -132,10 +155,11 @@ def send_back(
     guidance: Annotated[
         str, typer.Option(help="What to do instead; the agent reads it.", prompt=True)
     ],
+    label: Label = None,
     as_json: AsJson = False,
 ) -> None:
     """Send a request back to its agent with guidance, as the person who is logged in."""
-    decide(request, DecisionKind.SEND_BACK, guidance, as_json=as_json)
+    decide(request, DecisionKind.SEND_BACK, guidance, loop=labelled(label), as_json=as_json)
 
 
 @app.command()
@@ -150,8 +174,18 @@ def escalate(
     decide(request, DecisionKind.ESCALATE, reason, as_json=as_json)
 
 
+def labelled(label: LoopLabel | None) -> LoopAnswer | None:
+    return LoopAnswer(label=label) if label else None
+
+
 def decide(
-    request: str, kind: DecisionKind, reason: str, change: Sequence[str] = (), *, as_json: bool
+    request: str,
+    kind: DecisionKind,
+    reason: str,
+    change: Sequence[str] = (),
+    loop: LoopAnswer | None = None,
+    *,
+    as_json: bool,
 ) -> None:
     with told(), as_person() as client:
         changes = None
@@ -159,12 +193,12 @@ def decide(
             kind = DecisionKind.APPROVE_WITH_CHANGES
             changes = changed(client.view(request).request.action.arguments, change)
         try:
-            view = client.decide(request, kind, reason, changes)
+            view = client.decide(request, kind, reason, changes, loop)
         except ReasonNeeded:
             if not sys.stdin.isatty():
                 raise
             reason = typer.prompt("This approval counts only with a reason. Why?")
-            view = client.decide(request, kind, reason, changes)
+            view = client.decide(request, kind, reason, changes, loop)
         if as_json:
             sys.stdout.write(view.model_dump_json() + "\n")
         elif view.outcome is None and view.request.requirement is not None:

@@ -13,10 +13,11 @@ Rules, each with what it protects from:
 6. At the deadline the request expires, whoever is late; silence never approves.
 7. Who approves something else than was asked voids the round (votes for what was asked are no
    votes for what was not). What may have happened already is not changed any more.
-8. An escalation is no answer: it only adds people, those whom the policy names for it, once
+8. A step is skipped only where it went in circles (what was never tried can be rejected).
+9. An escalation is no answer: it only adds people, those whom the policy names for it, once
    (nobody picks who decides). Where somebody of each group must agree they may stand for any of
    the groups, and as ever for one alone. Who has escalated may still decide.
-9. An approval holds for a while, and as long as those who gave it could still give it.
+10. An approval holds for a while, and as long as those who gave it could still give it.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ ENDS_THE_ROUND = {
     DecisionKind.REJECT: OutcomeKind.REJECTED,
     DecisionKind.SEND_BACK: OutcomeKind.SENT_BACK,
     DecisionKind.APPROVE_WITH_CHANGES: OutcomeKind.VOIDED,  # the next round asks for the changed
+    DecisionKind.SKIP: OutcomeKind.REJECTED,
 }
 
 
@@ -128,7 +130,13 @@ def _counted(
 ) -> Outcome | None:
     if decision.kind is not DecisionKind.APPROVE:
         kind = ENDS_THE_ROUND[decision.kind]
-        return Outcome(kind=kind, by=(decision.name,), reason=decision.reason, at=decision.at)
+        return Outcome(
+            kind=kind,
+            by=(decision.name,),
+            reason=decision.reason,
+            at=decision.at,
+            skipped=decision.kind is DecisionKind.SKIP,
+        )
     approvals[decision.person] = decision
     if request.requirement is None or not satisfied(request.requirement, approvals.keys()):
         return None
@@ -168,12 +176,29 @@ def decide(request: ApprovalRequest, events: Sequence[Event], decision: Decision
             raise AlreadyDecided(
                 f"{decision.name} has decided this already: {event.decision.kind.told}."
             )
+    _refuse_foreign(request, decision)
     if decision.kind in _AGREES and not decision.reason and wants_reason(request):
         raise ReasonNeeded(
             f"reason is empty: an approval of tier {request.judgement.tier.value} counts only with "
             "one here; say why."
         )
     return [Decided(decision=decision)]
+
+
+def _refuse_foreign(request: ApprovalRequest, decision: Decision) -> None:
+    """What is said of a loop belongs to the question about one."""
+    if request.purpose is Purpose.LOOP:
+        if decision.loop and decision.loop.more and decision.kind is not DecisionKind.APPROVE:
+            raise InvalidInput(
+                f"more = {decision.loop.more}: only an approval allows more tries; leave it out."
+            )
+        return
+    if decision.kind is DecisionKind.SKIP:
+        raise InvalidInput(
+            "kind = 'skip': only a step that goes in circles can be skipped; reject it instead."
+        )
+    if decision.loop is not None:
+        raise InvalidInput("loop: nobody was stopped for going in circles here; leave it out.")
 
 
 def _added(requirement: Requirement, events: Sequence[Event]) -> dict[str, str]:

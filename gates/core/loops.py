@@ -21,7 +21,7 @@ from itertools import pairwise
 
 from pydantic import Field, JsonValue
 
-from gates.core.model import Json, Value
+from gates.core.model import ApprovalRequest, Decision, DecisionKind, Json, Value
 from gates.core.policy import LoopPolicy
 
 LONGEST_MESSAGE = 4_000
@@ -108,6 +108,18 @@ class Finding(Value):
             more=more,
             at=at,
         )
+
+
+def allowed(request: ApprovalRequest, decisions: Sequence[Decision]) -> int:
+    """How many more failures an approved question about a loop allows: as many as those who
+    approved it said, the fewest of them; where nobody said, as many as the policy did.
+    """
+    said = [
+        one.loop.more
+        for one in decisions
+        if one.kind is DecisionKind.APPROVE and one.loop is not None and one.loop.more is not None
+    ]
+    return min(said, default=int(str(request.evidence["allow_more"])))
 
 
 def look(

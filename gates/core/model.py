@@ -55,6 +55,7 @@ class Tier(StrEnum):
 class DecisionKind(StrEnum):
     """`send_back`: guidance for the agent instead of an answer. `approve_with_changes`: yes, but
     with other arguments, which the policy judges anew. `escalate`: no answer; more are asked.
+    `skip`: this step is left out, and the run may go on without it (of a loop alone).
     """
 
     APPROVE = "approve"
@@ -62,6 +63,7 @@ class DecisionKind(StrEnum):
     REJECT = "reject"
     SEND_BACK = "send_back"
     ESCALATE = "escalate"
+    SKIP = "skip"
 
     @property
     def told(self) -> str:
@@ -75,6 +77,7 @@ _TOLD = {
     DecisionKind.REJECT: "rejected",
     DecisionKind.SEND_BACK: "sent back",
     DecisionKind.ESCALATE: "escalated",
+    DecisionKind.SKIP: "skipped",
 }
 
 
@@ -252,9 +255,31 @@ class ApprovalRequest(Value):
         return self.proposed or self.action.fingerprint
 
 
+class LoopLabel(StrEnum):
+    """What people say of an alarm, for the detector's own record."""
+
+    LOOP = "loop"
+    NOT_A_LOOP = "not_a_loop"
+    HARMFUL = "harmful"
+
+
+MOST_MORE = 20  # tries that one answer may allow
+
+
+class LoopAnswer(Value):
+    """What an answer says beside yes and no where an agent goes in circles. `more`: how many more
+    tries it allows, where not as many as the policy says; `label`: what it was; `freeze`: the
+    agent is to be stopped altogether.
+    """
+
+    more: int | None = Field(default=None, ge=1, le=MOST_MORE)
+    label: LoopLabel | None = None
+    freeze: bool = False
+
+
 class Decision(Value):
     """One person's answer, with what they saw (`card_revision`) and how they were verified.
-    `changes`: the arguments, whole, as the person approves them.
+    `changes`: the arguments, whole, as the person approves them; `loop`: what it says of a loop.
     """
 
     person: PersonId
@@ -267,19 +292,23 @@ class Decision(Value):
     card_revision: int | None = None
     verified_by: Json = Field(default_factory=dict)
     changes: Json | None = None
+    loop: LoopAnswer | None = None
 
 
 class Outcome(Value):
-    """`by` are the names of those whose word it was; `policy` and `deadline` may stand there."""
+    """`by` are the names of those whose word it was; `policy` and `deadline` may stand there.
+    `skipped`: rejected, and the run may go on without the step.
+    """
 
     kind: OutcomeKind
     by: tuple[str, ...]
     reason: str = ""
     at: datetime
+    skipped: bool = False
 
     def __str__(self) -> str:
         who = f" by {', '.join(self.by)}" if self.by else ""
-        kind = self.kind.value.replace("_", " ")
+        kind = "skipped" if self.skipped else self.kind.value.replace("_", " ")
         return f"{kind}{who}" + (f": {self.reason}" if self.reason else "")
 
 

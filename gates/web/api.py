@@ -21,6 +21,7 @@ from gates.core.model import (
     Grant,
     Job,
     Json,
+    LoopAnswer,
     RequestView,
     Standing,
     Step,
@@ -41,6 +42,7 @@ class DecisionIn(BaseModel):
     reason: str = Field(default="", max_length=5_000)
     revision: int | None = None
     changes: Json | None = None
+    loop: LoopAnswer | None = None
 
 
 class LeaseIn(BaseModel):
@@ -258,6 +260,7 @@ def router(  # noqa: C901, PLR0915 - a table of routes
             card_revision=body.revision,
             verified_by={"how": "session"},
             changes=body.changes,
+            loop=body.loop,
         )
 
     @api.post("/sessions", tags=["people"])

@@ -34,7 +34,7 @@ from gates.core.errors import (
     Refused,
     Unavailable,
 )
-from gates.core.model import DecisionKind, Json, RequestView
+from gates.core.model import MOST_MORE, DecisionKind, Json, LoopAnswer, LoopLabel, RequestView
 from gates.web import changing
 from gates.web.errors import HEADER
 from gates.web.listing import inbox
@@ -52,6 +52,7 @@ BY_BUTTON = (
     DecisionKind.REJECT,
     DecisionKind.SEND_BACK,
     DecisionKind.ESCALATE,
+    DecisionKind.SKIP,
 )
 STATIC = {"style.css": "text/css", "icon.svg": "image/svg+xml"}
 HOW_TO_LOG_IN = (
@@ -116,6 +117,7 @@ class Requests(Protocol):
         card_revision: int | None = ...,
         verified_by: Json | None = ...,
         changes: Json | None = ...,
+        loop: LoopAnswer | None = ...,
     ) -> RequestView: ...
 
 
@@ -126,6 +128,8 @@ class DecisionForm(BaseModel):
     reason: str = ""
     revision: str = ""
     csrf: str = ""
+    more: str = ""
+    label: str = ""
 
 
 def _environment() -> Environment:
@@ -323,6 +327,7 @@ class Pages:
                 assurance="session",
                 card_revision=_revision(form.revision),
                 verified_by={"session": _trace(request.cookies[self.cookie])},
+                loop=_loop(form),
             )
         except NotFound:
             raise
@@ -424,6 +429,20 @@ def _reason(reason: str) -> str:
             f"reason has {len(reason)} characters: shorten it to {LONGEST_REASON:,}."
         )
     return reason.replace("\r\n", "\n")
+
+
+def _loop(form: DecisionForm) -> LoopAnswer | None:
+    """What the form says of a loop; None where it says nothing."""
+    more, label = form.more.strip(), form.label
+    if not more and not label:
+        return None
+    whole = more.isascii() and more.isdigit() and 0 < int(more[:9]) <= MOST_MORE
+    if more and not whole:
+        raise InvalidInput(f"more = {more[:40]!r}: write a whole number from 1 to {MOST_MORE}.")
+    if label and label not in list(LoopLabel):
+        known = ", ".join(LoopLabel)
+        raise InvalidInput(f"label = {label[:40]!r}: choose one of {known}.")
+    return LoopAnswer(more=int(more) if more else None, label=LoopLabel(label) if label else None)
 
 
 def _revision(revision: str) -> int:

@@ -64,6 +64,7 @@ VOICE_TONES: dict[DecisionKind, Tone] = {
     DecisionKind.REJECT: "bad",
     DecisionKind.SEND_BACK: "warn",
     DecisionKind.ESCALATE: "warn",
+    DecisionKind.SKIP: "warn",
 }
 ATTEMPTS = 5  # attempts side by side; earlier ones are counted
 
