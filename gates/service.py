@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.exc import IntegrityError
 
+from gates import repeats
 from gates.asking import Before, Origin
 from gates.claiming import Claiming
 from gates.core import lifecycle
@@ -60,18 +61,24 @@ class Gates(Claiming):
             with self.database.read() as session:
                 unit = Unit(session, self.clock())
                 self.owned(unit, caller, proposal.run.root_run_id)
-                rounds = unit.gate(gate)
+                root = proposal.run.root_run_id
+                rounds, alike = unit.first(gate, root, action.fingerprint)
             if replayed(ends_of(rounds), proposal.call, action.fingerprint):
                 return self._again(proposal, action, rounds)
             if rounds and _answers(rounds[-1], action):
                 return self._return(caller, proposal, action, rounds)
-            reply = self._open(caller, proposal, action, rounds)
+            reply = self._open(caller, proposal, action, rounds, alike)
             if reply is not None:
                 return reply
         raise RetryLater(f"Gate {proposal.key!r} is asked from several places: try again.")
 
     def _open(
-        self, caller: KeyHolder, proposal: Proposal, action: Action, rounds: list[Aggregate]
+        self,
+        caller: KeyHolder,
+        proposal: Proposal,
+        action: Action,
+        rounds: list[Aggregate],
+        alike: list[Aggregate],
     ) -> GateReply | None:
         """None where somebody was faster."""
         origin = Origin.proposing(proposal, caller.requester)
@@ -80,6 +87,10 @@ class Gates(Claiming):
         request = doubt and self.asking.doubt_again(doubt, self.clock())
         if request is None:
             request = self.asking.question(origin, action, self.clock(), before)
+            harmless = repeats.changes_nothing(self.asking.registry, proposal)
+            circle = repeats.evidence(request, alike, changes_nothing=harmless)
+            if circle is not None:
+                request = self.asking.repeat_question(request, circle, self.clock())
         left = self._left_unused(request) if before is None and request.requirement else ()
         if left:
             evidence = request.evidence | {"left_unused": list(left)}

@@ -192,6 +192,11 @@ def _refuse_foreign(request: ApprovalRequest, decision: Decision) -> None:
             raise InvalidInput(
                 f"more = {decision.loop.more}: only an approval allows more tries; leave it out."
             )
+        if request.evidence.get("refused_by") == "policy" and decision.kind is DecisionKind.APPROVE:
+            raise InvalidInput(
+                "kind = 'approve': the policy forbids this, and no word of people changes that: "
+                "send it back, approve it with changes, skip the step, or stop the run."
+            )
         return
     if decision.kind is DecisionKind.SKIP:
         raise InvalidInput(

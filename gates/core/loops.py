@@ -119,7 +119,7 @@ def allowed(request: ApprovalRequest, decisions: Sequence[Decision]) -> int:
         for one in decisions
         if one.kind is DecisionKind.APPROVE and one.loop is not None and one.loop.more is not None
     ]
-    return min(said, default=int(str(request.evidence["allow_more"])))
+    return min(said, default=int(str(request.evidence.get("allow_more", 1))))
 
 
 def look(

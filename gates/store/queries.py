@@ -75,16 +75,30 @@ SETTLED = Whole.of(
 )
 LOOP_ROUNDS = Whole.of(
     select(request).where(
-        request.c.root_run_id == bindparam("root_run_id"),
-        request.c.action == bindparam("action"),
+        request.c.fingerprint == bindparam("fingerprint"),
         request.c.purpose == "loop",
         request.c.outcome == "approved",
     )
 )
-CALLS = Statement(
+CALLS = Statement(  # whoever calls: a fresh run does not start from zero
     select(call)
-    .where(call.c.root_run_id == bindparam("root_run_id"), call.c.action == bindparam("action"))
+    .where(
+        call.c.action == bindparam("action"),
+        call.c.arguments_digest == bindparam("arguments_digest"),
+        call.c.at >= bindparam("since"),
+    )
     .order_by(call.c.seq.desc())
+    .limit(100)
+)
+ALIKE = Statement(
+    select(request)
+    .where(
+        request.c.root_run_id == bindparam("root_run_id"),
+        request.c.fingerprint == bindparam("fingerprint"),
+        request.c.gate_id != bindparam("gate_id"),
+        request.c.outcome.is_not(None),
+    )
+    .order_by(request.c.opened_at)
     .limit(100)
 )
 RUN = Statement(select(run).where(run.c.root_run_id == bindparam("root_run_id")))

@@ -116,6 +116,7 @@ class RequestRow(Row, table=True):
         Index("ix_request_opened_at", "opened_at"),
         Index("ix_request_counterparty", "counterparty", "opened_at"),
         Index("ix_request_agent", "agent", "opened_at"),
+        Index("ix_request_fingerprint", "fingerprint"),
     )
     id: str = Field(primary_key=True)
     gate_id: str
@@ -221,9 +222,7 @@ class LoopCallRow(Row, table=True):
     """What the loop detector is fed with: one row an ended attempt."""
 
     __tablename__ = "loop_call"
-    __table_args__: Any = (
-        Index("ix_loop_call_scope", "root_run_id", "action", "arguments_digest"),
-    )
+    __table_args__: Any = (Index("ix_loop_call_same", "action", "arguments_digest", "at"),)
     seq: int | None = Field(default=None, primary_key=True, sa_type=SERIAL)
     attempt_id: str = Field(unique=True)
     root_run_id: str

@@ -1,0 +1,108 @@
+"""The very same proposal once more: what is done already, what was refused, whoever fails at it."""
+
+from functools import partial
+from uuid import uuid4
+
+import pytest
+
+from gates.core.errors import InvalidInput
+from gates.core.messages import AttemptReport
+from gates.core.model import ExecutionState, GateReply, Purpose, Standing
+from tests.support.world import World
+
+
+def paid(world: World, key: str) -> GateReply:
+    world.propose("500.00", key=key)
+    job = world.lease()
+    assert job is not None
+    world.perform(job)
+    return world.propose("500.00", key=key)
+
+
+def test_the_same_write_is_put_to_people_before_it_is_done_again(world: World) -> None:
+    """Word for word, in one run, through another gate: nothing runs until somebody has agreed."""
+    assert paid(world, "first").standing is Standing.SUCCEEDED
+    again = world.propose("500.00", key="second")
+    request = again.view.request
+    assert (again.standing, request.purpose) == (Standing.WAITING, Purpose.LOOP)
+    assert request.judgement.reasons[0].rule == "loop.same_write"
+    assert "it has been done once in this run" in request.judgement.reasons[0].text
+    assert world.lease() is None
+    world.decide(request.id, "dana")
+    assert world.propose("500.00", key="second").standing is Standing.EXECUTING
+
+
+def test_another_amount_another_run_or_a_look_is_no_repetition(world: World) -> None:
+    """What differs is another write, and whoever only looks may look again."""
+    paid(world, "first")
+    assert world.propose("501.00", key="second").standing is Standing.EXECUTING
+    world.run = uuid4().hex
+    assert world.propose("500.00", key="first").standing is Standing.EXECUTING
+    note = {"name": "note", "in_process": True, "arguments": {"n": "1"}}
+    for number in range(4):
+        look = partial(world.propose, **note, key=f"look-{number}", changes_nothing=True)
+        reply = look()
+        assert reply.standing is Standing.CLAIMED
+        assert reply.grant is not None
+        told = AttemptReport(state="succeeded", fence=reply.grant.fence, result={})
+        world.work.report(world.flow, reply.grant.attempt_id, told)
+
+
+def test_what_was_refused_twice_goes_to_people_the_third_time(world: World) -> None:
+    """The agent is told why twice; the third time somebody looks, and can help it."""
+    for number in (1, 2):
+        reply = world.propose("5000.00", key=f"try-{number}")
+        assert reply.view.request.purpose is Purpose.ACTION
+        world.decide(reply.view.request.id, "dana", "reject", "not this supplier")
+    third = world.propose("5000.00", key="try-3").view.request
+    assert third.purpose is Purpose.LOOP
+    assert third.evidence["refused_by"] == "people"
+    assert third.judgement.reasons[0].rule == "loop.refused_again"
+    world.decide(third.id, "dana", "reject", "stop it")
+    fourth = world.propose("5000.00", key="try-4").view.request
+    assert fourth.purpose is Purpose.ACTION  # people have said no to the circle: not asked for ever
+
+
+def test_nobody_lets_through_what_the_policy_forbids(world: World) -> None:
+    """The third refusal of the policy is put to people too; they can steer, not allow."""
+    burn = partial(world.propose, name="till.burn")
+    for number in (1, 2):
+        assert burn(key=f"burn-{number}").standing is Standing.FORBIDDEN
+    third = burn(key="burn-3")
+    assert third.standing is Standing.WAITING
+    with pytest.raises(InvalidInput, match="the policy forbids this"):
+        world.decide(third.view.request.id, "dana")
+    world.decide(third.view.request.id, "dana", "send_back", "Burn nothing; book it instead.")
+    assert burn(key="burn-3").standing is Standing.SENT_BACK
+
+
+def test_failures_count_over_runs(world: World) -> None:
+    """A fresh run does not start from zero: the third failure is the third, whoever made it."""
+    world.till.broken = "overpays line 17"
+    for number in range(3):
+        world.run = uuid4().hex
+        world.propose("500.00")
+        job = world.lease()
+        assert job is not None
+        world.perform(job)
+        reply = world.propose("500.00")
+        expected = Standing.WAITING if number == 2 else Standing.FAILED
+        assert reply.standing is expected
+    assert reply.view.request.purpose is Purpose.LOOP
+    assert len(reply.view.request.evidence["attempts"]) == 3  # type: ignore[arg-type]
+
+
+def test_failures_of_last_week_are_forgotten(world: World) -> None:
+    """What failed long ago says nothing of today."""
+    world.till.broken = "overpays line 17"
+    for _ in range(3):
+        world.run = uuid4().hex
+        world.propose("500.00")
+        job = world.lease()
+        assert job is not None
+        world.perform(job)
+        reply = world.propose("500.00")
+        world.clock.advance(days=8)
+    execution = reply.view.execution
+    assert execution is not None
+    assert execution.state is ExecutionState.FAILED
