@@ -22,7 +22,7 @@ from gates.core.errors import (
 from gates.grants.held import grant_headers
 
 if TYPE_CHECKING:
-    from gates.flow import gated, require_approval, together, undo
+    from gates.flow import gated, require_approval, retriable, together, undo
 
 __all__ = [
     "ActionFailed",
@@ -43,13 +43,14 @@ __all__ = [
     "gated",
     "grant_headers",
     "require_approval",
+    "retriable",
     "together",
     "undo",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("gated", "require_approval", "together", "undo"):
+    if name in ("gated", "require_approval", "retriable", "together", "undo"):
         from gates import flow  # noqa: PLC0415 - imports Prefect, which takes a second
 
         return getattr(flow, name)

@@ -27,10 +27,11 @@ from gates.flow.bodies import Run, perform, perform_async
 from gates.flow.functions import Body, shown
 from gates.flow.gate import Gate
 from gates.flow.places import here
+from gates.flow.retries import retriable
 from gates.flow.session import current
 from gates.flow.together import together
 
-__all__ = ["Ask", "gated", "require_approval", "together", "undo"]
+__all__ = ["Ask", "gated", "require_approval", "retriable", "together", "undo"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
