@@ -12,8 +12,8 @@ AGAIN = (ActionFailed, Unavailable, RetryLater)
 def retriable(task: Any, task_run: Any, state: Any) -> bool:
     """`@task(retries=3, retry_condition_fn=retriable)`: again where the action is proven to have
     left nothing behind, or a server was away. Never where people or the policy said no (the answer
-    would be the same), nor where the flow is written or called wrongly. Errors that are not of gates
-    are tried again as without this.
+    would be the same), nor where the flow is written or called wrongly. Other errors than ours are
+    tried again as without this.
 
     Each try of an action counts for the loop detector, as every other does.
     """
