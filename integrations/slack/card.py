@@ -195,10 +195,10 @@ def _evidence(view: RequestView) -> Iterator[Block]:
         shown = [(name, text) for name, text in flat(evidence) if _last(name) not in INTERNAL]
         yield from table("Evidence", shown, rest=DETAILED)
         return
-    told = evidence.get("words")
+    words = evidence.get("words")
     rows = [("Failed", f"{evidence.get('total')} times in the same way")]
-    if isinstance(told, str) and told:
-        rows = [("Found", told)]
+    if isinstance(words, str) and words:
+        rows = [("Found", words)]
     for name in ("error_class", "error"):
         rows += [(name, str(evidence[name]))] if evidence.get(name) else []
     attempts = evidence.get("attempts")
@@ -209,7 +209,7 @@ def _evidence(view: RequestView) -> Iterator[Block]:
     differ = evidence.get("differences")
     listed = [scalar(one) for one in differ] if isinstance(differ, list) else []
     rows.append(("Changed between them", "; ".join(listed) or "nothing"))
-    yield context("*The same once more*" if told else "*The same call fails the same way*")
+    yield context("*The same once more*" if words else "*The same call fails the same way*")
     yield from pairs(rows)
 
 
