@@ -27,6 +27,7 @@ from integrations.slack.blocks import (
     HEADER,
     REJECT,
     SEND_BACK,
+    SKIP,
     VALUE,
     Block,
     Row,
@@ -329,6 +330,8 @@ def _buttons(view: RequestView, token: str) -> Block:
         buttons.append(button(CHANGE, "Approve with changes", token))
     if words.send_back:
         buttons.append(button(SEND_BACK, words.send_back, token))
+    if words.skip:
+        buttons.append(button(SKIP, words.skip, token))
     buttons.append(button(REJECT, words.reject, token, "danger"))
     if words.escalate:
         buttons.append(button(ESCALATE, words.escalate, token))
