@@ -185,6 +185,10 @@ class GatesClient:
         path = f"/v1/requests/{request_id}/decisions"
         return RequestView.model_validate_json(self._call("POST", path, body))
 
+    def alarms(self, days: int) -> list[dict[str, Any]]:
+        """How good the loop detector was in so many days, by action and detector; for admins."""
+        return list(orjson.loads(self._call("GET", f"/v1/admin/alarms?days={days}")))
+
     def me(self) -> dict[str, str]:
         """{person, name} of the session."""
         return dict(orjson.loads(self._call("GET", "/v1/me")))

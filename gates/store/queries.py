@@ -80,6 +80,16 @@ LOOP_ROUNDS = Whole.of(
         request.c.outcome == "approved",
     )
 )
+LOOP_QUESTIONS = Whole.of(
+    select(request)
+    .where(
+        request.c.purpose == "loop",
+        (request.c.opened_at > bindparam("after"))
+        | ((request.c.opened_at == bindparam("after")) & (request.c.id > bindparam("last"))),
+    )
+    .order_by(request.c.opened_at, request.c.id)
+    .limit(bindparam("limit"))
+)
 CALLS = Statement(  # whoever calls: a fresh run does not start from zero
     select(call)
     .where(

@@ -363,6 +363,10 @@ class Unit:
         """Approved loop requests about an action, of any run: each allowed some more attempts."""
         return self._read(queries.LOOP_ROUNDS, fingerprint=fingerprint)
 
+    def loop_questions(self, after: datetime, last: str, limit: int) -> list[Aggregate]:
+        """Those opened after `after`, or then and of an id above `last`; oldest first."""
+        return self._read(queries.LOOP_QUESTIONS, after=after, last=last, limit=limit)
+
     def lock_call(self, fingerprint: str) -> None:
         """Nobody else counts failures of just this call before this transaction ends, in whatever
         run. Taken after the run's lock. SQLite has one writer anyway.

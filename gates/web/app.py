@@ -12,7 +12,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from gates.access import Access
 from gates.core.errors import InvalidInput
 from gates.service import Gates
-from gates.web import api, errors, grant_api, health_api, outbox_api, pages
+from gates.web import alarms_api, api, errors, grant_api, health_api, outbox_api, pages
 from gates.web.direct import Direct
 from gates.web.limits import LimitsBodies
 from gates.web.refusals import NotesRefusals, Refusals, into
@@ -77,6 +77,7 @@ def create_app(
     app.include_router(grant_api.router(gates, access))
     app.include_router(health_api.router(gates, access))
     app.include_router(outbox_api.router(gates, access))
+    app.include_router(alarms_api.router(gates, access))
     app.include_router(pages.router(gates, access, base_url=gates.base_url))
     for one in routers:
         app.include_router(one)

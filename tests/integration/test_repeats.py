@@ -1,13 +1,23 @@
 """The very same proposal once more: what is done already, what was refused, whoever fails at it."""
 
+from datetime import timedelta
 from functools import partial
 from uuid import uuid4
 
 import pytest
 
+from gates.alarms import of_store, report
 from gates.core.errors import InvalidInput
 from gates.core.messages import AttemptReport
-from gates.core.model import ExecutionState, GateReply, Purpose, Standing
+from gates.core.model import (
+    DecisionKind,
+    ExecutionState,
+    GateReply,
+    LoopAnswer,
+    LoopLabel,
+    Purpose,
+    Standing,
+)
 from tests.support.world import World
 
 
@@ -106,3 +116,29 @@ def test_failures_of_last_week_are_forgotten(world: World) -> None:
     execution = reply.view.execution
     assert execution is not None
     assert execution.state is ExecutionState.FAILED
+
+
+def test_every_answer_labels_its_alarm(world: World) -> None:
+    """By action and detector: what was a loop, what was none, and what nobody has said yet."""
+    answers = [("reject", None), ("approve", None), ("approve", LoopLabel.HARMFUL)]
+    paid(world, "first")
+    for number, (kind, label) in enumerate(answers):
+        asked = world.propose("500.00", key=f"again-{number}").view.request
+        world.clock.advance(minutes=2)
+        world.gates.decide(
+            asked.id,
+            person_id="dana",
+            kind=DecisionKind(kind),
+            reason="said",
+            channel="test",
+            assurance="test",
+            loop=LoopAnswer(label=label) if label else None,
+        )
+    world.propose("500.00", key="open")
+    (row,) = report(of_store(world.database, world.clock(), timedelta(days=1)))
+    assert (row.action, row.detector, row.alarms) == ("till.pay", "same_write", 4)
+    assert (row.loops, row.not_loops, row.harmful, row.open) == (1, 1, 1, 1)
+    assert row.precision == pytest.approx(2 / 3)
+    assert row.answered_seconds == pytest.approx(120)
+    world.clock.advance(days=2)
+    assert report(of_store(world.database, world.clock(), timedelta(days=1))) == []

@@ -42,7 +42,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "gates.watching",
     ),
     ("gates.access", "gates.cards", "gates.deliveries", "gates.outbox", "gates.replays"),
-    ("gates.timers", "gates.health", "gates.announcing"),
+    ("gates.timers", "gates.health", "gates.announcing", "gates.alarms"),
     ("gates.web",),
 )
 CLIENT_SIDE = ("gates.calling", "gates.client", "gates.flow", "gates.executor", "gates.testing")
@@ -103,6 +103,8 @@ VENDORS = {  # who alone may import what
         "integrations.hardened.commands",
         "integrations.grant_proxy.commands",
         "integrations.slack.commands",
+        "integrations.loops.commands",
+        "integrations.loops.reporting",
     ),
 }
 NEVER = {"trytond"}  # GPL, and a process of its own
