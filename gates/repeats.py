@@ -20,16 +20,14 @@ MOST_REFUSED = 2  # refusals that an agent is simply told
 MOST_SHOWN = 10
 
 
-def evidence(
-    request: ApprovalRequest, alike: Sequence[Aggregate], *, changes_nothing: bool
-) -> Json | None:
+def evidence(request: ApprovalRequest, alike: Sequence[Aggregate]) -> Json | None:
     """Why this proposal is put to people as a circle; None where it is not. `alike`: what the run
     has proposed before, word for word, through other gates.
     """
     if request.purpose is not Purpose.ACTION:
         return None
     done = [one for one in alike if _done(one)]
-    if done and not changes_nothing and request.judgement.verdict is not Verdict.FORBID:
+    if done and not request.changes_nothing and request.judgement.verdict is not Verdict.FORBID:
         return _told("same_write", done, "it has been done")
     refused = [one for one in alike if _refused(one.outcome)]
     if len(refused) < MOST_REFUSED or _answered(alike):

@@ -216,6 +216,7 @@ class ApprovalRequest(Value):
     before anything runs. `evidence` is what reviewers are shown beside the action itself.
     `proposed` is the fingerprint of what the flow proposes, where people have changed that.
     `before` says in words how the round before ended and what is different now.
+    `changes_nothing`: it only looks, as its definition or its flow says.
     """
 
     id: RequestId
@@ -237,6 +238,7 @@ class ApprovalRequest(Value):
     proposed: str = ""
     before: tuple[str, ...] = ()
     counterparty: str = ""
+    changes_nothing: bool = False
 
     @model_validator(mode="after")
     def _asks_whom_it_must(self) -> Self:

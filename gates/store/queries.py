@@ -100,6 +100,21 @@ CALLS = Statement(  # whoever calls: a fresh run does not start from zero
     .order_by(call.c.seq.desc())
     .limit(100)
 )
+CALLS_OF_RUN = Statement(
+    select(call)
+    .where(call.c.root_run_id == bindparam("root_run_id"), call.c.seq > bindparam("after"))
+    .order_by(call.c.seq)
+    .limit(500)
+)
+LOOPS_OF_RUN = Whole.of(
+    select(request)
+    .where(
+        request.c.root_run_id == bindparam("root_run_id"),
+        request.c.purpose == "loop",
+        request.c.outcome.is_not(None),
+    )
+    .order_by(request.c.settled_at)
+)
 ALIKE = Statement(
     select(request)
     .where(

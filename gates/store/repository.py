@@ -101,6 +101,14 @@ class Aggregate:
         )
 
 
+class First(NamedTuple):
+    """What is known where a gate is asked for the first time."""
+
+    rounds: list[Aggregate]
+    alike: list[Aggregate]
+    calls: list[tuple[int, Call]]
+
+
 class Leasable(NamedTuple):
     """Work that nobody holds, as it was when it was looked for."""
 
@@ -146,22 +154,28 @@ class Unit:
         """All rounds of a gate, oldest first."""
         return self._read(queries.BY_GATE, lock=lock, gate_id=gate_id)
 
-    def first(
-        self, gate_id: str, root_run_id: str, fingerprint: str
-    ) -> tuple[list[Aggregate], list[Aggregate]]:
-        """All rounds of a gate; where it has none yet, what its run has proposed through other
-        gates in the very same words, and how that ended.
+    def first(self, gate_id: str, root_run_id: str, fingerprint: str, after: int) -> First:
+        """All rounds of a gate; where it has none yet, what its run has done before: what it has
+        proposed through other gates in the very same words, and its calls of a number above
+        `after`. In one round trip.
         """
-        rounds, alike = self.rows.read_all(
+        rounds, alike, calls = self.rows.read_all(
             ([RequestRow], queries.BY_GATE.requests),
             ([RequestRow], queries.ALIKE),
+            ([LoopCallRow], queries.CALLS_OF_RUN),
             gate_id=gate_id,
             root_run_id=root_run_id,
             fingerprint=fingerprint,
+            after=after,
         )
         if rounds:
-            return self.gate(gate_id), []
-        return [], [self.load(row.id) for (row,) in alike]
+            return First(self.gate(gate_id), [], [])
+        numbered = [(row.seq, _call(row)) for (row,) in calls]
+        return First([], [self.load(row.id) for (row,) in alike], numbered)
+
+    def loops_of_run(self, root_run_id: str) -> list[Aggregate]:
+        """A run's questions about loops that have their answer, in the order of the answers."""
+        return self._read(queries.LOOPS_OF_RUN, root_run_id=root_run_id)
 
     def _read(self, by: queries.Whole, *, lock: bool = False, **values: object) -> list[Aggregate]:
         """Only what is read under its lock is sure to be of one moment."""

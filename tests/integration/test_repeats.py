@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from gates.alarms import of_store, report
+from gates.circling import Circling
 from gates.core.errors import InvalidInput
 from gates.core.messages import AttemptReport
 from gates.core.model import (
@@ -48,14 +49,47 @@ def test_another_amount_another_run_or_a_look_is_no_repetition(world: World) -> 
     assert world.propose("501.00", key="second").standing is Standing.EXECUTING
     world.run = uuid4().hex
     assert world.propose("500.00", key="first").standing is Standing.EXECUTING
-    note = {"name": "note", "in_process": True, "arguments": {"n": "1"}}
-    for number in range(4):
-        look = partial(world.propose, **note, key=f"look-{number}", changes_nothing=True)
-        reply = look()
-        assert reply.standing is Standing.CLAIMED
-        assert reply.grant is not None
-        told = AttemptReport(state="succeeded", fence=reply.grant.fence, result={})
-        world.work.report(world.flow, reply.grant.attempt_id, told)
+    assert looks(world, "a", "b") == [Standing.CLAIMED, Standing.CLAIMED]
+
+
+def looks(world: World, *answers: str) -> list[Standing]:
+    """The same look, once for each answer that it gets; how each of them stood."""
+    standings = []
+    for answer in answers:
+        reply = world.propose(
+            name="note",
+            in_process=True,
+            arguments={"n": "1"},
+            key=f"look-{uuid4().hex}",
+            changes_nothing=True,
+        )
+        standings.append(reply.standing)
+        if reply.grant is not None:
+            told = AttemptReport(
+                state="succeeded", fence=reply.grant.fence, result={"value": answer}
+            )
+            world.work.report(world.flow, reply.grant.attempt_id, told)
+    return standings
+
+
+def test_looking_at_the_same_again_and_again_goes_to_people(world: World) -> None:
+    """Answers that change are polling; the same three times over is a circle. What people allow is
+    used up."""
+    assert looks(world, "1", "2", "3", "4", "5") == [Standing.CLAIMED] * 5
+    assert looks(world, "5", "5", "5")[-1] is Standing.WAITING
+    (asked,) = world.gates.waiting()
+    assert asked.request.purpose is Purpose.LOOP
+    assert asked.request.judgement.reasons[0].rule == "loop.same_outcome"
+    assert len(asked.request.evidence["attempts"]) == 3  # type: ignore[arg-type]
+    world.decide(asked.request.id, "dana")
+    assert looks(world, "5")[-1] is Standing.CLAIMED
+
+
+def test_a_detector_that_forgot_a_run_reads_it_again(world: World) -> None:
+    """Another server, or a restart: what the store knows is enough."""
+    looks(world, "5", "5", "5")
+    world.gates.circling = Circling()
+    assert looks(world, "5") == [Standing.WAITING]
 
 
 def test_what_was_refused_twice_goes_to_people_the_third_time(world: World) -> None:

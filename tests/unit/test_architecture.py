@@ -29,7 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("gates.grants.keyring", "gates.grants.granting"),
     ("gates.reading",),
     ("gates.recording",),
-    ("gates.withdrawing", "gates.repeats"),
+    ("gates.withdrawing", "gates.repeats", "gates.circling"),
     ("gates.deciding",),
     ("gates.claiming",),
     ("gates.service",),

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gates.core.loops.thresholds import Thresholds
 from gates.core.model import Ask, Judgement, Reason, Tier, Value, Verdict
 from gates.core.policy.conditions import (
     Condition,
@@ -38,12 +39,13 @@ MOST_PLANS = 1_000
 
 class LoopPolicy(Value):
     """The same call failing the same way `same_failure` times asks; "go on" allows `allow_more`
-    failures before it asks again.
+    failures before it asks again. `thresholds`: of the detector that watches a run's calls.
     """
 
     same_failure: int = 3
     allow_more: int = 3
     ask: Ask
+    thresholds: Thresholds = Thresholds()
 
 
 class Defaults(Value):

@@ -13,41 +13,27 @@ Pure: calls in, a finding out. Rules, each with what it protects from:
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from pydantic import Field, JsonValue
 
+from gates.core.loops.volatile import failure_signature
 from gates.core.model import ApprovalRequest, Decision, DecisionKind, Json, Value
-from gates.core.policy import LoopPolicy
 
-LONGEST_MESSAGE = 4_000
+if TYPE_CHECKING:  # whose own thresholds are this package's
+    from gates.core.policy import LoopPolicy
+
 MOST_SHOWN = 10
-
-# From the most to the least specific. A plain number is taken for an id, since with equal
-# arguments nothing else should differ; codes of errors and decimals (money) keep their meaning.
-_VOLATILE = (
-    re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b"),
-    re.compile(
-        r"\b\d{4}-\d\d-\d\d(?:[t ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?)?(?:z|[+-]\d\d:?\d\d)?"
-    ),
-    re.compile(r"\b\d{1,2}:\d\d(?::\d\d(?:[.,]\d{1,9})?)?\b"),
-    re.compile(r"\b\d+(?:\.\d+)? ?(?:ms|milliseconds?|s|secs?|seconds?|mins?|minutes?|hours?)\b"),
-    re.compile(r"\b0x[0-9a-f]+\b"),
-    re.compile(r"\b(?=[0-9a-f]{0,63}\d)[0-9a-f]{12,64}\b"),
-    re.compile(
-        r"(?<!code )(?<!code: )(?<!error )(?<!errno )(?<!http )(?<!status )(?<!status: )"
-        r"(?<![\w.,])\d+(?![\w]|[.,]\d)"
-    ),
-    re.compile(r"#\w{1,64}"),
-)
 
 
 class Call(Value):
-    """One finished call. `outcome_digest` names what came back, whether it failed or not."""
+    """One finished call. `outcome_digest` names what came back, whether it failed or not; `answer`:
+    the beginning of that. `writes`: a success changes the world. `cost` (minor units) and `tokens`,
+    as its agent reports them.
+    """
 
     request_id: str
     attempt_id: str
@@ -59,6 +45,10 @@ class Call(Value):
     failed: bool
     at: datetime
     arguments: Json = Field(default_factory=dict)
+    answer: str = ""
+    writes: bool = True
+    cost: int = 0
+    tokens: int = 0
 
 
 class Allowance(Value):
@@ -146,14 +136,6 @@ def look(
         attempts=tried,
         differences=differences(tried),
     )
-
-
-def failure_signature(error_class: str, error: str) -> str:
-    """SHA-256 over the class and the message without ids, times and durations, in hex."""
-    text = " ".join(error[:LONGEST_MESSAGE].casefold().split())
-    for pattern in _VOLATILE:
-        text = pattern.sub("~", text)
-    return hashlib.sha256(f"{error_class}\n{text}".encode(errors="backslashreplace")).hexdigest()
 
 
 def differences(attempts: Sequence[Tried]) -> tuple[str, ...]:

@@ -1,0 +1,46 @@
+"""Finds an agent that runs in circles.
+
+`Detector` watches one run step by step. `look` counts one transaction's failures over runs, from
+the store. `replay` runs the detector over what was recorded.
+"""
+
+from gates.core.loops.circles import Circle, Kind, Side
+from gates.core.loops.detector import Detector
+from gates.core.loops.failing import (
+    Allowance,
+    Call,
+    Finding,
+    Tried,
+    allowed,
+    differences,
+    look,
+)
+from gates.core.loops.replay import Episode, Replayed, replay, replay_run
+from gates.core.loops.steps import End, Step, digest_of
+from gates.core.loops.thresholds import Budget, Limits, Thresholds
+from gates.core.loops.volatile import failure_signature
+
+__all__ = [
+    "Allowance",
+    "Budget",
+    "Call",
+    "Circle",
+    "Detector",
+    "End",
+    "Episode",
+    "Finding",
+    "Kind",
+    "Limits",
+    "Replayed",
+    "Side",
+    "Step",
+    "Thresholds",
+    "Tried",
+    "allowed",
+    "differences",
+    "digest_of",
+    "failure_signature",
+    "look",
+    "replay",
+    "replay_run",
+]

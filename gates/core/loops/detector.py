@@ -1,0 +1,403 @@
+"""Finds an agent that runs in circles, step by step.
+
+Pure: no clock and no I/O; a run's memory is bounded and survives a resume. The rules, strongest
+evidence first, each with what it protects from:
+1. The same call with the same outcome, three times in a row (or five times in sixteen steps).
+2. A call that fails again although nothing has changed since its last failure.
+3. A cycle of two to eight calls, three laps with the same outcomes.
+4. One action failing in the same way whatever it is given: guessing.
+5. Failures in a row, whatever the action: flailing.
+6. Steps that bring nothing new: re-reading what is known.
+7. A budget that is used up.
+Before a call: a write that has succeeded with the same arguments never runs again, and what a
+finding has stopped stays stopped until a person answers.
+
+No circles: answers that change (polling, paging), other arguments each time (enumeration), a call
+again after something changed (re-reading after a write, fix and retest), the same call several
+times side by side. What a gate refuses, and a person's yes, are no progress.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from hashlib import blake2b
+from typing import Self
+
+from gates.core.errors import InvalidInput
+from gates.core.loops import memory as kept_in
+from gates.core.loops.circles import Circle, Kind, Side, told, what_differs
+from gates.core.loops.memory import Failing, Memory, Seen, Stop, remember
+from gates.core.loops.spending import overspent, spend
+from gates.core.loops.steps import End, Step, short
+from gates.core.loops.thresholds import LONGEST_PERIOD, Limits, Thresholds
+from gates.core.loops.volatile import LONGEST_KEPT, Labels, failure_signature, steady
+
+VERSION = 1
+REPEATS_WITHIN = 16
+PUSHED = 3  # refusals of one circle after which it goes to the next level
+EVERYTHING = (Kind.ERRORS, Kind.NOTHING_NEW, Kind.BUDGET)  # what stops the run, not one call
+ERRORS_KEPT = 2_000  # characters of an error that are compared: head and tail
+
+
+class Detector:
+    """One run's detector. `before` a call and `after` it; both answer a finding, or None."""
+
+    def __init__(self, thresholds: Thresholds | None = None) -> None:
+        self.thresholds = thresholds or Thresholds()
+        self._memory = Memory()
+        self._labels = Labels()
+        self._last: tuple[str, str, int] = ("", "", 0)
+
+    # -- what an agent does -----------------------------------------------------------------
+
+    def before(self, step: Step) -> Circle | None:
+        """Why this call must not run, if so. Being asked twice counts as being pushed twice."""
+        again = self.repeats_write(step)
+        if again is not None:
+            return again
+        memory = self._memory
+        if not memory.open:
+            return None
+        key = memory.stopped.get(self._call(step)) or next(
+            (key for key, stop in memory.open.items() if stop.kind in EVERYTHING), ""
+        )
+        return self._refusal(key, step) if key in memory.open else None
+
+    def repeats_write(self, step: Step) -> Circle | None:
+        """The part of `before` that no setting and no answer to another circle lifts."""
+        if not step.writes:
+            return None
+        memory, call = self._memory, self._call(step)
+        if call not in memory.writes:
+            return None
+        key = f"{Kind.SAME_WRITE}:{_name([call])}"
+        if memory.leave.get(key, 0):
+            memory.leave[key] -= 1
+            return None
+        if key not in memory.open:
+            words = told(Kind.SAME_WRITE, step.action, 2, 1, "")
+            self._stop(key, Stop(Kind.SAME_WRITE, short(step.action), short(words), 2, 0), [])
+        return self._refusal(key, step)
+
+    def after(self, step: Step, end: End) -> Circle | None:
+        """Whether this step closes a circle."""
+        memory, call = self._memory, self._call(step)
+        if step.attempt_id:
+            told_as = _number(step.attempt_id)
+            if told_as in memory.ids:
+                return None
+            remember(memory.ids, told_as, 1, kept_in.MOST_IDS)
+        spend(memory, step, end)
+        if step.round and self._beside(step.round, call):
+            return None
+        seen = self._note(step, end, call)
+        limits = self.thresholds.of_action(step.action) if self.thresholds.actions else None
+        hit = self._rules(step, end, seen, limits or self.thresholds.limits)
+        return self._found(*hit) if hit else None
+
+    # -- what a person answers --------------------------------------------------------------
+
+    def allow(self, key: str, more: int) -> None:
+        """A person lets it go on: `more` findings of this circle pass, the last of them asks."""
+        self._release(key)
+        remember(self._memory.leave, key, max(1, more), kept_in.MOST_LEVELS)
+
+    def steer(self, key: str) -> None:
+        """A person gave guidance: it counts anew, and asks on the next level if it comes back."""
+        memory = self._memory
+        for call in self._release(key):
+            memory.failing.pop(call, None)
+        remember(memory.levels, key, memory.levels.get(key, 1) + 1, kept_in.MOST_LEVELS)
+        memory.leave.pop(key, None)
+        memory.since = memory.number
+        memory.laps, memory.keys = [0] * (LONGEST_PERIOD + 1), []
+        memory.stale = memory.errors = 0
+        memory.alike = ("", 0, 0)
+
+    @property
+    def stopped(self) -> tuple[str, ...]:
+        """The keys of the circles that wait for an answer."""
+        return tuple(self._memory.open)
+
+    # -- resumes ----------------------------------------------------------------------------
+
+    def dump(self) -> bytes:
+        """Its memory as JSON."""
+        values = self._memory.dump() | {"labels": self._labels.seen}
+        return json.dumps([VERSION, values], separators=(",", ":"), default=_iso).encode()
+
+    @classmethod
+    def load(cls, state: bytes, thresholds: Thresholds | None = None) -> Self:
+        """Raises InvalidInput for a state that this version did not write."""
+        made = cls(thresholds)
+        try:
+            version, values = json.loads(state)
+            if version != VERSION:
+                raise ValueError(version)
+            made._memory = Memory.load(values)
+            made._labels = Labels(values["labels"])
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise InvalidInput(
+                f"state: is none of loop detector version {VERSION} ({error!r:.80}): begin a new one."
+            ) from error
+        return made
+
+    # -- noting -----------------------------------------------------------------------------
+
+    def _call(self, step: Step) -> int:
+        """A number for action and arguments; `before` and `after` share it."""
+        action, arguments, call = self._last
+        if action != step.action or arguments != step.arguments or not call:
+            call = _number(f"{step.action}\n{step.arguments}")
+            self._last = (step.action, step.arguments, call)
+        return call
+
+    def _beside(self, name: str, call: int) -> bool:
+        """Whether the same call was already counted in this round."""
+        memory = self._memory
+        if name != memory.round:
+            memory.round, memory.beside = name, {}
+        if call in memory.beside:
+            return True
+        remember(memory.beside, call, 1, kept_in.MOST_STOPPED)
+        return False
+
+    def _note(self, step: Step, end: End, call: int) -> Seen:
+        memory = self._memory
+        memory.number += 1
+        key = _mix(call, self._outcome(step, end, call))
+        again = key in memory.known
+        if again:
+            memory.stale += 1
+            laps = memory.laps
+            for period, before in enumerate(memory.keys, start=1):
+                laps[period] = laps[period] + 1 if before == key else 0
+        elif memory.stale:
+            memory.stale, memory.laps = 0, [0] * (LONGEST_PERIOD + 1)
+        memory.keys.insert(0, key)
+        del memory.keys[LONGEST_PERIOD:]
+        remember(memory.known, key, 1, kept_in.MOST_KNOWN)
+        seen = Seen(
+            memory.number,
+            call,
+            key,
+            short(step.action),
+            short(step.shown),
+            short(end.text),
+            end.failed or end.vetoed,
+            step.at,
+            end.cost,
+            end.tokens,
+        )
+        memory.recent.append(seen)
+        self._note_success(step, end, call, again=again)
+        return seen
+
+    def _note_success(self, step: Step, end: End, call: int, *, again: bool) -> None:
+        memory = self._memory
+        if end.failed or end.vetoed:
+            memory.errors += 1
+            return
+        memory.errors = 0
+        memory.failing.pop(call, None)
+        if memory.alike[0] and memory.alike[0] == short(step.action):
+            memory.alike = ("", 0, 0)
+        changed = step.writes if end.changed is None else end.changed
+        if changed and not again:
+            memory.changes += 1
+            memory.changed_at = memory.number
+        if step.writes:
+            memory.wrote(call)
+
+    def _outcome(self, step: Step, end: End, call: int) -> int:
+        """A number that two outcomes share if they say the same."""
+        if end.vetoed:
+            return _number("vetoed")  # the words of a refusal may differ each time
+        if end.failed:
+            return _number(failure_signature(end.error_class, _head_and_tail(end)))
+        memory, exact = self._memory, _number(end.outcome)
+        room = LONGEST_KEPT if end.text.isascii() else LONGEST_KEPT // 4
+        text = end.text if len(end.text) <= room else ""
+        if call not in memory.texts:
+            outcome = exact
+        else:
+            before, old = memory.texts[call]
+            if before == exact or (text and self._labels.alike(step.action, old, text)):
+                outcome = before
+            else:  # too long to be kept and compared: without times and ids from its second on
+                outcome = exact if text or not end.text else _number(steady(end.text))
+        remember(memory.texts, call, (outcome, text), kept_in.MOST_TEXTS)
+        return outcome
+
+    # -- the rules --------------------------------------------------------------------------
+
+    def _rules(self, step: Step, end: End, seen: Seen, limits: Limits) -> Hit | None:
+        memory = self._memory
+        if memory.laps[1] >= limits.same_outcome - 1:
+            return Kind.SAME_OUTCOME, memory.laps[1] + 1, [seen], ""
+        if seen.failed and (hit := self._failing(step, end, seen, limits)):
+            return hit
+        if memory.stale and (hit := self._cycle(seen, limits)):
+            return hit
+        if memory.errors >= self.thresholds.errors:
+            return Kind.ERRORS, memory.errors, [seen], "errors"
+        if memory.stale >= self.thresholds.nothing_new:
+            return Kind.NOTHING_NEW, memory.stale, [seen], "nothing new"
+        over = overspent(memory, step, self.thresholds)
+        return (Kind.BUDGET, over[1], [seen], over[0]) if over else None
+
+    def _failing(self, step: Step, end: End, seen: Seen, limits: Limits) -> Hit | None:
+        memory = self._memory
+        outcome = _number("vetoed" if end.vetoed else end.outcome)
+        old, count = memory.failing.get(seen.call), 1
+        if old and seen.number - old.number <= self.thresholds.patience:
+            fixed = memory.changes > old.changes and outcome != old.outcome
+            if not fixed:
+                count = old.count + 1
+        note = Failing(count, seen.number, memory.changes, outcome)
+        remember(memory.failing, seen.call, note, kept_in.MOST_FAILING)
+        action, signature, times = memory.alike
+        way = _mix(seen.key, seen.call)  # the outcome alone
+        times = times + 1 if (action, signature) == (seen.action, way) else 1
+        memory.alike = (seen.action, way, times)
+        if count >= limits.same_failing_call:
+            return Kind.FAILING_RETRY, count, [seen], ""
+        most = limits.same_refused_write if step.writes else limits.same_failure
+        if times >= most:
+            return Kind.SAME_FAILURE, times, [seen], seen.action
+        return None
+
+    def _cycle(self, seen: Seen, limits: Limits) -> Hit | None:
+        memory = self._memory
+        for period in range(2, LONGEST_PERIOD + 1):
+            if memory.laps[period] >= (limits.laps - 1) * period:
+                lap = list(memory.recent)[-period:]
+                return Kind.CYCLE, memory.laps[period] // period + 1, lap, ""
+        oldest = max(memory.since, memory.changed_at, seen.number - REPEATS_WITHIN)
+        count = sum(one.key == seen.key and one.number > oldest for one in memory.recent)
+        return (Kind.SAME_OUTCOME, count, [seen], "") if count >= limits.repeats else None
+
+    # -- findings ---------------------------------------------------------------------------
+
+    def _found(self, kind: Kind, count: int, lap: Sequence[Seen], scope: str) -> Circle | None:
+        memory = self._memory
+        key = f"{kind}:{scope}" if scope else _name([one.call for one in lap])
+        if self._pardoned(key):
+            return None
+        last = lap[-1]
+        attempts = self._attempts(kind, count, lap)
+        words = told(
+            kind, last.action, count, len(lap), scope if kind is Kind.BUDGET else last.answer
+        )
+        refused = memory.open[key].refused if key in memory.open else 0
+        self._stop(
+            key, Stop(kind, last.action, short(words), count, refused), [one.call for one in lap]
+        )
+        return Circle(
+            kind=kind,
+            key=key,
+            action=last.action,
+            count=count,
+            number=last.number,
+            words=words,
+            level=memory.levels.get(key, 1),
+            refused=refused,
+            cycle=tuple(f"{one.action} {one.shown}".strip() for one in lap),
+            attempts=attempts,
+            differences=what_differs(attempts, len(lap)),
+        )
+
+    def _attempts(self, kind: Kind, count: int, lap: Sequence[Seen]) -> tuple[Side, ...]:
+        recent = list(self._memory.recent)
+        if kind in (Kind.SAME_OUTCOME, Kind.FAILING_RETRY):
+            shown = [one for one in recent if one.call == lap[-1].call]
+        elif kind is Kind.SAME_FAILURE:
+            shown = [one for one in recent if one.action == lap[-1].action and one.failed]
+        else:
+            shown = recent
+        return tuple(_side(one) for one in shown[-count * len(lap) :])
+
+    def _stop(self, key: str, stop: Stop, calls: Sequence[int]) -> None:
+        memory = self._memory
+        remember(memory.open, key, stop, kept_in.MOST_OPEN)
+        if stop.kind not in EVERYTHING:
+            for call in calls:
+                remember(memory.stopped, call, key, kept_in.MOST_STOPPED)
+
+    def _refusal(self, key: str, step: Step) -> Circle:
+        memory = self._memory
+        stop = memory.open[key]
+        stop = stop._replace(refused=stop.refused + 1)
+        memory.open[key] = stop
+        if stop.refused % PUSHED == 0:
+            remember(memory.levels, key, memory.levels.get(key, 1) + 1, kept_in.MOST_LEVELS)
+        return Circle(
+            kind=Kind(stop.kind),
+            key=key,
+            action=step.action,
+            count=stop.count,
+            number=memory.number,
+            words=stop.words,
+            level=memory.levels.get(key, 1),
+            refused=stop.refused,
+            cycle=(f"{step.action} {short(step.shown)}".strip(),),
+        )
+
+    def _pardoned(self, key: str) -> bool:
+        """Uses up one of the findings that a person lets pass."""
+        left = self._memory.leave.get(key, 0)
+        if left:
+            self._memory.leave[key] = left - 1
+        return left > 1
+
+    def _release(self, key: str) -> list[int]:
+        memory = self._memory
+        memory.open.pop(key, None)
+        calls = [call for call, name in memory.stopped.items() if name == key]
+        for call in calls:
+            del memory.stopped[call]
+        return calls
+
+
+Hit = tuple[Kind, int, Sequence[Seen], str]
+
+
+def _side(one: Seen) -> Side:
+    return Side(
+        number=one.number,
+        action=one.action,
+        arguments=one.shown,
+        answer=one.answer,
+        failed=one.failed,
+        at=one.at,
+        cost=one.cost,
+        tokens=one.tokens,
+    )
+
+
+def _iso(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(value)
+
+
+def _head_and_tail(end: End) -> str:
+    text = end.text or end.outcome
+    half = ERRORS_KEPT // 2
+    return text if len(text) <= ERRORS_KEPT else f"{text[:half]} {text[-half:]}"
+
+
+def _number(text: str) -> int:
+    hashed = blake2b(text.encode(errors="backslashreplace"), digest_size=8)
+    return int.from_bytes(hashed.digest(), "big") >> 1
+
+
+def _mix(call: int, outcome: int) -> int:
+    return call ^ outcome  # xor, so that one of the two can be taken out again
+
+
+def _name(calls: Sequence[int]) -> str:
+    """The same whatever call of the cycle it is found at."""
+    return _number(" ".join(str(one) for one in sorted(set(calls)))).to_bytes(8, "big").hex()

@@ -1,0 +1,59 @@
+"""Budgets: attempts, time, money and tokens, per run, business key and agent. Never refilled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gates.core.loops.memory import Memory, Spent
+from gates.core.loops.steps import End, Step
+from gates.core.loops.thresholds import Budget, Thresholds
+
+RUN = "run"
+LONGEST_SCOPE = 60
+
+
+def spend(memory: Memory, step: Step, end: End) -> None:
+    """Every attempt costs, a refused one and one that ran beside its twin too."""
+    for scope in _scopes(step):
+        memory.spend(scope, step.at, end.cost, end.tokens)
+
+
+def overspent(memory: Memory, step: Step, thresholds: Thresholds) -> tuple[str, int] | None:
+    """The budget that is used up, in words, and how much was used."""
+    for scope in _scopes(step):
+        kind = scope.partition(":")[0]
+        budget = thresholds.run if kind == RUN else _budget(thresholds, kind)
+        over = _over(memory.used(scope), budget)
+        if over:
+            used, most, what = over
+            return f"{scope} has used {used} of {most} {what}", used
+    return None
+
+
+def _budget(thresholds: Thresholds, kind: str) -> Budget:
+    return thresholds.business_key if kind == "key" else thresholds.agent
+
+
+def _scopes(step: Step) -> Sequence[str]:
+    if not step.business_key and not step.agent:
+        return (RUN,)
+    scopes = [RUN]
+    if step.business_key:
+        scopes.append(f"key:{step.business_key}"[:LONGEST_SCOPE])
+    if step.agent:
+        scopes.append(f"agent:{step.agent}"[:LONGEST_SCOPE])
+    return scopes
+
+
+def _over(used: Spent, budget: Budget) -> tuple[int, int, str] | None:
+    if budget.attempts is not None and used.attempts >= budget.attempts:
+        return used.attempts, budget.attempts, "attempts"
+    if budget.cost is not None and used.cost >= budget.cost:
+        return used.cost, budget.cost, "minor units of money"
+    if budget.tokens is not None and used.tokens >= budget.tokens:
+        return used.tokens, budget.tokens, "tokens"
+    if budget.seconds is not None and used.began and used.last:
+        seconds = int((used.last - used.began).total_seconds())
+        if seconds >= budget.seconds:
+            return seconds, budget.seconds, "seconds"
+    return None

@@ -1,0 +1,91 @@
+"""What the detector is fed with: a step before it runs, and how it ended.
+
+Named tuples, not Values: one is made a call, on the hot path of every agent, and they cost a tenth.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import orjson
+
+from gates.core.errors import NotCanonical
+
+LONGEST_SHOWN = 120  # characters of arguments and answers that the evidence shows
+_DUMP = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+
+
+class Step(NamedTuple):
+    """One call of an agent.
+
+    `arguments`: their digest. `writes`: the action is declared to change the world when it
+    succeeds. `round`: names calls that were made side by side. `attempt_id`: a step told twice
+    (a replay after a resume, a repeated report) counts once.
+    """
+
+    action: str
+    arguments: str
+    shown: str = ""
+    writes: bool = False
+    at: datetime | None = None
+    business_key: str = ""
+    agent: str = ""
+    round: str = ""
+    attempt_id: str = ""
+
+    @classmethod
+    def of(cls, action: str, arguments: Any, **more: Any) -> Step:
+        """From the arguments themselves. Raises NotCanonical for what is no JSON."""
+        digest, beginning = digest_and_beginning(arguments)
+        return cls(action, digest, beginning, **more)
+
+
+class End(NamedTuple):
+    """How a step ended.
+
+    `outcome`: the digest of all that came back. `text`: what came back, or the error, for
+    comparing without ids and times. `changed`: whether the world is known to have changed; None
+    where only the action's declaration tells. `vetoed`: a gate or this detector refused the call.
+    """
+
+    outcome: str
+    text: str = ""
+    failed: bool = False
+    error_class: str = ""
+    changed: bool | None = None
+    vetoed: bool = False
+    cost: int = 0
+    tokens: int = 0
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 over sorted JSON, in hex: of arguments, and of outcomes that may hold floats.
+
+    Raises NotCanonical for what cannot be written as JSON.
+    """
+    return hashlib.sha256(_sorted(value)).hexdigest()
+
+
+def digest_and_beginning(value: Any) -> tuple[str, str]:
+    """The digest, and as much of the same JSON as people are shown."""
+    written = _sorted(value)
+    beginning = short(written[: 2 * LONGEST_SHOWN].decode(errors="replace"))
+    return hashlib.sha256(written).hexdigest(), beginning
+
+
+def _sorted(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value, option=_DUMP)
+    except (TypeError, orjson.JSONEncodeError) as error:
+        raise NotCanonical(f"This cannot be written as JSON: {error}.") from error
+
+
+def short(text: str) -> str:
+    """The beginning, on one line; less of it where a character takes four bytes."""
+    if len(text) <= LONGEST_SHOWN and text.isascii() and text.isprintable():
+        return text
+    most = LONGEST_SHOWN if text.isascii() else LONGEST_SHOWN // 4
+    line = " ".join(text[: 2 * LONGEST_SHOWN].encode(errors="replace").decode().split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
