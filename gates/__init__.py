@@ -16,12 +16,13 @@ from gates.core.errors import (
     MisusedGate,
     Rejected,
     SentBack,
+    Skipped,
     Undecided,
 )
 from gates.grants.held import grant_headers
 
 if TYPE_CHECKING:
-    from gates.flow import batch, gated, require_approval, together, undo
+    from gates.flow import batch, gated, require_approval, retriable, together, undo
 
 __all__ = [
     "ActionFailed",
@@ -35,6 +36,7 @@ __all__ = [
     "Reconciled",
     "Rejected",
     "SentBack",
+    "Skipped",
     "Undecided",
     "Undo",
     "action",
@@ -42,13 +44,14 @@ __all__ = [
     "gated",
     "grant_headers",
     "require_approval",
+    "retriable",
     "together",
     "undo",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("batch", "gated", "require_approval", "together", "undo"):
+    if name in ("batch", "gated", "require_approval", "retriable", "together", "undo"):
         from gates import flow  # noqa: PLC0415 - imports Prefect, which takes a second
 
         return getattr(flow, name)

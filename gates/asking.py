@@ -301,6 +301,29 @@ class Asking:
             now=now,
         )
 
+    def repeat_question(
+        self, request: ApprovalRequest, evidence: Json, now: datetime
+    ) -> ApprovalRequest:
+        """The same question, put as one about a circle: `evidence` says what came before."""
+        words = f"{request.action.title or request.action.name}: {evidence['words']}"
+        judged = request.judgement
+        asks = judged.verdict is Verdict.REQUIRE_APPROVAL and judged.ask is not None
+        judgement = Judgement(
+            verdict=Verdict.REQUIRE_APPROVAL,
+            tier=max(judged.tier, Tier.HIGH, key=lambda tier: tier.height),
+            reasons=(Reason(rule=f"loop.{evidence['detector']}", text=words), *judged.reasons),
+            policy_digest=judged.policy_digest,
+            ask=judged.ask if asks else self.policy.loops.ask,
+        )
+        return request.model_copy(
+            update={
+                "purpose": Purpose.LOOP,
+                "judgement": judgement,
+                "requirement": self.requirement(judgement, request.action, request.requester, now),
+                "evidence": evidence,
+            }
+        )
+
     def doubt_question(
         self, request: ApprovalRequest, attempt: Attempt, now: datetime
     ) -> ApprovalRequest:

@@ -21,6 +21,7 @@ from gates.core.model import (
     Grant,
     Job,
     Json,
+    LoopAnswer,
     RequestView,
     Step,
     Suspension,
@@ -188,12 +189,14 @@ class GatesClient:
         changes: Json | None = None,
         refused: Mapping[str, str] | None = None,
         code: str = "",
+        loop: LoopAnswer | None = None,
     ) -> RequestView:
         """`changes`: all arguments, as they are approved instead; `refused`: lines of a batch that
         are not to run, with the reason for each; `code`: of the authenticator.
         """
         body: dict[str, Any] = {"kind": kind.value, "reason": reason, "changes": changes}
         body |= {"refused": dict(refused or {}), "code": code}
+        body |= {"loop": loop.model_dump(mode="json")} if loop else {}
         path = f"/v1/requests/{request_id}/decisions"
         return RequestView.model_validate_json(self._call("POST", path, body))
 
@@ -207,6 +210,10 @@ class GatesClient:
         body = {"verdict": verdict, "reason": reason, "category": category}
         answer = self._call("POST", f"/v1/requests/{request_id}/reviews", body)
         return RequestView.model_validate_json(answer)
+
+    def alarms(self, days: int) -> list[dict[str, Any]]:
+        """How good the loop detector was in so many days, by action and detector; for admins."""
+        return list(orjson.loads(self._call("GET", f"/v1/admin/alarms?days={days}")))
 
     def me(self) -> dict[str, str]:
         """{person, name} of the session."""

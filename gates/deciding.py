@@ -20,6 +20,7 @@ from gates.core.model import (
     Decision,
     DecisionKind,
     Json,
+    LoopAnswer,
     OutcomeKind,
     Person,
     PersonId,
@@ -45,13 +46,14 @@ class Deciding(Recording):
         verified_by: Json | None = None,
         changes: Json | None = None,
         refused: Mapping[str, str] | None = None,
+        loop: LoopAnswer | None = None,
     ) -> RequestView:
         """One person's answer, in one transaction. `changes`: all arguments, as they are approved;
         the answer is then the round that asks for the changed action. `refused`: lines of a batch
         that are not to run, with the reason for each. The same answer once more
         (a double click, a reply that was lost) changes nothing and is told what became of it.
         `card_revision`: what the person saw; a decision counts for what was asked there, whoever
-        else has decided since.
+        else has decided since. `loop`: what it says of an agent that went in circles.
 
         Raises NotFound, UnknownPerson, NotEntitled, SelfApproval, AlreadyDecided, RequestClosed,
         StaleCard, InvalidArguments, InvalidInput (no reason or guidance, nothing changed, nobody to
@@ -94,6 +96,7 @@ class Deciding(Recording):
                 changes=changes,
                 refused=lines,
                 stands_for=seats,
+                loop=loop,
             )
             refusal: GatesError | None = None
             events: list[Event] = []
@@ -224,6 +227,8 @@ class Deciding(Recording):
 def _refuse_incomplete(kind: DecisionKind, reason: str, changes: Json | None) -> None:
     if kind is DecisionKind.REJECT and not reason.strip():
         raise InvalidInput("reason is empty: say why, so that the requester can do better.")
+    if kind is DecisionKind.SKIP and not reason.strip():
+        raise InvalidInput("reason is empty: say why the run can do without this step.")
     if kind is DecisionKind.SEND_BACK and not reason.strip():
         raise InvalidInput("reason is empty: it is the guidance that the agent gets; write some.")
     if kind is DecisionKind.ESCALATE and not reason.strip():

@@ -11,9 +11,12 @@ from gates.core.canonical import digest
 from gates.core.errors import InvalidGrant, InvalidInput
 from gates.core.loops import Call
 from gates.core.messages import AttemptReport
-from gates.core.model import ApprovalRequest, Attempt, Execution, ExecutionState
+from gates.core.model import ApprovalRequest, Attempt, Execution, ExecutionState, Json
 from gates.recording import KeyHolder
 from gates.store.repository import Aggregate, Unit
+
+LONGEST_ANSWER = 500  # bytes of a result that the loop detector compares
+MOST_REPORTED = 10**12
 
 
 def weighed(attempt: Attempt, told: AttemptReport) -> AttemptReport:
@@ -77,7 +80,25 @@ def as_call(request: ApprovalRequest, attempt_id: str, told: AttemptReport, unit
         failed=told.state == "failed",
         at=unit.now,
         arguments=request.action.arguments,
+        answer="" if told.result is None else _beginning(told.result),
+        writes=not request.changes_nothing,
+        cost=_reported(request, "cost_minor"),
+        tokens=_reported(request, "tokens"),
     )
+
+
+def _beginning(result: Json) -> str:
+    return orjson.dumps(result, option=orjson.OPT_SORT_KEYS)[:LONGEST_ANSWER].decode(
+        errors="ignore"
+    )
+
+
+def _reported(request: ApprovalRequest, name: str) -> int:
+    """What the agent says of a call's price; what is no number of its kind counts for nothing."""
+    said = request.claims.get(name)
+    if not isinstance(said, int) or isinstance(said, bool):
+        return 0
+    return min(max(said, 0), MOST_REPORTED)
 
 
 def note(

@@ -9,11 +9,13 @@ the gate are woken.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy.exc import IntegrityError
 
+from gates import repeats
 from gates.asking import Before, Origin
+from gates.circling import Circling
 from gates.circumstances import Overtaken
 from gates.claiming import Claiming
 from gates.core import lifecycle
@@ -38,7 +40,7 @@ from gates.core.model import (
 from gates.covering import covered, origin_of
 from gates.recording import CARDS, ENDED, OWN_RUNS, RING, TELL, KeyHolder, ends_of, utc_now
 from gates.store import runs
-from gates.store.repository import Aggregate, Unit
+from gates.store.repository import Aggregate, First, Unit
 
 __all__ = ["CARDS", "ENDED", "RING", "TELL", "Gates", "KeyHolder", "utc_now"]
 
@@ -50,6 +52,8 @@ class Gates(Claiming):
     """The authority: what flows say. What people say is in gates/deciding.py, the use of an
     approval in gates/claiming.py.
     """
+
+    circling: Circling = field(default_factory=Circling)
 
     def propose(self, caller: KeyHolder, proposal: Proposal) -> GateReply:
         """Ask for an action, or read where its gate stands. Idempotent by run, key and round.
@@ -65,21 +69,31 @@ class Gates(Claiming):
             with self.database.read() as session:
                 unit = Unit(session, self.clock())
                 self.owned(unit, caller, proposal.run.root_run_id)
-                rounds = unit.gate(gate)
+                root = proposal.run.root_run_id
+                last, waits = self.circling.known(root)
+                first = unit.first(gate, root, action.fingerprint, last)
+                answers = unit.loops_of_run(root) if waits and (last or first.calls) else []
                 self.orders.now(session)
+            rounds = first.rounds
             if replayed(ends_of(rounds), proposal.call, action.fingerprint):
                 return self._again(proposal, action, rounds)
             if rounds and _answers(rounds[-1], action):
                 return self._return(caller, proposal, action, rounds)
-            reply = self._open(caller, proposal, action, rounds)
+            reply = self._open(caller, proposal, action, first, answers)
             if reply is not None:
                 return reply
         raise RetryLater(f"Gate {proposal.key!r} is asked from several places: try again.")
 
     def _open(
-        self, caller: KeyHolder, proposal: Proposal, action: Action, rounds: list[Aggregate]
+        self,
+        caller: KeyHolder,
+        proposal: Proposal,
+        action: Action,
+        first: First,
+        answers: list[Aggregate],
     ) -> GateReply | None:
         """None where somebody was faster."""
+        rounds = first.rounds
         origin = Origin.proposing(proposal, caller.requester)
         before = Before(rounds[-1].request, _ended(rounds[-1])) if rounds else None
         doubt = _left_in_doubt(rounds)
@@ -88,6 +102,14 @@ class Gates(Claiming):
             origin = origin_of(self, proposal, origin)
             request = self.asking.question(origin, action, self.clock(), before)
             request = covered(self, proposal, request)
+            harmless = repeats.changes_nothing(self.asking.registry, proposal)
+            request = request.model_copy(update={"changes_nothing": harmless})
+            circle = repeats.evidence(request, first.alike)
+            if circle is None and not rounds and request.covered is None:
+                thresholds = self.asking.policy.loops.thresholds
+                circle = self.circling.look(request, first.calls, answers, thresholds)
+            if circle is not None:
+                request = self.asking.repeat_question(request, circle, self.clock())
             request = self._held(request)
         left = self._left_unused(request) if before is None and request.requirement else ()
         if left:

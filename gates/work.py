@@ -26,7 +26,7 @@ from gates.core.errors import (
     Unavailable,
     UnknownAction,
 )
-from gates.core.loops import Allowance, Finding, look
+from gates.core.loops import Allowance, Finding, allowed, look
 from gates.core.messages import AttemptReport
 from gates.core.model import (
     ApprovalRequest,
@@ -48,6 +48,7 @@ log = logging.getLogger(__name__)
 
 LATE = timedelta(seconds=60)  # queued for so long, work is looked at again before it is handed out
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+REMEMBERED = timedelta(days=7)  # so long a failure counts, whichever run it was in
 MAX_RECONCILED = 3  # as often may a system say "not there" before a person is asked
 
 
@@ -217,6 +218,7 @@ class Work:
                 return None  # its grant was redeemed meanwhile
             if told.state == "failed":
                 unit.lock_run(current.row.root_run_id)
+                unit.lock_call(request.action.fingerprint)
                 found = self._finding(unit, request, attempt_id, told)
                 if (found is None) != (finding is None):
                     return None
@@ -303,20 +305,20 @@ class Work:
     ) -> Finding | None:
         if told.state != "failed":
             return None
-        root, name = request.run.root_run_id, request.action.name
-        calls = unit.calls(root, name)
+        name, arguments = request.action.name, digest(request.action.arguments)
+        calls = unit.calls(name, arguments, unit.now - REMEMBERED)
         if any(call.attempt_id == attempt_id for call in calls):
             return None  # a repeated report
         allowances = [
             Allowance(
                 action=name,
-                arguments_digest=digest(one.request.action.arguments),
+                arguments_digest=arguments,
                 signature=str(one.request.evidence["signature"]),
-                more=int(str(one.request.evidence["allow_more"])),
+                more=allowed(one.request, one.decisions),
                 at=one.row.settled_at,
             )
-            for one in unit.loop_rounds(root, name)
-            if one.row.settled_at is not None
+            for one in unit.loop_rounds(request.action.fingerprint)
+            if one.row.settled_at is not None and "signature" in one.request.evidence
         ]
         return look(
             [*calls, reports.as_call(request, attempt_id, told, unit)],

@@ -5,13 +5,13 @@ import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
 from gates.client import GatesClient
 from gates.core.errors import AssuranceTooLow, InvalidInput, ReasonNeeded
-from gates.core.model import DecisionKind
+from gates.core.model import MOST_MORE, DecisionKind, LoopAnswer, LoopLabel
 from gates.core.quorum import missing
 from gates.core.wording import approvers, asks, ended, unless_objected
 from gates.settings import ClientSettings, ErpSettings, ServerSettings
@@ -60,6 +60,11 @@ app.add_typer(slack, name="slack")
 app.add_typer(reviews, name="reviews")
 app.add_typer(standing, name="standing")
 app.add_typer(loops, name="loops")
+
+
+Label = Annotated[
+    LoopLabel | None, typer.Option(help="Of a loop: what it was, for the detector's record.")
+]
 
 
 # -- people ---------------------------------------------------------------------------------
@@ -126,23 +131,41 @@ def approve(
         typer.Option(help="Of a batch, a line that is not to run: NUMBER=REASON, once a line."),
     ] = None,
     code: Annotated[str, typer.Option(help="What your authenticator app shows.")] = "",
+    more: Annotated[
+        int | None,
+        typer.Option(help="Of a loop: how many more tries.", min=1, max=MOST_MORE),
+    ] = None,
+    label: Label = None,
     as_json: AsJson = False,
 ) -> None:
     """Approve a request, as the person who is logged in; with --set, something else instead, and
     with --refuse, a batch without some of its lines.
     """
     no = lines_refused(refuse or [])
-    decide(request, DecisionKind.APPROVE, reason, change or [], no, code=code, as_json=as_json)
+    said = Said(no, code, LoopAnswer(more=more, label=label) if more or label else None)
+    decide(request, DecisionKind.APPROVE, reason, change or [], said, as_json=as_json)
 
 
 @app.command()
 def reject(
     request: str,
     reason: Annotated[str, typer.Option(help="Why; the requester is told.", prompt=True)],
+    label: Label = None,
     as_json: AsJson = False,
 ) -> None:
     """Reject a request, as the person who is logged in."""
-    decide(request, DecisionKind.REJECT, reason, as_json=as_json)
+    decide(request, DecisionKind.REJECT, reason, said=labelled(label), as_json=as_json)
+
+
+@app.command()
+def skip(
+    request: str,
+    reason: Annotated[str, typer.Option(help="Why the run can do without it.", prompt=True)],
+    label: Label = None,
+    as_json: AsJson = False,
+) -> None:
+    """Leave a step out that goes in circles, as the person who is logged in; its run may go on."""
+    decide(request, DecisionKind.SKIP, reason, said=labelled(label), as_json=as_json)
 
 
 @app.command("send-back")
@@ -151,10 +174,11 @@ def send_back(
     guidance: Annotated[
         str, typer.Option(help="What to do instead; the agent reads it.", prompt=True)
     ],
+    label: Label = None,
     as_json: AsJson = False,
 ) -> None:
     """Send a request back to its agent with guidance, as the person who is logged in."""
-    decide(request, DecisionKind.SEND_BACK, guidance, as_json=as_json)
+    decide(request, DecisionKind.SEND_BACK, guidance, said=labelled(label), as_json=as_json)
 
 
 @app.command()
@@ -180,16 +204,28 @@ def lines_refused(words: Sequence[str]) -> dict[str, str]:
         return found
 
 
+class Said(NamedTuple):
+    """What else comes with an answer: lines left out, a code, and what it says of a loop."""
+
+    refused: Mapping[str, str] | None = None
+    code: str = ""
+    loop: LoopAnswer | None = None
+
+
+def labelled(label: LoopLabel | None) -> Said:
+    return Said(loop=LoopAnswer(label=label) if label else None)
+
+
 def decide(
     request: str,
     kind: DecisionKind,
     reason: str,
     change: Sequence[str] = (),
-    refused: Mapping[str, str] | None = None,
+    said: Said | None = None,
     *,
-    code: str = "",
     as_json: bool,
 ) -> None:
+    said = said or Said()
     with told(), as_person() as client:
         changes = None
         if change:
@@ -197,14 +233,18 @@ def decide(
             changes = changed(client.view(request).request.action.arguments, change)
         while True:
             try:
-                view = client.decide(request, kind, reason, changes, refused, code)
+                view = client.decide(request, kind, reason, changes, *said)
                 break
             except (ReasonNeeded, AssuranceTooLow) as error:
                 again = isinstance(error, AssuranceTooLow)
-                if not sys.stdin.isatty() or (code if again else reason):
+                if not sys.stdin.isatty() or (said.code if again else reason):
                     raise
                 if again:
-                    code = typer.prompt("This approval wants a code of your authenticator. Which?")
+                    said = said._replace(
+                        code=typer.prompt(
+                            "This approval wants a code of your authenticator. Which?"
+                        )
+                    )
                 else:
                     reason = typer.prompt("This approval counts only with a reason. Why?")
         if as_json:

@@ -26,6 +26,7 @@
     ├── MisusedGate             a flow that is written so that a gate could be skipped
     └── GateStopped             how a gate ends a flow; authors catch these
         ├── Rejected            people said no
+        │   └── Skipped         and that the run may go on without this step
         ├── SentBack            people gave the agent guidance instead
         ├── Expired             nobody decided in time
         ├── Cancelled           the request was withdrawn
@@ -199,6 +200,15 @@ class GateStopped(GatesError):
 class Rejected(GateStopped):
     code = "rejected"
     state_name = "Rejected"
+
+
+class Skipped(Rejected):
+    """A step that went in circles is left out. Who catches it may go on without the step; who does
+    not ends as rejected.
+    """
+
+    code = "skipped"
+    state_name = "Skipped"
 
 
 class SentBack(GateStopped):

@@ -15,16 +15,17 @@ Rules, each with what it protects from:
    (rejected it) or sent it back. A quorum that agrees need not wait for the end.
 7. Who approves something else than was asked voids the round (votes for what was asked are no
    votes for what was not). What may have happened already is not changed any more.
-8. An escalation is no answer: it only adds people, those whom the policy names for it, once
+8. A step is skipped only where it went in circles (what was never tried can be rejected).
+9. An escalation is no answer: it only adds people, those whom the policy names for it, once
    (nobody picks who decides). Where somebody of each group must agree they may stand for any of
    the groups, and as ever for one alone. Who has escalated may still decide. Whoever escalates a
    veto window will not let it pass by silence: from then on it wants an approval, for which there
    is as long again as the window was.
-9. A delegate takes the seat of somebody else, as far as they still may when they decide; one seat
+10. A delegate takes the seat of somebody else, as far as they still may when they decide; one seat
    is one vote (an absence must not change how many have to agree).
-10. An approval of somebody who is known less surely than the requirement wants is refused; what
+11. An approval of somebody who is known less surely than the requirement wants is refused; what
    stops something is not (whoever sees a danger may say so from anywhere).
-11. An approval holds for a while, and as long as those who gave it could still give it.
+12. An approval holds for a while, and as long as those who gave it could still give it.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ ENDS_THE_ROUND = {
     DecisionKind.REJECT: OutcomeKind.REJECTED,
     DecisionKind.SEND_BACK: OutcomeKind.SENT_BACK,
     DecisionKind.APPROVE_WITH_CHANGES: OutcomeKind.VOIDED,  # the next round asks for the changed
+    DecisionKind.SKIP: OutcomeKind.REJECTED,
 }
 
 
@@ -178,7 +180,13 @@ def _counted(
 ) -> Outcome | None:
     if decision.kind is not DecisionKind.APPROVE:
         kind = ENDS_THE_ROUND[decision.kind]
-        return Outcome(kind=kind, by=(decision.who,), reason=decision.reason, at=decision.at)
+        return Outcome(
+            kind=kind,
+            by=(decision.who,),
+            reason=decision.reason,
+            at=decision.at,
+            skipped=decision.kind is DecisionKind.SKIP,
+        )
     approvals[decision.person] = decision
     if request.requirement is None or not satisfied(request.requirement, approvals.keys()):
         return None
@@ -220,6 +228,7 @@ def decide(request: ApprovalRequest, events: Sequence[Event], decision: Decision
             raise AlreadyDecided(
                 f"{decision.name} has decided this already: {event.decision.kind.told}."
             )
+    _refuse_foreign(request, decision)
     if decision.kind in _AGREES:
         _refuse_unsure(requirement, decision)
     if decision.kind in _AGREES and not decision.reason and wants_reason(request):
@@ -245,6 +254,27 @@ def too_unsure(requirement: Requirement, assurance: str) -> str:
     """What to do instead where an approval so assured does not count; nothing where it does."""
     wanted = requirement.assurance
     return "" if Assurance.of(assurance).strength >= wanted.strength else _CURES[wanted]
+
+
+def _refuse_foreign(request: ApprovalRequest, decision: Decision) -> None:
+    """What is said of a loop belongs to the question about one."""
+    if request.purpose is Purpose.LOOP:
+        if decision.loop and decision.loop.more and decision.kind is not DecisionKind.APPROVE:
+            raise InvalidInput(
+                f"more = {decision.loop.more}: only an approval allows more tries; leave it out."
+            )
+        if request.evidence.get("refused_by") == "policy" and decision.kind is DecisionKind.APPROVE:
+            raise InvalidInput(
+                "kind = 'approve': the policy forbids this, and no word of people changes that: "
+                "send it back, approve it with changes, skip the step, or stop the run."
+            )
+        return
+    if decision.kind is DecisionKind.SKIP:
+        raise InvalidInput(
+            "kind = 'skip': only a step that goes in circles can be skipped; reject it instead."
+        )
+    if decision.loop is not None:
+        raise InvalidInput("loop: nobody was stopped for going in circles here; leave it out.")
 
 
 def _added(requirement: Requirement, events: Sequence[Event]) -> dict[str, str]:

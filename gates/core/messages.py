@@ -19,9 +19,10 @@ class Proposal(Value):
     """What a flow sends. `call` counts the calls of this gate in one pass of the flow;
     `attempt_id` is made by the caller once a call, so that a repeated message is recognized.
     `in_process`: the body runs in the flow's own process, and no registry knows it; `question`:
-    there is no body, the answer is all that is wanted. `begins` False: a body that is not to be
-    begun with this message, because others of the same pass come first. `batch`: people may have
-    agreed to it already, as a line of that.
+    there is no body, the answer is all that is wanted; `changes_nothing`: a body that only looks,
+    and may run again. `begins` False: a body that is not to be begun with this message, because
+    others of the same pass come first. `batch`: people may have agreed to it already, as a line of
+    that.
     """
 
     name: Name
@@ -33,6 +34,7 @@ class Proposal(Value):
     attempt_id: Name
     in_process: bool = False
     question: bool = False
+    changes_nothing: bool = False
     begins: bool = True
     title: str = ""
     subject: tuple[str, ...] = ()

@@ -92,6 +92,7 @@ _WORTH = {one.value: one for one in Assurance} | {
 class DecisionKind(StrEnum):
     """`send_back`: guidance for the agent instead of an answer. `approve_with_changes`: yes, but
     with other arguments, which the policy judges anew. `escalate`: no answer; more are asked.
+    `skip`: this step is left out, and the run may go on without it (of a loop alone).
     """
 
     APPROVE = "approve"
@@ -99,6 +100,7 @@ class DecisionKind(StrEnum):
     REJECT = "reject"
     SEND_BACK = "send_back"
     ESCALATE = "escalate"
+    SKIP = "skip"
 
     @property
     def told(self) -> str:
@@ -112,6 +114,7 @@ _TOLD = {
     DecisionKind.REJECT: "rejected",
     DecisionKind.SEND_BACK: "sent back",
     DecisionKind.ESCALATE: "escalated",
+    DecisionKind.SKIP: "skipped",
 }
 
 
@@ -342,6 +345,7 @@ class ApprovalRequest(Value):
     of a batch; `covered` is there where people have agreed to this as a line of one.
     `circumstances`: those that its policy judged by. `lifted`: rules that asked, each with the
     standing approval that has lifted it. `signals`: what the judges beside the policy said.
+    `changes_nothing`: it only looks, as its definition or its flow says.
     """
 
     id: RequestId
@@ -369,6 +373,7 @@ class ApprovalRequest(Value):
     circumstances: dict[str, Json] = Field(default_factory=dict)
     lifted: dict[str, str] = Field(default_factory=dict)
     signals: tuple[Signal, ...] = ()
+    changes_nothing: bool = False
 
     @model_validator(mode="after")
     def _asks_whom_it_must(self) -> Self:
@@ -392,11 +397,33 @@ class ApprovalRequest(Value):
         return self.proposed or self.action.fingerprint
 
 
+class LoopLabel(StrEnum):
+    """What people say of an alarm, for the detector's own record."""
+
+    LOOP = "loop"
+    NOT_A_LOOP = "not_a_loop"
+    HARMFUL = "harmful"
+
+
+MOST_MORE = 20  # tries that one answer may allow
+
+
+class LoopAnswer(Value):
+    """What an answer says beside yes and no where an agent goes in circles. `more`: how many more
+    tries it allows, where not as many as the policy says; `label`: what it was; `freeze`: the
+    agent is to be stopped altogether.
+    """
+
+    more: int | None = Field(default=None, ge=1, le=MOST_MORE)
+    label: LoopLabel | None = None
+    freeze: bool = False
+
+
 class Decision(Value):
     """One person's answer, with what they saw (`card_revision`) and how they were verified.
     `changes`: the arguments, whole, as the person approves them. `refused`: lines of a batch that
     are not to run although the rest may: number and reason. `stands_for`: ids and names of those
-    whose seat they could take then, empty for their own alone.
+    whose seat they could take then, empty for their own alone. `loop`: what it says of a loop.
     """
 
     person: PersonId
@@ -411,6 +438,7 @@ class Decision(Value):
     changes: Json | None = None
     refused: dict[str, str] = Field(default_factory=dict)
     stands_for: dict[PersonId, str] = Field(default_factory=dict)
+    loop: LoopAnswer | None = None
 
     @property
     def who(self) -> str:
@@ -433,16 +461,19 @@ class Review(Value):
 
 
 class Outcome(Value):
-    """`by` are the names of those whose word it was; `policy` and `deadline` may stand there."""
+    """`by` are the names of those whose word it was; `policy` and `deadline` may stand there.
+    `skipped`: rejected, and the run may go on without the step.
+    """
 
     kind: OutcomeKind
     by: tuple[str, ...]
     reason: str = ""
     at: datetime
+    skipped: bool = False
 
     def __str__(self) -> str:
         who = f" by {', '.join(self.by)}" if self.by else ""
-        kind = self.kind.value.replace("_", " ")
+        kind = "skipped" if self.skipped else self.kind.value.replace("_", " ")
         return f"{kind}{who}" + (f": {self.reason}" if self.reason else "")
 
 

@@ -28,10 +28,11 @@ from gates.flow.bodies import Run, perform, perform_async
 from gates.flow.functions import Body, shown
 from gates.flow.gate import Gate
 from gates.flow.places import here
+from gates.flow.retries import retriable
 from gates.flow.session import current
 from gates.flow.together import together
 
-__all__ = ["Ask", "batch", "gated", "require_approval", "together", "undo"]
+__all__ = ["Ask", "batch", "gated", "require_approval", "retriable", "together", "undo"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,12 +46,15 @@ orphans.install()
 
 @dataclass(frozen=True)
 class Options:
-    """What an author may say of a gate beside its action; `linger` in seconds."""
+    """What an author may say of a gate beside its action; `linger` in seconds; `changes_nothing`:
+    the function only looks.
+    """
 
     key: Key = None
     title: str = ""
     subject: Subject = None
     linger: float | None = None
+    changes_nothing: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,7 @@ def gated(
     title: str = "",
     subject: Subject = None,
     linger: float | None = None,
+    changes_nothing: bool = False,
 ) -> Callable[[Callable[P, R]], Gated[P, R]]: ...
 @overload
 def gated(action: Callable[P, R], /) -> Gated[P, R]: ...
@@ -159,6 +164,7 @@ def gated(
     title: str = "",
     subject: Subject = None,
     linger: float | None = None,
+    changes_nothing: bool = False,
 ) -> Any:
     """Put a gate before an action of the registry, or before a function of the flow's own file.
 
@@ -166,13 +172,14 @@ def gated(
     in loops; `key` and `subject` may be functions of the arguments. A function's body runs in
     the flow's process with the approved arguments, and shows as a Prefect task; its caller may
     add `claims=`. It raises ActionFailed where it failed and left nothing behind; after any
-    other exception people are asked what became of it.
+    other exception people are asked what became of it. With `changes_nothing` it may run again
+    with the same arguments; any other is put to people before a run does the very same twice.
     """
-    options = Options(key, title, subject, linger)
+    options = Options(key, title, subject, linger, changes_nothing)
     if isinstance(action, ActionDefinition):
-        if title or subject is not None:
+        if title or subject is not None or changes_nothing:
             raise MisusedGate(
-                f"{action.name}: title and subject belong to the action's definition."
+                f"{action.name}: title, subject and changes_nothing belong to its definition."
             )
         return Registered(action, options)
     if isinstance(action, str):
@@ -261,6 +268,7 @@ def _gate(
         claims=claims or {},
         in_process=in_process,
         question=question,
+        changes_nothing=options.changes_nothing,
         title=options.title,
         subject=subject,
         linger=session.linger if options.linger is None else options.linger,

@@ -43,6 +43,7 @@ class Gate:
     claims: Json
     in_process: bool = False
     question: bool = False
+    changes_nothing: bool = False
     title: str = ""
     subject: tuple[str, ...] = ()
     linger: float = 0.0
@@ -96,6 +97,7 @@ class Gate:
                 attempt_id=self._attempt,
                 in_process=self.in_process,
                 question=self.question,
+                changes_nothing=self.changes_nothing,
                 begins=self.begins,
                 title=self.title,
                 subject=self.subject,

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from gates.core.errors import Cancelled, Expired, Forbidden, GateStopped, Rejected, SentBack
+from gates.core.errors import (
+    Cancelled,
+    Expired,
+    Forbidden,
+    GateStopped,
+    Rejected,
+    SentBack,
+    Skipped,
+)
 from gates.core.model import GateReply, Purpose, RequestView, Standing, Step
 from gates.core.wording import approvers, asks, unless_objected
 
@@ -84,6 +92,8 @@ def stopped(reply: GateReply, steps: Sequence[Step]) -> GateStopped:
     """
     view = reply.view
     kind = STOPS.get(reply.standing, GateStopped)
+    if kind is Rejected and view.outcome is not None and view.outcome.skipped:
+        kind = Skipped
     told = str(view.outcome) if view.outcome else reply.standing.value
     if kind is Forbidden and view.outcome is not None:
         told = f"forbidden by the policy: {view.outcome.reason}"

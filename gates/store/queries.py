@@ -82,16 +82,55 @@ REVIEWED = Whole.of(
 )
 LOOP_ROUNDS = Whole.of(
     select(request).where(
-        request.c.root_run_id == bindparam("root_run_id"),
-        request.c.action == bindparam("action"),
+        request.c.fingerprint == bindparam("fingerprint"),
         request.c.purpose == "loop",
         request.c.outcome == "approved",
     )
 )
-CALLS = Statement(
+LOOP_QUESTIONS = Whole.of(
+    select(request)
+    .where(
+        request.c.purpose == "loop",
+        (request.c.opened_at > bindparam("after"))
+        | ((request.c.opened_at == bindparam("after")) & (request.c.id > bindparam("last"))),
+    )
+    .order_by(request.c.opened_at, request.c.id)
+    .limit(bindparam("limit"))
+)
+CALLS = Statement(  # whoever calls: a fresh run does not start from zero
     select(call)
-    .where(call.c.root_run_id == bindparam("root_run_id"), call.c.action == bindparam("action"))
+    .where(
+        call.c.action == bindparam("action"),
+        call.c.arguments_digest == bindparam("arguments_digest"),
+        call.c.at >= bindparam("since"),
+    )
     .order_by(call.c.seq.desc())
+    .limit(100)
+)
+CALLS_OF_RUN = Statement(
+    select(call)
+    .where(call.c.root_run_id == bindparam("root_run_id"), call.c.seq > bindparam("after"))
+    .order_by(call.c.seq)
+    .limit(500)
+)
+LOOPS_OF_RUN = Whole.of(
+    select(request)
+    .where(
+        request.c.root_run_id == bindparam("root_run_id"),
+        request.c.purpose == "loop",
+        request.c.outcome.is_not(None),
+    )
+    .order_by(request.c.settled_at)
+)
+ALIKE = Statement(
+    select(request)
+    .where(
+        request.c.root_run_id == bindparam("root_run_id"),
+        request.c.fingerprint == bindparam("fingerprint"),
+        request.c.gate_id != bindparam("gate_id"),
+        request.c.outcome.is_not(None),
+    )
+    .order_by(request.c.opened_at)
     .limit(100)
 )
 RUN = Statement(select(run).where(run.c.root_run_id == bindparam("root_run_id")))

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, NoReturn
 
 import orjson
 from pydantic import TypeAdapter
-from sqlalchemy import update
+from sqlalchemy import text, update
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
@@ -106,6 +106,14 @@ class Aggregate:
         )
 
 
+class First(NamedTuple):
+    """What is known where a gate is asked for the first time."""
+
+    rounds: list[Aggregate]
+    alike: list[Aggregate]
+    calls: list[tuple[int, Call]]
+
+
 class Leasable(NamedTuple):
     """Work that nobody holds, as it was when it was looked for."""
 
@@ -150,6 +158,29 @@ class Unit:
     def gate(self, gate_id: str, *, lock: bool = False) -> list[Aggregate]:
         """All rounds of a gate, oldest first."""
         return self._read(queries.BY_GATE, lock=lock, gate_id=gate_id)
+
+    def first(self, gate_id: str, root_run_id: str, fingerprint: str, after: int) -> First:
+        """All rounds of a gate; where it has none yet, what its run has done before: what it has
+        proposed through other gates in the very same words, and its calls of a number above
+        `after`. In one round trip.
+        """
+        rounds, alike, calls = self.rows.read_all(
+            ([RequestRow], queries.BY_GATE.requests),
+            ([RequestRow], queries.ALIKE),
+            ([LoopCallRow], queries.CALLS_OF_RUN),
+            gate_id=gate_id,
+            root_run_id=root_run_id,
+            fingerprint=fingerprint,
+            after=after,
+        )
+        if rounds:
+            return First(self.gate(gate_id), [], [])
+        numbered = [(row.seq, _call(row)) for (row,) in calls]
+        return First([], [self.load(row.id) for (row,) in alike], numbered)
+
+    def loops_of_run(self, root_run_id: str) -> list[Aggregate]:
+        """A run's questions about loops that have their answer, in the order of the answers."""
+        return self._read(queries.LOOPS_OF_RUN, root_run_id=root_run_id)
 
     def _read(self, by: queries.Whole, *, lock: bool = False, **values: object) -> list[Aggregate]:
         """Only what is read under its lock is sure to be of one moment."""
@@ -365,19 +396,33 @@ class Unit:
 
     # -- loops ------------------------------------------------------------------------------
 
-    def calls(self, root_run_id: str, action: str) -> list[Call]:
-        stored = self.rows.read(
-            [LoopCallRow], queries.CALLS, root_run_id=root_run_id, action=action
-        )
+    def calls(self, action: str, arguments_digest: str, since: datetime) -> list[Call]:
+        """The latest of any run that called just this, oldest first."""
+        wanted = {"action": action, "arguments_digest": arguments_digest, "since": since}
+        stored = self.rows.read([LoopCallRow], queries.CALLS, **wanted)
         return [_call(row) for (row,) in reversed(stored)]
 
     def add_call(self, root_run_id: str, call: Call) -> None:
         values = dict(call) | {"root_run_id": root_run_id, "arguments": _dumps(call.arguments)}
         self.rows.note(queries.ADD_CALL, values)
 
-    def loop_rounds(self, root_run_id: str, action: str) -> list[Aggregate]:
-        """Approved loop requests of a run: each allowed some more attempts."""
-        return self._read(queries.LOOP_ROUNDS, root_run_id=root_run_id, action=action)
+    def loop_rounds(self, fingerprint: str) -> list[Aggregate]:
+        """Approved loop requests about an action, of any run: each allowed some more attempts."""
+        return self._read(queries.LOOP_ROUNDS, fingerprint=fingerprint)
+
+    def loop_questions(self, after: datetime, last: str, limit: int) -> list[Aggregate]:
+        """Those opened after `after`, or then and of an id above `last`; oldest first."""
+        return self._read(queries.LOOP_QUESTIONS, after=after, last=last, limit=limit)
+
+    def lock_call(self, fingerprint: str) -> None:
+        """Nobody else counts failures of just this call before this transaction ends, in whatever
+        run. Taken after the run's lock. SQLite has one writer anyway.
+        """
+        self.flush()
+        connection = self.session.connection()
+        if connection.dialect.name != "sqlite":
+            lock = text("SELECT pg_advisory_xact_lock(hashtextextended(:fingerprint, 0))")
+            connection.execute(lock, {"fingerprint": fingerprint})
 
     # -- runs -------------------------------------------------------------------------------
 

@@ -248,7 +248,8 @@ class LoopCallRow(Row, table=True):
 
     __tablename__ = "loop_call"
     __table_args__: Any = (
-        Index("ix_loop_call_scope", "root_run_id", "action", "arguments_digest"),
+        Index("ix_loop_call_same", "action", "arguments_digest", "at"),
+        Index("ix_loop_call_run", "root_run_id", "seq"),
     )
     seq: int | None = Field(default=None, primary_key=True, sa_type=SERIAL)
     attempt_id: str = Field(unique=True)
@@ -262,6 +263,12 @@ class LoopCallRow(Row, table=True):
     failed: bool
     at: datetime = Field(sa_type=UtcDateTime)
     arguments: str = Field(sa_type=Text)
+    answer: str = Field(default="", sa_type=Text, sa_column_kwargs={"server_default": ""})
+    writes: bool = Field(default=True, sa_column_kwargs={"server_default": text("true")})
+    cost: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": text("0")})
+    tokens: int = Field(
+        default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": text("0")}
+    )
 
 
 class LogRow(Row, table=True):

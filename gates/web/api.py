@@ -21,6 +21,7 @@ from gates.core.model import (
     Grant,
     Job,
     Json,
+    LoopAnswer,
     RequestView,
     Standing,
     Step,
@@ -44,6 +45,7 @@ class DecisionIn(BaseModel):
     changes: Json | None = None
     refused: dict[str, str] = Field(default_factory=dict)
     code: str = Field(default="", max_length=20)
+    loop: LoopAnswer | None = None
 
 
 class LeaseIn(BaseModel):
@@ -271,6 +273,7 @@ def router(  # noqa: C901, PLR0915 - a table of routes
             verified_by={"how": "session"},
             changes=body.changes,
             refused=body.refused,
+            loop=body.loop,
         )
 
     @api.post("/sessions", tags=["people"])

@@ -16,6 +16,7 @@ from gates.reviews import Reviews
 from gates.service import Gates
 from gates.step_up import StepUp
 from gates.web import (
+    alarms_api,
     api,
     command_api,
     command_pages,
@@ -95,6 +96,7 @@ def create_app(
     app.include_router(grant_api.router(gates, access))
     app.include_router(health_api.router(gates, access))
     app.include_router(outbox_api.router(gates, access))
+    app.include_router(alarms_api.router(gates, access))
     eyes = FourEyes(gates)
     app.include_router(command_api.router(eyes, access, waiters))
     command = command_pages.CommandPages(eyes, access, cookie, lambda: waiters.ring(WORK))

@@ -35,7 +35,15 @@ from gates.core.errors import (
     Refused,
     Unavailable,
 )
-from gates.core.model import Assurance, DecisionKind, Json, RequestView
+from gates.core.model import (
+    MOST_MORE,
+    Assurance,
+    DecisionKind,
+    Json,
+    LoopAnswer,
+    LoopLabel,
+    RequestView,
+)
 from gates.web import changing, lines
 from gates.web.errors import HEADER
 from gates.web.listing import inbox, row
@@ -55,6 +63,7 @@ BY_BUTTON = (
     DecisionKind.REJECT,
     DecisionKind.SEND_BACK,
     DecisionKind.ESCALATE,
+    DecisionKind.SKIP,
 )
 TYPED = (*BY_BUTTON, "review")  # what a refused form's words belong to
 STATIC = {"style.css": "text/css", "icon.svg": "image/svg+xml"}
@@ -134,6 +143,7 @@ class Requests(Protocol):
         verified_by: Json | None = ...,
         changes: Json | None = ...,
         refused: Mapping[str, str] | None = ...,
+        loop: LoopAnswer | None = ...,
     ) -> RequestView: ...
 
 
@@ -164,6 +174,8 @@ class DecisionForm(BaseModel):
     revision: str = ""
     csrf: str = ""
     code: str = ""
+    more: str = ""
+    label: str = ""
 
 
 class ReviewForm(BaseModel):
@@ -383,6 +395,7 @@ class Pages:
                 card_revision=_revision(form.revision),
                 verified_by={"session": _trace(request.cookies[self.cookie])},
                 refused=no if form.decision == DecisionKind.APPROVE.value else {},
+                loop=_loop(form),
             )
         except NotFound:
             raise
@@ -533,6 +546,20 @@ def _reason(reason: str) -> str:
             f"reason has {len(reason)} characters: shorten it to {LONGEST_REASON:,}."
         )
     return reason.replace("\r\n", "\n")
+
+
+def _loop(form: DecisionForm) -> LoopAnswer | None:
+    """What the form says of a loop; None where it says nothing."""
+    more, label = form.more.strip(), form.label
+    if not more and not label:
+        return None
+    whole = more.isascii() and more.isdigit() and 0 < int(more[:9]) <= MOST_MORE
+    if more and not whole:
+        raise InvalidInput(f"more = {more[:40]!r}: write a whole number from 1 to {MOST_MORE}.")
+    if label and label not in list(LoopLabel):
+        known = ", ".join(LoopLabel)
+        raise InvalidInput(f"label = {label[:40]!r}: choose one of {known}.")
+    return LoopAnswer(more=int(more) if more else None, label=LoopLabel(label) if label else None)
 
 
 def _revision(revision: str) -> int:

@@ -74,6 +74,7 @@ VOICE_TONES: dict[DecisionKind, Tone] = {
     DecisionKind.REJECT: "bad",
     DecisionKind.SEND_BACK: "warn",
     DecisionKind.ESCALATE: "warn",
+    DecisionKind.SKIP: "warn",
 }
 ATTEMPTS = 5  # attempts side by side; earlier ones are counted
 
@@ -311,9 +312,11 @@ def _evidence(view: RequestView, *, told_otherwise: bool) -> tuple[Json, Json]:
 def _finding(view: RequestView) -> str:
     """A loop's finding as a sentence; its numbers come from the server."""
     found = view.request.evidence
-    count, total = found.get("count"), found.get("total")
+    count, total, told = found.get("count"), found.get("total"), found.get("words")
     if view.request.purpose is not Purpose.LOOP or not isinstance(count, int):
         return ""
+    if isinstance(told, str) and told:
+        return visible(f"{told[0].upper()}{told[1:]}.")
     words = f"Failed {count} times in the same way"
     if isinstance(total, int) and total > count:
         words += f" since people last allowed more ({total} times in all)"

@@ -62,6 +62,13 @@ EXECUTION_WORDS: dict[ExecutionState, tuple[str, Tone]] = {
 ASKED: tuple[str, Tone] = ("asked", "wait")
 SEND_BACK = "Send back"
 ESCALATE = "Escalate"
+SKIP = "Skip this step"
+SAID = {
+    DecisionKind.SEND_BACK: "Your guidance is recorded. The run is told, and the agent may propose "
+    "again.",
+    DecisionKind.SKIP: "Your answer is recorded. The run is told, and may go on without this step.",
+    DecisionKind.REJECT: "Your answer is recorded. The run is told, with your reason.",
+}
 WAS_ASKED: tuple[str, Tone] = ("was asked", "quiet")
 VERDICT_WORDS = {
     Verdict.ALLOW: "may run",
@@ -102,7 +109,8 @@ class Amount:
 class Choice:
     """What this reader may do. `why_not` says why there are no buttons; `send_back` is empty
     where the question admits only yes and no. `escalate` is empty where there is nobody to escalate
-    to; `reason`: an approval has to say why.
+    to; `reason`: an approval has to say why. `skip`: empty where nothing goes in circles; `more`:
+    how many tries the policy would allow there.
     """
 
     may_decide: bool
@@ -114,6 +122,8 @@ class Choice:
     may_change: bool
     escalate: str
     reason: bool
+    skip: str = ""
+    more: int = 0
 
 
 def moment(at: datetime, now: datetime) -> Moment:
@@ -249,7 +259,15 @@ def choice(view: RequestView, person: PersonId) -> Choice:
         may_change=may_change,
         escalate=ESCALATE if requirement and requirement.escalation else "",
         reason=wants_reason(view.request),
+        skip=SKIP if view.request.purpose is Purpose.LOOP else "",
+        more=_more(view),
     )
+
+
+def _more(view: RequestView) -> int:
+    more = view.request.evidence.get("allow_more")
+    loop = view.request.purpose is Purpose.LOOP
+    return more if loop and isinstance(more, int) and not isinstance(more, bool) else 0
 
 
 def _why_not(view: RequestView, person: PersonId) -> str:
@@ -270,9 +288,8 @@ def _buttons(view: RequestView) -> tuple[str, str, str]:
     """The words of both buttons, and what follows from the first."""
     purpose = view.request.purpose
     if purpose is Purpose.LOOP:
-        more = view.request.evidence.get("allow_more")
-        words = "Allow more attempts"
-        if isinstance(more, int) and not isinstance(more, bool):
+        words, more = "Allow more attempts", _more(view)
+        if more:
             words = f"Allow {more} more attempt{'' if more == 1 else 's'}"
         return words, "Stop the run", "The run ends if you stop it."
     if purpose is Purpose.IN_DOUBT:
@@ -297,10 +314,8 @@ def said(view: RequestView, person: PersonId, before: RequestView | None = None)
         escalated = view.decisions and view.decisions[-1].kind is DecisionKind.ESCALATE
         told = escalated and view.decisions[-1].person == person
         return "Your escalation is recorded. More people are asked now." if told else ""
-    if mine.kind is DecisionKind.SEND_BACK:
-        return "Your guidance is recorded. The run is told, and the agent may propose again."
-    if mine.kind is DecisionKind.REJECT:
-        return "Your answer is recorded. The run is told, with your reason."
+    if mine.kind in SAID:
+        return SAID[mine.kind]
     if view.outcome is not None:
         rest = "The run goes on."
     elif unless_objected(view.request):

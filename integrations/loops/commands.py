@@ -16,15 +16,13 @@ from rich.text import Text
 
 from gates.core.errors import GatesError, InvalidInput
 from gates.core.loops import Episode, Replayed, replay
+from integrations.loops.reporting import report
 from integrations.shell import AsJson, err, out
 
 app = typer.Typer(help="Agents that run in circles.", no_args_is_help=True)
 FOUND, BAD_FILE = 1, 2
 
-
-@app.callback()
-def _group() -> None:
-    """Keeps `replay` a command of its own while it is the only one."""
+app.command("report")(report)
 
 
 @app.command("replay")

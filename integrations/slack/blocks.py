@@ -26,6 +26,7 @@ CHANGE = "gates_change"
 SEND_BACK = "gates_send_back"
 REJECT = "gates_reject"
 ESCALATE = "gates_escalate"
+SKIP = "gates_skip"
 DETAILS = "gates_details"
 
 HEADER = 150

@@ -28,6 +28,7 @@ from integrations.slack.blocks import (
     HEADER,
     REJECT,
     SEND_BACK,
+    SKIP,
     VALUE,
     Block,
     Row,
@@ -212,7 +213,10 @@ def _evidence(view: RequestView) -> Iterator[Block]:
         shown = [(name, text) for name, text in flat(evidence) if _last(name) not in INTERNAL]
         yield from table("Evidence", shown, rest=DETAILED)
         return
+    words = evidence.get("words")
     rows = [("Failed", f"{evidence.get('total')} times in the same way")]
+    if isinstance(words, str) and words:
+        rows = [("Found", words)]
     for name in ("error_class", "error"):
         rows += [(name, str(evidence[name]))] if evidence.get(name) else []
     attempts = evidence.get("attempts")
@@ -223,7 +227,7 @@ def _evidence(view: RequestView) -> Iterator[Block]:
     differ = evidence.get("differences")
     listed = [scalar(one) for one in differ] if isinstance(differ, list) else []
     rows.append(("Changed between them", "; ".join(listed) or "nothing"))
-    yield context("*The same call fails the same way*")
+    yield context("*The same once more*" if words else "*The same call fails the same way*")
     yield from pairs(rows)
 
 
@@ -352,6 +356,8 @@ def _buttons(view: RequestView, token: str) -> Block:
         buttons.append(button(CHANGE, "Approve with changes", token))
     if words.send_back:
         buttons.append(button(SEND_BACK, words.send_back, token))
+    if words.skip:
+        buttons.append(button(SKIP, words.skip, token))
     buttons.append(button(REJECT, words.reject, token, "danger"))
     if words.escalate:
         buttons.append(button(ESCALATE, words.escalate, token))

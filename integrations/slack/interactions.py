@@ -45,6 +45,7 @@ from integrations.slack.blocks import (
     HEADER,
     REJECT,
     SEND_BACK,
+    SKIP,
 )
 from integrations.slack.details import BACK, ON, details_view
 from integrations.slack.identity import Identity, Verified, account_of
@@ -81,6 +82,7 @@ ASKS_WHY = {
     REJECT: DecisionKind.REJECT,
     SEND_BACK: DecisionKind.SEND_BACK,
     ESCALATE: DecisionKind.ESCALATE,
+    SKIP: DecisionKind.SKIP,
 }
 BY_BUTTON = ASKS_WHY | {
     APPROVE: DecisionKind.APPROVE,

@@ -54,6 +54,13 @@ ASKS_FOR = {
         "The requester and the log get this.",
         "Please say why.",
     ),
+    DecisionKind.SKIP: Words(
+        "gates_skipping",
+        "Skip this step",
+        "Why can the run do without it?",
+        "The flow is told and may go on; a flow that does not expect it ends.",
+        "Please say why the run can do without it.",
+    ),
     DecisionKind.SEND_BACK: Words(
         "gates_guidance",
         "Send back",

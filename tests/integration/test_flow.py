@@ -15,7 +15,16 @@ from prefect import flow, task
 from prefect.context import FlowRunContext
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from gates import ActionFailed, MisusedGate, Rejected, SentBack, gated, require_approval
+from gates import (
+    ActionFailed,
+    Forbidden,
+    MisusedGate,
+    Rejected,
+    SentBack,
+    gated,
+    require_approval,
+    retriable,
+)
 from gates.core.errors import UnknownAction
 from gates.core.model import Purpose
 from gates.flow.awaiting import ForgottenAwait
@@ -457,6 +466,35 @@ def test_a_task_retries_an_action_that_failed():
 
     assert flow_of_it() == "printed"
     assert len(tries) == 2
+
+
+def test_a_task_is_not_tried_again_against_peoples_word():
+    """What failed is tried again, what was refused is not: the answer would be the same."""
+    tries: list[str] = []
+
+    @gated("note")
+    def flaky() -> str:
+        tries.append("print")
+        raise ActionFailed(f"no paper, try {len(tries)} of this test")
+
+    @task(retries=1, retry_condition_fn=retriable)
+    def prints() -> str:
+        return flaky()
+
+    @task(retries=5, retry_condition_fn=retriable)
+    def burns() -> None:
+        tries.append("burn")
+        gated(burn)(SMALL)
+
+    @flow
+    def flow_of_it(which: str) -> None:
+        prints() if which == "print" else burns()
+
+    with pytest.raises(ActionFailed):
+        flow_of_it("print")
+    with pytest.raises(Forbidden):
+        flow_of_it("burn")
+    assert tries == ["print", "print", "burn"]
 
 
 def test_a_thread_that_does_not_know_its_run_is_refused():

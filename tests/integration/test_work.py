@@ -8,9 +8,27 @@ from typing import Any
 import pytest
 from sqlmodel import col, select
 
-from gates.core.errors import InvalidGrant, InvalidInput, NotEntitled, NotFound, RetryLater
+from gates.core.errors import (
+    InvalidGrant,
+    InvalidInput,
+    NotEntitled,
+    NotFound,
+    RetryLater,
+    Skipped,
+)
 from gates.core.messages import AttemptReport
-from gates.core.model import ExecutionState, GateReply, Job, OutcomeKind, Purpose, Standing
+from gates.core.model import (
+    DecisionKind,
+    ExecutionState,
+    GateReply,
+    Job,
+    LoopAnswer,
+    LoopLabel,
+    OutcomeKind,
+    Purpose,
+    Standing,
+)
+from gates.flow.words import stopped
 from gates.store.database import Database
 from gates.store.tables import AttemptRow, LogRow
 from gates.work import Work
@@ -308,6 +326,60 @@ def test_an_allowance_is_used_up(world: World) -> None:
     world.decide(again.view.request.id, "dana", "reject", "broken for good")
     assert world.propose("500.00", call=4).standing is Standing.REJECTED
     assert world.lease() is None
+
+
+def test_people_say_how_many_more_tries_they_allow(world: World) -> None:
+    """One more instead of the policy's two: the next failure asks again."""
+    world.till.broken = "overpays line 17"
+    reply, _ = fail_until_asked(world, 1)
+    world.clock.advance(seconds=1)
+    world.gates.decide(
+        reply.view.request.id,
+        person_id="dana",
+        kind=DecisionKind.APPROVE,
+        channel="test",
+        assurance="test",
+        loop=LoopAnswer(more=1, label=LoopLabel.LOOP),
+    )
+    world.clock.advance(seconds=1)
+    again, tries = fail_until_asked(world, 3)
+    assert (again.view.request.purpose, tries) == (Purpose.LOOP, 1)
+
+
+def test_a_step_that_goes_in_circles_can_be_skipped(world: World) -> None:
+    """It is not run again, and its flow can tell that from a plain no."""
+    world.till.broken = "overpays line 17"
+    reply, _ = fail_until_asked(world, 1)
+    skipped = world.gates.decide(
+        reply.view.request.id,
+        person_id="dana",
+        kind=DecisionKind.SKIP,
+        reason="paid by hand",
+        channel="test",
+        assurance="test",
+    )
+    assert str(skipped.outcome) == "skipped by Dana Okafor: paid by hand"
+    after = world.propose("500.00", call=4)
+    assert after.standing is Standing.REJECTED
+    assert isinstance(stopped(after, ()), Skipped)
+    assert world.lease() is None
+
+
+def test_only_a_loop_is_answered_as_one(world: World) -> None:
+    """More tries and skipping belong to the question about a circle."""
+    reply = world.propose("5000.00")
+    answer = partial(
+        world.gates.decide,
+        reply.view.request.id,
+        person_id="dana",
+        channel="test",
+        assurance="test",
+        reason="no",
+    )
+    with pytest.raises(InvalidInput, match="only a step that goes in circles"):
+        answer(kind=DecisionKind.SKIP)
+    with pytest.raises(InvalidInput, match="nobody was stopped for going in circles"):
+        answer(kind=DecisionKind.APPROVE, loop=LoopAnswer(more=2))
 
 
 def test_failures_that_end_at_once_are_all_counted(world: World) -> None:

@@ -35,7 +35,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("gates.grants.keyring", "gates.grants.granting", "gates.orders"),
     ("gates.reading",),
     ("gates.recording",),
-    ("gates.withdrawing",),
+    ("gates.withdrawing", "gates.repeats", "gates.circling"),
     ("gates.deciding",),
     ("gates.claiming",),
     ("gates.covering",),
@@ -56,6 +56,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("gates.step_up",),
     ("gates.timers", "gates.health", "gates.announcing", "gates.shadow"),
     ("gates.explaining",),
+    ("gates.timers", "gates.health", "gates.announcing", "gates.alarms"),
     ("gates.web",),
 )
 CLIENT_SIDE = ("gates.calling", "gates.client", "gates.flow", "gates.executor", "gates.testing")
@@ -131,6 +132,8 @@ VENDORS = {  # who alone may import what
         "integrations.policies.backtesting",
         "integrations.commanding",
         "integrations.loops.commands",
+        "integrations.loops.commands",
+        "integrations.loops.reporting",
     ),
 }
 NEVER = {"trytond"}  # GPL, and a process of its own

@@ -6,7 +6,15 @@ the store. `replay` runs the detector over what was recorded.
 
 from gates.core.loops.circles import Circle, Kind, Side
 from gates.core.loops.detector import Detector
-from gates.core.loops.failing import Allowance, Call, Finding, Tried, differences, look
+from gates.core.loops.failing import (
+    Allowance,
+    Call,
+    Finding,
+    Tried,
+    allowed,
+    differences,
+    look,
+)
 from gates.core.loops.replay import Episode, Replayed, replay, replay_run
 from gates.core.loops.similar import Likeness, Liking
 from gates.core.loops.steps import End, Step, digest_of
@@ -31,6 +39,7 @@ __all__ = [
     "Step",
     "Thresholds",
     "Tried",
+    "allowed",
     "differences",
     "digest_of",
     "failure_signature",

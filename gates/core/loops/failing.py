@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field, JsonValue
 
 from gates.core.loops.volatile import failure_signature
-from gates.core.model import Json, Value
+from gates.core.model import ApprovalRequest, Decision, DecisionKind, Json, Value
 
 if TYPE_CHECKING:  # a flow's process uses the detector and needs no policy engine
     from gates.core.policy import LoopPolicy
@@ -30,7 +30,10 @@ MOST_SHOWN = 10
 
 
 class Call(Value):
-    """One finished call. `outcome_digest` names what came back, whether it failed or not."""
+    """One finished call. `outcome_digest` names what came back, whether it failed or not; `answer`:
+    the beginning of that. `writes`: a success changes the world. `cost` (minor units) and `tokens`,
+    as its agent reports them.
+    """
 
     request_id: str
     attempt_id: str
@@ -42,6 +45,10 @@ class Call(Value):
     failed: bool
     at: datetime
     arguments: Json = Field(default_factory=dict)
+    answer: str = ""
+    writes: bool = True
+    cost: int = 0
+    tokens: int = 0
 
 
 class Allowance(Value):
@@ -91,6 +98,18 @@ class Finding(Value):
             more=more,
             at=at,
         )
+
+
+def allowed(request: ApprovalRequest, decisions: Sequence[Decision]) -> int:
+    """How many more failures an approved question about a loop allows: as many as those who
+    approved it said, the fewest of them; where nobody said, as many as the policy did.
+    """
+    said = [
+        one.loop.more
+        for one in decisions
+        if one.kind is DecisionKind.APPROVE and one.loop is not None and one.loop.more is not None
+    ]
+    return min(said, default=int(str(request.evidence.get("allow_more", 1))))
 
 
 def look(

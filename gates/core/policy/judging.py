@@ -28,6 +28,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
+from gates.core.loops.thresholds import Thresholds
 from gates.core.model import Ask, Assurance, Json, Judgement, Money, Reason, Tier, Value, Verdict
 from gates.core.policy.command import Command
 from gates.core.policy.conditions import (
@@ -49,12 +50,13 @@ MOST_PLANS = 1_000
 
 class LoopPolicy(Value):
     """The same call failing the same way `same_failure` times asks; "go on" allows `allow_more`
-    failures before it asks again.
+    failures before it asks again. `thresholds`: of the detector that watches a run's calls.
     """
 
     same_failure: int = 3
     allow_more: int = 3
     ask: Ask
+    thresholds: Thresholds = Thresholds()
 
 
 class Defaults(Value):

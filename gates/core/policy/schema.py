@@ -158,6 +158,7 @@ _OWN: dict[str, Json] = {
         {
             "same_failure": {"type": "integer", "minimum": 2},
             "allow_more": COUNT,
+            "thresholds": {"type": "object"},
             "ask": {"$ref": "#/$defs/ask"},
         }
     ),

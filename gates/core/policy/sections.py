@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from gates.core.batches import BatchLimits
+from gates.core.errors import InvalidInput
+from gates.core.loops.thresholds import Thresholds
 from gates.core.model import Ask, Tier
 from gates.core.policy import (
     assurance_section,
@@ -24,6 +26,7 @@ from gates.core.policy import (
 from gates.core.policy.command import ADMINS, Command
 from gates.core.policy.judging import Defaults, LoopPolicy
 from gates.core.policy.places import Demand, Place, Section
+from gates.core.yaml_file import Fields, plain
 
 LEAST_FAILURES = 2  # one failure is no circle
 NOBODY = Defaults(tier=Tier.AMBIGUOUS, ask=Ask(who=()))
@@ -41,12 +44,29 @@ def read_defaults(place: Place) -> Defaults:
 
 
 def read_loops(place: Place) -> LoopPolicy:
-    fields = place.fields("same_failure", "allow_more", "ask")
+    fields = place.fields("same_failure", "allow_more", "ask", "thresholds")
     return LoopPolicy(
+        thresholds=_thresholds(place, fields),
         same_failure=fields.integer("same_failure", least=LEAST_FAILURES) or 3,
         allow_more=fields.integer("allow_more", least=1) or 3,
         ask=place.ask(fields),
     )
+
+
+def _thresholds(place: Place, fields: Fields) -> Thresholds:
+    """As gates/core/loops/thresholds.py names them; what is left out is as it comes."""
+    node = fields.values.get("thresholds")
+    if node is None:
+        return Thresholds()
+    content = plain(node)
+    if not isinstance(content, dict):
+        place.note(node, "thresholds is not a mapping: write `thresholds: {nothing_new: 5}`")
+        return Thresholds()
+    try:
+        return Thresholds.of(content)
+    except InvalidInput as error:
+        place.note(node, error.message.replace("loops.", "thresholds."))
+        return Thresholds()
 
 
 def no_loops(found: Mapping[str, Any]) -> LoopPolicy:

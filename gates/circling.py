@@ -1,0 +1,154 @@
+"""Whether a run goes in circles, looked at before each of its calls.
+
+One detector a run, fed with what ended in it, whichever server heard of that; what it knows can be
+made anew from the store at any time, so that servers need not share it. Answers of people come to
+it in the order in which they were given.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from gates.core.loops import Call, Circle, Detector, End, Step, Thresholds, allowed
+from gates.core.model import UNDO, ApprovalRequest, Json, OutcomeKind, Purpose, Verdict
+from gates.store.repository import Aggregate
+
+MOST_KEPT = 512  # runs whose detectors are kept; of others they are made anew
+MOST_CIRCLES = 32  # of one run
+STEERED = (OutcomeKind.SENT_BACK, OutcomeKind.VOIDED)
+
+
+@dataclass
+class Watched:
+    """`last`: the number of the last call that the detector was fed with. `circles`: what it found,
+    by key, with the attempts that people are shown.
+    """
+
+    detector: Detector
+    last: int = 0
+    circles: OrderedDict[str, Circle] = field(default_factory=OrderedDict)
+    answered: set[str] = field(default_factory=set)
+
+    def hear_of(self, number: int, call: Call) -> None:
+        found = self.detector.after(*_told(call))
+        self.last = number
+        if found is not None:
+            self.circles[found.key] = found
+            while len(self.circles) > MOST_CIRCLES:
+                self.circles.popitem(last=False)
+
+
+@dataclass
+class Circling:
+    """Safe to use by several threads."""
+
+    _runs: OrderedDict[str, Watched] = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def known(self, root_run_id: str) -> tuple[int, bool]:
+        """The number of the last call of a run that is known here; whether people's answers could
+        matter to what is known.
+        """
+        with self._lock:
+            watched = self._runs.get(root_run_id)
+            return (watched.last, bool(watched.detector.stopped)) if watched else (0, True)
+
+    def look(
+        self,
+        request: ApprovalRequest,
+        calls: Sequence[tuple[int, Call]],
+        answers: Sequence[Aggregate],
+        thresholds: Thresholds,
+    ) -> Json | None:
+        """Why this call is put to people, as evidence; None where nothing goes round. `calls`:
+        those after the last known one; `answers`: the run's decided questions about loops.
+        """
+        if request.purpose is not Purpose.ACTION or request.gate_key.startswith(UNDO):
+            return None
+        if request.judgement.verdict is Verdict.FORBID:
+            return None
+        with self._lock:
+            watched = self._watched(request.run.root_run_id, thresholds)
+            for number, call in calls:
+                if number > watched.last:
+                    watched.hear_of(number, call)
+            for one in answers:
+                _hear(watched, one)
+            found = watched.detector.before(_step(request))
+            if found is None:
+                return None
+            return _evidence(watched.circles.get(found.key, found), found.level)
+
+    def _watched(self, root_run_id: str, thresholds: Thresholds) -> Watched:
+        watched = self._runs.setdefault(root_run_id, Watched(Detector(thresholds)))
+        watched.detector.thresholds = thresholds
+        self._runs.move_to_end(root_run_id)
+        while len(self._runs) > MOST_KEPT:
+            self._runs.popitem(last=False)
+        return watched
+
+
+def _hear(watched: Watched, answer: Aggregate) -> None:
+    """A person's word on a circle, once."""
+    key = answer.request.evidence.get("circle")
+    if answer.outcome is None or not isinstance(key, str) or answer.request.id in watched.answered:
+        return
+    watched.answered.add(answer.request.id)
+    if answer.outcome.kind is OutcomeKind.APPROVED:
+        watched.detector.allow(key, allowed(answer.request, answer.decisions))
+    elif answer.outcome.kind in STEERED:
+        watched.detector.steer(key)
+
+
+def _step(request: ApprovalRequest) -> Step:
+    return Step.of(
+        request.action.name,
+        request.action.arguments,
+        at=request.opened_at,
+        business_key=" ".join(request.action.subject),
+        agent=request.requester.agent,
+    )
+
+
+def _told(call: Call) -> tuple[Step, End]:
+    step = Step.of(
+        call.action, call.arguments, writes=call.writes, at=call.at, attempt_id=call.attempt_id
+    )
+    return step, End(
+        outcome=call.outcome_digest,
+        text=call.error if call.failed else call.answer,
+        failed=call.failed,
+        error_class=call.error_class,
+        cost=call.cost,
+        tokens=call.tokens,
+    )
+
+
+def _evidence(found: Circle, level: int) -> Json:
+    attempts: list[Json] = [
+        {
+            "number": one.number,
+            "at": one.at.isoformat() if one.at else "",
+            "arguments": {"call": f"{one.action} {one.arguments}"},
+            "error": one.answer,
+        }
+        for one in found.attempts
+    ]
+    told: Json = {
+        "detector": found.kind.value,
+        "circle": found.key,
+        "count": found.count,
+        "total": found.count,
+        "level": level,
+        "words": found.words,
+        "attempts": [*attempts],
+        "differences": [*found.differences],
+    }
+    if found.drawn:
+        told["cycle"] = found.drawn
+    if found.cost or found.tokens:
+        told["spent"] = {"cost_minor": found.cost, "tokens": found.tokens}
+    return told

@@ -1,0 +1,91 @@
+"""The same proposal once more in one run: what is done already, or was refused before.
+
+A first success tells an agent that it is done, and a refusal that it may not: one that proposes
+the very same again has understood neither. What would do the same a second time is put to people
+before it runs, always; what was refused twice is put to them at the third try, instead of being
+refused for ever (in one recorded run a supervisor refused the same call 408 times).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gates.actions import Registry
+from gates.core.errors import UnknownAction
+from gates.core.messages import Proposal
+from gates.core.model import ApprovalRequest, Json, Outcome, OutcomeKind, Purpose, Verdict
+from gates.store.repository import Aggregate
+
+MOST_REFUSED = 2  # refusals that an agent is simply told
+MOST_SHOWN = 10
+
+
+def evidence(request: ApprovalRequest, alike: Sequence[Aggregate]) -> Json | None:
+    """Why this proposal is put to people as a circle; None where it is not. `alike`: what the run
+    has proposed before, word for word, through other gates.
+    """
+    if request.purpose is not Purpose.ACTION:
+        return None
+    done = [one for one in alike if _done(one)]
+    if done and not request.changes_nothing and request.judgement.verdict is not Verdict.FORBID:
+        return _told("same_write", done, "it has been done")
+    refused = [one for one in alike if _refused(one.outcome)]
+    if len(refused) < MOST_REFUSED or _answered(alike):
+        return None
+    found = _told("refused_again", refused, "it was refused")
+    forbidden = request.judgement.verdict is Verdict.FORBID
+    return found | {"refused_by": "policy" if forbidden else "people"}
+
+
+def changes_nothing(registry: Registry, proposal: Proposal) -> bool:
+    """Whether doing it twice is doing it once. A flow's own function is a write unless it says
+    otherwise: its body is the flow's own, and so is the harm.
+    """
+    if proposal.in_process:
+        return proposal.question or proposal.changes_nothing
+    try:
+        return registry.find(proposal.name).changes_nothing
+    except UnknownAction:
+        return False
+
+
+def _done(one: Aggregate) -> bool:
+    return one.execution is not None and one.execution.state.value == "succeeded"
+
+
+def _refused(outcome: Outcome | None) -> bool:
+    return outcome is not None and outcome.kind is OutcomeKind.REJECTED
+
+
+def _answered(alike: Sequence[Aggregate]) -> bool:
+    """People have been asked about this circle, and have said no: they are not asked for ever."""
+    return any(
+        one.request.purpose is Purpose.LOOP and _refused(one.outcome) and not _skipped(one)
+        for one in alike
+    )
+
+
+def _skipped(one: Aggregate) -> bool:
+    return one.outcome is not None and one.outcome.skipped
+
+
+def _told(detector: str, before: Sequence[Aggregate], words: str) -> Json:
+    count = len(before)
+    times = "once" if count == 1 else f"{count} times"
+    attempts: list[Json] = [
+        {
+            "number": number,
+            "request_id": one.request.id,
+            "at": one.request.opened_at.isoformat(),
+            "arguments": one.request.action.arguments,
+            "error": str(one.outcome or ""),
+        }
+        for number, one in enumerate(before, start=1)
+    ]
+    return {
+        "detector": detector,
+        "count": count,
+        "total": count,
+        "attempts": [*attempts[-MOST_SHOWN:]],
+        "words": f"{words} {times} in this run, in the very same words",
+    }

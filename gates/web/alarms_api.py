@@ -1,0 +1,32 @@
+"""/v1, the part about how good the loop detector is, for admins."""
+
+from datetime import timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Query
+
+from gates.access import Access
+from gates.alarms import Alarms, of_store, report
+from gates.core.errors import NotAuthenticated
+from gates.service import Gates, KeyHolder
+
+LONGEST = 3_660  # days
+
+
+def router(gates: Gates, access: Access) -> APIRouter:
+    api = APIRouter(prefix="/v1", tags=["admins"])
+
+    def admin(authorization: Annotated[str, Header()] = "") -> KeyHolder:
+        kind, _, secret = authorization.partition(" ")
+        if kind != "Bearer":
+            raise NotAuthenticated("Send `Authorization: Bearer <API key>` (GATES_API_KEY).")
+        holder = access.key_holder(secret)
+        holder.refuse_unless("admin")
+        return holder
+
+    @api.get("/admin/alarms", dependencies=[Depends(admin)])
+    def alarms(days: Annotated[int, Query(ge=1, le=LONGEST)] = 90) -> list[Alarms]:
+        """By action and detector, what people said of the alarms of so many days."""
+        return report(of_store(gates.database, gates.clock(), timedelta(days=days)))
+
+    return api
