@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 class Overtaken(RetryLater):
     """What a request was judged by has changed before it was opened: judge it anew."""
 
+    code = "overtaken"
+
 
 @dataclass
 class History:
