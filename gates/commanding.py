@@ -17,6 +17,7 @@ from gates.core import freezes as rules
 from gates.core.errors import InvalidInput, NotEntitled, NotFound, UnknownPerson
 from gates.core.freezes import Freeze, Hold, InForce, Scope, Start
 from gates.core.model import PersonId
+from gates.orders import write_freeze
 from gates.service import CARDS, RING, TELL, Gates, KeyHolder
 from gates.store import freezes, runs
 from gates.store.repository import Aggregate, Unit
@@ -100,20 +101,7 @@ class Commanding:
     def _freeze(
         self, unit: Unit, who: Commander, scope: Scope, reason: str, *, for_good: bool = False
     ) -> Freeze:
-        made = Freeze(
-            id=secrets.token_hex(4),
-            scope=scope,
-            by=who.id,
-            name=who.name,
-            reason=reason,
-            at=unit.now,
-            for_good=for_good,
-        )
-        freezes.add_freeze(unit.session, made)
-        kind = "run.stopped" if for_good else "freeze.made"
-        subject = scope.run if for_good else made.id
-        unit.log(who.id, kind, subject, reason=reason, freeze=made.id, scope=scope.model_dump())
-        return made
+        return write_freeze(unit, (who.id, who.name), scope, reason, for_good=for_good)
 
     def thaw(self, person_id: PersonId, freeze_id: str, reason: str) -> Freeze:
         """Lift a freeze; what it kept waiting goes on, if it still may. Raises NotFound, and

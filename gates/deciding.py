@@ -15,6 +15,7 @@ from gates.core.errors import (
     StaleCard,
 )
 from gates.core.events import DeadlinePassed, Event
+from gates.core.freezes import Scope
 from gates.core.model import (
     ApprovalRequest,
     Decision,
@@ -26,6 +27,7 @@ from gates.core.model import (
     PersonId,
     RequestView,
 )
+from gates.orders import write_freeze
 from gates.recording import Recording
 from gates.store.repository import Aggregate, Unit
 
@@ -107,6 +109,7 @@ class Deciding(Recording):
                 if card_revision is not None and not current.showed(card_revision):
                     raise StaleCard("This request has changed since you opened it: look again.")
                 self.record(unit, current, events, actor=person.id)
+                _freeze_agent(unit, current, decision)
                 if fresh is not None and _is_voided(current):
                     current = self._ask_changed(unit, current, fresh, decision, there)
             except GatesError as error:
@@ -117,6 +120,7 @@ class Deciding(Recording):
             view = current.view(self.base_url)
         if refusal is not None:
             raise refusal
+        self.orders.drop()
         self.woken(current.row.gate_id)
         if any(isinstance(event, DeadlinePassed) for event in events):
             raise RequestClosed(f"The deadline was faster: {view.outcome}.")
@@ -238,6 +242,13 @@ def _refuse_incomplete(kind: DecisionKind, reason: str, changes: Json | None) ->
             f"kind = {kind.value!r} and changes contradict: send all arguments under `changes` "
             "with approve_with_changes, and with no other answer."
         )
+
+
+def _freeze_agent(unit: Unit, current: Aggregate, decision: Decision) -> None:
+    """Where whoever stops an agent that goes in circles wants that."""
+    if decision.loop is not None and decision.loop.freeze:
+        agent = Scope(agent=current.request.requester.agent)
+        write_freeze(unit, (decision.person, decision.name), agent, decision.reason)
 
 
 def _is_voided(current: Aggregate) -> bool:

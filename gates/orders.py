@@ -8,14 +8,16 @@ answer, the command fails with it, and nothing starts.
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sqlmodel import Session
 
-from gates.core.freezes import InForce
+from gates.core.freezes import Freeze, InForce, Scope
 from gates.store import freezes
+from gates.store.repository import Unit
 
 OLDEST = 0.5  # seconds
 
@@ -44,3 +46,23 @@ class Orders:
         """An order was written: whoever asks next reads."""
         self._dropped += 1
         self._fresh_until = float("-inf")
+
+
+def write_freeze(
+    unit: Unit, by: tuple[str, str], scope: Scope, reason: str, *, for_good: bool = False
+) -> Freeze:
+    """Within the caller's transaction; `by`: id and name. `Orders.drop` is called after it."""
+    made = Freeze(
+        id=secrets.token_hex(4),
+        scope=scope,
+        by=by[0],
+        name=by[1],
+        reason=reason,
+        at=unit.now,
+        for_good=for_good,
+    )
+    freezes.add_freeze(unit.session, made)
+    kind = "run.stopped" if for_good else "freeze.made"
+    subject = scope.run if for_good else made.id
+    unit.log(by[0], kind, subject, reason=reason, freeze=made.id, scope=scope.model_dump())
+    return made

@@ -151,10 +151,14 @@ def reject(
     request: str,
     reason: Annotated[str, typer.Option(help="Why; the requester is told.", prompt=True)],
     label: Label = None,
+    freeze_agent: Annotated[
+        bool, typer.Option("--freeze-agent", help="Of a loop: nothing of the agent starts then.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Reject a request, as the person who is logged in."""
-    decide(request, DecisionKind.REJECT, reason, said=labelled(label), as_json=as_json)
+    loop = LoopAnswer(label=label, freeze=freeze_agent) if label or freeze_agent else None
+    decide(request, DecisionKind.REJECT, reason, said=Said(loop=loop), as_json=as_json)
 
 
 @app.command()

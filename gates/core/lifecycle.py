@@ -263,6 +263,11 @@ def _refuse_foreign(request: ApprovalRequest, decision: Decision) -> None:
             raise InvalidInput(
                 f"more = {decision.loop.more}: only an approval allows more tries; leave it out."
             )
+        if decision.loop and decision.loop.freeze and decision.kind is not DecisionKind.REJECT:
+            raise InvalidInput(
+                f"freeze with kind = {decision.kind.value!r}: an agent is frozen by whoever stops "
+                "its run: reject it."
+            )
         if request.evidence.get("refused_by") == "policy" and decision.kind is DecisionKind.APPROVE:
             raise InvalidInput(
                 "kind = 'approve': the policy forbids this, and no word of people changes that: "

@@ -176,6 +176,7 @@ class DecisionForm(BaseModel):
     code: str = ""
     more: str = ""
     label: str = ""
+    freeze: str = ""
 
 
 class ReviewForm(BaseModel):
@@ -551,7 +552,7 @@ def _reason(reason: str) -> str:
 def _loop(form: DecisionForm) -> LoopAnswer | None:
     """What the form says of a loop; None where it says nothing."""
     more, label = form.more.strip(), form.label
-    if not more and not label:
+    if not more and not label and not form.freeze:
         return None
     whole = more.isascii() and more.isdigit() and 0 < int(more[:9]) <= MOST_MORE
     if more and not whole:
@@ -559,7 +560,11 @@ def _loop(form: DecisionForm) -> LoopAnswer | None:
     if label and label not in list(LoopLabel):
         known = ", ".join(LoopLabel)
         raise InvalidInput(f"label = {label[:40]!r}: choose one of {known}.")
-    return LoopAnswer(more=int(more) if more else None, label=LoopLabel(label) if label else None)
+    return LoopAnswer(
+        more=int(more) if more else None,
+        label=LoopLabel(label) if label else None,
+        freeze=bool(form.freeze),
+    )
 
 
 def _revision(revision: str) -> int:

@@ -187,7 +187,9 @@ def test_the_root_is_asked_and_not_the_sub_flow(stack, api):
     assert requests.text(ref(sub)) == ""
 
 
-@pytest.mark.parametrize("run", ["script-1", "8fcf1b8c-e12e-4875-b0fc-bc56000b2ea1", "../../admin/settings"])
+@pytest.mark.parametrize(
+    "run", ["script-1", "8fcf1b8c-e12e-4875-b0fc-bc56000b2ea1", "../../admin/settings"]
+)
 def test_of_a_run_that_prefect_does_not_know_nothing_is_known(api, run):
     """A script, one that is invented, an id that is none."""
     assert PrefectRunRequests(api).text(ref(run)) == ""

@@ -8,7 +8,7 @@ import pytest
 
 from gates.alarms import of_store, report
 from gates.circling import Circling
-from gates.core.errors import InvalidInput
+from gates.core.errors import Frozen, InvalidInput
 from gates.core.messages import AttemptReport
 from gates.core.model import (
     DecisionKind,
@@ -118,6 +118,28 @@ def test_nobody_lets_through_what_the_policy_forbids(world: World) -> None:
         world.decide(third.view.request.id, "dana")
     world.decide(third.view.request.id, "dana", "send_back", "Burn nothing; book it instead.")
     assert burn(key="burn-3").standing is Standing.SENT_BACK
+
+
+def test_whoever_stops_a_circle_may_freeze_its_agent(world: World) -> None:
+    """In one answer and one transaction: nothing of that agent starts from then on."""
+    assert paid(world, "first").standing is Standing.SUCCEEDED
+    asked = world.propose("500.00", key="second").view.request
+    answer = partial(
+        world.gates.decide,
+        asked.id,
+        person_id="dana",
+        reason="it pays twice",
+        channel="test",
+        assurance="session",
+        loop=LoopAnswer(freeze=True),
+    )
+    with pytest.raises(InvalidInput, match="by whoever stops its run"):
+        answer(kind=DecisionKind.APPROVE)
+    answer(kind=DecisionKind.REJECT)
+    with pytest.raises(Frozen, match="Dana Okafor"):
+        world.propose("501.00", key="third")
+    (row,) = report(of_store(world.database, world.clock(), timedelta(days=1)))
+    assert row.harmful == 1
 
 
 def test_failures_count_over_runs(world: World) -> None:
