@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from gates.actions import ActionDefinition, Registry
@@ -393,7 +393,7 @@ class Asking:
         return Requirement(
             people=people,
             quorum=max(ask.quorum, len(groups)),
-            deadline_at=now + timedelta(seconds=ask.deadline_seconds),
+            deadline_at=ask.deadline(now),
             valid_seconds=ask.valid_seconds,
             groups=groups,
             escalation={

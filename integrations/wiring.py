@@ -40,6 +40,7 @@ from gates.settings import (
 from gates.store.bells import Bells
 from gates.store.database import Database
 from gates.timers import Timers
+from gates.wall_clock import WallClock
 from gates.watching import Watch
 from gates.web.app import create_app, refuse_unsafe
 from gates.web.waiters import Waiters
@@ -133,7 +134,8 @@ def server(
     waiters = Waiters()
     slack = SlackSettings.from_environment(os.environ)
     directory = directory_of(people, slack)
-    asking = Asking(registry or erp_registry(ErpSettings()), policy, directory)
+    clocks = (WallClock(lambda: policy),)
+    asking = Asking(registry or erp_registry(ErpSettings()), policy, directory, clocks)
     folder = settings.signing_keys or Path(os.environ.get("GATES_HOME", ".gates")) / "signing-keys"
     ring = KeyRing(database, settings.address, folder, clock)
     gates = Gates(database, asking, settings.address, woken=waiters.ring, keys=ring, clock=clock)

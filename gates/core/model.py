@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
+from gates.core.calendars import Calendar, later
 from gates.core.canonical import digest
 from gates.core.errors import NotCanonical
 
@@ -155,12 +156,24 @@ class Reason(Value):
     text: str
 
 
+class Limit(Value):
+    """So many seconds, counted in a calendar where there is one."""
+
+    seconds: int = Field(ge=1)
+    calendar: Calendar | None = None
+
+    def after(self, start: datetime) -> datetime:
+        return later(start, self.seconds, self.calendar)
+
+
 class Ask(Value):
     """Whom a policy wants to hear: groups, how many of them, for how long in seconds. An approval
     that is not used within `valid_seconds` has lapsed. `from_each`: groups each of which must
     agree, nobody for two of them. `notify`: where they are asked, in the channel or each of them
     directly; `channel`: its id, empty for the usual one. `escalate_to`: groups whose people are
     asked as well once somebody escalates. `reason`: an approval without one does not count.
+    `calendar`: the deadline counts its working time. `limits`: deadlines of other rules that hold
+    as well, where they count another time, so that nobody can say which is shorter.
     """
 
     who: tuple[str, ...]
@@ -172,6 +185,16 @@ class Ask(Value):
     channel: str = ""
     escalate_to: tuple[str, ...] = ()
     reason: bool = False
+    calendar: Calendar | None = None
+    limits: tuple[Limit, ...] = ()
+
+    @property
+    def limit(self) -> Limit:
+        return Limit(seconds=self.deadline_seconds, calendar=self.calendar)
+
+    def deadline(self, now: datetime) -> datetime:
+        """When the first of the deadlines has come."""
+        return min(limit.after(now) for limit in (self.limit, *self.limits))
 
 
 class Judgement(Value):

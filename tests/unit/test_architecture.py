@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "gates.grants.trusted_keys",
     ),
     ("gates.trail",),
-    ("gates.ports", "gates.steady", "gates.ticking"),
+    ("gates.ports", "gates.steady", "gates.ticking", "gates.wall_clock"),
     ("gates.asking",),
     ("gates.store",),
     ("gates.grants.keyring", "gates.grants.granting"),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Literal, Protocol
 
 import yaml
 
+from gates.core.calendars import Calendar
 from gates.core.errors import UnknownPerson
 from gates.core.model import Ask, Person
 from gates.core.quorum import unmet
@@ -15,11 +17,12 @@ from gates.core.yaml_file import Fields, YamlFile, cure
 
 ASK_KEYS = (
     *("who", "quorum", "deadline", "valid", "from_each"),
-    *("escalate_to", "reason", "notify", "channel"),
+    *("escalate_to", "reason", "notify", "channel", "calendar"),
 )
 CHANNEL = re.compile(r"[CG][A-Z0-9]{2,30}")
 WAYS: dict[str, Literal["channel", "direct"]] = {"channel": "channel", "direct": "direct"}
 LONGEST_DEADLINE = 366 * 86_400
+LONGEST_WEEKS = 104  # in which a deadline of working time must come
 _SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _DURATION = re.compile(r"(?:[0-9]{1,6}[dhms])+")
 
@@ -38,6 +41,8 @@ class Asks:
     def __init__(self, file: YamlFile, directory: Groups) -> None:
         self.file = file
         self.directory = directory
+        self.calendars: Mapping[str, Calendar] = {}
+        self.known_calendars: Sequence[str] = ()  # those with a mistake, too
 
     def read(self, fields: Fields, default: Ask | None) -> Ask | None:
         """An `ask`; what it leaves out is as in `default`. None where there is none."""
@@ -60,7 +65,9 @@ class Asks:
             channel=self._channel(ask) or base.channel,
             escalate_to=self._escalate_to(ask, whom, base),
             reason=bool(base.reason if (said := ask.truth("reason")) is None else said),
+            calendar=self.calendar(ask) or base.calendar,
         )
+        self._prove_time(found, ask.values.get("deadline", ask.values.get("calendar", node)))
         people = self.people(found.who)
         self._prove_each(found, ask.values.get("from_each", node))
         if found.who and found.quorum > people:
@@ -108,6 +115,27 @@ class Asks:
                 f"escalate_to {', '.join(groups)} is asked anyway: name another group",
             )
         return groups
+
+    def calendar(self, fields: Fields) -> Calendar | None:
+        name = fields.text("calendar")
+        if name is not None and name not in self.known_calendars:
+            known = cure(name, self.known_calendars) if self.known_calendars else "there is none"
+            self.file.note(
+                fields.values["calendar"],
+                f"unknown calendar {name!r}: {known}; `calendars` at the top says what it is",
+            )
+        return self.calendars.get(name or "")
+
+    def _prove_time(self, ask: Ask, node: yaml.Node) -> None:
+        if ask.calendar is None:
+            return
+        deadline = timedelta(seconds=ask.deadline_seconds)
+        if deadline > ask.calendar.weekly * LONGEST_WEEKS:
+            self.file.note(
+                node,
+                f"a deadline of {deadline} working time is more than {LONGEST_WEEKS} weeks of "
+                f"{ask.calendar.name!r}: shorten it (8h is a day of eight hours, 1d is 24 hours)",
+            )
 
     def _prove_each(self, ask: Ask, node: yaml.Node) -> None:
         members = {group: self._ids([group]) for group in ask.from_each}

@@ -9,7 +9,8 @@ Rules, each with what it protects from:
    rule that has it (at the same tier: the larger quorum, then the shorter deadline, then the
    first in the file), with the largest quorum and the shortest deadline of all of them.
    Groups are never joined: more people to choose from would make an approval easier. So an
-   escalation reaches only groups that each of these rules names for it.
+   escalation reaches only groups that each of these rules names for it. Which of two deadlines
+   is shorter cannot be said where they count different times: both hold.
 5. Rules that rest on what the requester says never displace the defaults: they can only add to
    them (an agent must not choose who decides by what it claims).
 """
@@ -20,7 +21,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gates.core.model import Ask, Judgement, Reason, Tier, Value, Verdict
+from gates.core.calendars import Calendar
+from gates.core.model import Ask, Judgement, Limit, Reason, Tier, Value, Verdict
 from gates.core.policy.conditions import (
     Condition,
     Question,
@@ -95,6 +97,7 @@ class Policy:
     loops: LoopPolicy
     in_doubt: Ask
     digest: str
+    calendar: Calendar | None = None  # in which the circumstance `time` is told
     _plans: dict[str, Plan] = field(default_factory=dict, repr=False, compare=False)
 
     def judge(self, question: Question) -> Judgement:
@@ -155,10 +158,13 @@ def _strictest(voices: Sequence[Matched], digest: str) -> Judgement:
     asks = [one.ask for one in equal if one.ask is not None]
     ask = None
     if asks:
+        first, *others = _limits(asks)
         ask = Ask(
             who=asks[0].who,
             quorum=max(one.quorum for one in asks),
-            deadline_seconds=min(one.deadline_seconds for one in asks),
+            deadline_seconds=first.seconds,
+            calendar=first.calendar,
+            limits=tuple(others),
             valid_seconds=min(one.valid_seconds for one in asks),
             from_each=tuple(dict.fromkeys(group for one in asks for group in one.from_each)),
             notify=tuple(dict.fromkeys(way for one in asks for way in one.notify)),
@@ -177,6 +183,15 @@ def _strictest(voices: Sequence[Matched], digest: str) -> Judgement:
         policy_digest=digest,
         ask=ask,
     )
+
+
+def _limits(asks: Sequence[Ask]) -> list[Limit]:
+    """The shortest deadline of each calendar, beginning with that of the first ask."""
+    shortest: dict[str, Limit] = {}
+    for limit in (limit for one in asks for limit in (one.limit, *one.limits)):
+        key = limit.calendar.name if limit.calendar else ""
+        shortest[key] = min(shortest.get(key, limit), limit, key=lambda one: one.seconds)
+    return list(shortest.values())
 
 
 def _demand(voice: Matched) -> tuple[int, int, int]:

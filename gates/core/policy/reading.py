@@ -2,6 +2,9 @@
 
     version: 1
     defaults: {tier: ambiguous, ask: {who: [ap], quorum: 1, deadline: 24h}}
+    calendars:                                                   # optional
+      office: {zone: Europe/Berlin, hours: {mon-fri: ["09:00-17:00"]}, holidays: [2026-12-25]}
+    calendar: office                                             # optional: for `time` in rules
     loops: {same_failure: 3, allow_more: 3, ask: {who: [ap]}}    # optional
     in_doubt: {ask: {who: [controllers]}}                        # optional
     rules:
@@ -16,8 +19,9 @@
 An `ask` may also say `valid: 8h` (an approval not used by then has lapsed; a day if left out) and
 `from_each: true` (somebody of each group in `who`, nobody for two of them), `escalate_to: [group]`
 (asked as well once somebody escalates), `reason: true` (no approval without one),
-`channel: C0123ABCD` (where they are asked, instead of the usual channel) and
-`notify: [channel, direct]` (there, or each of them directly, or both).
+`channel: C0123ABCD` (where they are asked, instead of the usual channel),
+`notify: [channel, direct]` (there, or each of them directly, or both) and `calendar: office` (its
+deadline counts that calendar's working time).
 
 What an `ask` leaves out it takes from `defaults.ask`. An unsatisfiable requirement is refused
 where it is written: no group that is unknown, no quorum that the groups cannot fill.
@@ -33,9 +37,11 @@ from typing import TypeVar
 
 import yaml
 
+from gates.core.calendars import Calendar
 from gates.core.canonical import digest
 from gates.core.model import Ask, Tier, Verdict
 from gates.core.policy.asks import Asks, Groups, are
+from gates.core.policy.calendars import read_calendars
 from gates.core.policy.conditions import (
     Condition,
     Malformed,
@@ -48,8 +54,10 @@ from gates.core.policy.words import Piece, parse_words
 from gates.core.yaml_file import Fields, YamlFile, cure, position_within
 from gates.core.yaml_file import plain as plain_content
 
+TOP_KEYS = ("version", "defaults", "calendars", "calendar", "loops", "in_doubt", "rules")
 SUPPORTED = (Verdict.ALLOW, Verdict.REQUIRE_APPROVAL, Verdict.FORBID)
 RULE_KEYS = ("name", "on", "when", "verdict", "tier", "ask", "because")
+_BUSINESS_HOURS = re.compile(r"\btime\s*\.\s*business_hours\b")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _Word = TypeVar("_Word", bound=StrEnum)
 
@@ -75,15 +83,15 @@ class _Reader:
         self.file = file
         self.asks = Asks(file, directory)
         self.names: set[str] = set()
+        self.tells_time = False
         self.demands: list[_Demand] = []
 
     def policy(self) -> Policy:
         root = self.file.root()
-        top = Fields(
-            self.file, root, "a policy", ("version", "defaults", "loops", "in_doubt", "rules")
-        )
+        top = Fields(self.file, root, "a policy", TOP_KEYS)
         top.require("version", "defaults", "rules")
         self._version(top)
+        calendar = self._calendars(top)
         defaults = self._defaults(top)
         loops = self._loops(top, defaults.ask)
         in_doubt = self._in_doubt(top, defaults.ask)
@@ -91,7 +99,16 @@ class _Reader:
         self._prove()
         self.file.check()
         ready = tuple(rule for rule in rules if rule is not None)
-        return Policy(ready, defaults, loops, in_doubt, digest(plain_content(root)))
+        return Policy(ready, defaults, loops, in_doubt, digest(plain_content(root)), calendar)
+
+    def _calendars(self, top: Fields) -> Calendar | None:
+        """Before any `ask` is read; the one in which rules are told the time."""
+        self.asks.calendars = read_calendars(self.file, top)
+        node = top.values.get("calendars")
+        if isinstance(node, yaml.MappingNode):
+            self.asks.known_calendars = [str(key.value) for key, _ in node.value]
+        self.tells_time = "calendar" in top
+        return self.asks.calendar(top)
 
     def _version(self, top: Fields) -> None:
         if top.integer("version", least=1) not in (None, 1):
@@ -194,6 +211,11 @@ class _Reader:
         except Malformed as error:
             self._malformed(node, text, error)
             return None
+        if not self.tells_time and _BUSINESS_HOURS.search(text):
+            self.file.note(
+                node,
+                "time.business_hours is known only with a `calendar: NAME` at the top: add it",
+            )
         return condition
 
     def _because(self, fields: Fields) -> tuple[Piece, ...] | None:
