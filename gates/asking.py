@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from gates.actions import ActionDefinition, Registry
+from gates.core.calendars import later
 from gates.core.drift import UNREADABLE, cut, differences, walk
 from gates.core.errors import (
     InvalidArguments,
@@ -27,6 +28,7 @@ from gates.core.model import (
     ApprovalRequest,
     Ask,
     Attempt,
+    Climb,
     Json,
     Judgement,
     Money,
@@ -369,6 +371,7 @@ class Asking:
         ask = request.judgement.ask
         try:
             groups = (*ask.who, *ask.from_each, *ask.escalate_to) if ask else ()
+            groups += tuple(group for rung in ask.ladder for group in rung.who) if ask else ()
             people = self.directory.members(groups) if groups else []
         except UnknownPerson:  # a group is gone, and with it the right of those who were in it
             return set()
@@ -401,7 +404,26 @@ class Asking:
                 for one, name in self._names(ask.escalate_to, requester).items()
                 if one not in people
             },
+            ladder=self._ladder(ask, requester, now),
         )
+
+    def _ladder(self, ask: Ask, requester: Requester, now: datetime) -> tuple[Climb, ...]:
+        """Raises InvalidPolicy where those who come instead could not answer."""
+        found = tuple(
+            Climb(
+                at=later(now, rung.seconds, ask.calendar),
+                step=rung.step,
+                people=self._names(rung.who, requester),
+            )
+            for rung in ask.ladder
+        )
+        for climb, rung in zip(found, ask.ladder, strict=True):
+            if climb.step == "replace" and len(climb.people) < ask.quorum:
+                raise InvalidPolicy(
+                    f"{ask.quorum} have to agree, but the ladder replaces them with "
+                    f"{', '.join(rung.who)}, of whom only {len(climb.people)} could."
+                )
+        return found
 
     def _slots(self, ask: Ask, requester: Requester) -> dict[str, tuple[str, ...]]:
         """One place a group that must agree. Where a stricter rule asks people of its own beside

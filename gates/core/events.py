@@ -56,6 +56,17 @@ class Escalated(Value):
         return self.decision.at
 
 
+class Climbed(Value):
+    """Nobody has answered for a while: rung `number`, from 1, asks `people` as well or instead."""
+
+    kind: Literal["climbed"] = "climbed"
+    number: int
+    step: Literal["widen", "replace"]
+    people: dict[PersonId, str]
+    at: datetime
+
+
 Event = Annotated[
-    Decided | Escalated | DeadlinePassed | Withdrawn | Drifted, Field(discriminator="kind")
+    Decided | Escalated | Climbed | DeadlinePassed | Withdrawn | Drifted,
+    Field(discriminator="kind"),
 ]

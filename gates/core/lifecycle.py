@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
+from gates.core import ladder
 from gates.core.care import wants_reason
 from gates.core.errors import (
     AlreadyDecided,
@@ -33,7 +34,15 @@ from gates.core.errors import (
     RequestClosed,
     SelfApproval,
 )
-from gates.core.events import DeadlinePassed, Decided, Drifted, Escalated, Event, Withdrawn
+from gates.core.events import (
+    Climbed,
+    DeadlinePassed,
+    Decided,
+    Drifted,
+    Escalated,
+    Event,
+    Withdrawn,
+)
 from gates.core.model import (
     RUN_ENDED,
     ApprovalRequest,
@@ -69,27 +78,22 @@ def outcome(request: ApprovalRequest, events: Sequence[Event]) -> Outcome | None
 
 
 def widened(request: ApprovalRequest, events: Sequence[Event]) -> ApprovalRequest:
-    """The request with those who are asked now, escalations included."""
+    """The request with those who are asked now, escalations and the ladder included."""
     for event in events:
-        if isinstance(event, Escalated):
+        if isinstance(event, Escalated | Climbed):
             request = _with(request, event)
     return request
 
 
-def _with(request: ApprovalRequest, escalated: Escalated) -> ApprovalRequest:
+def _with(request: ApprovalRequest, event: Escalated | Climbed) -> ApprovalRequest:
     asked = request.requirement
     if asked is None:
         return request
-    more = tuple(escalated.people)
-    changes = {
-        "people": asked.people | escalated.people,
-        "groups": {
-            group: tuple(dict.fromkeys((*members, *more)))
-            for group, members in asked.groups.items()
-        },
-        "escalation": {},
-    }
-    return request.model_copy(update={"requirement": asked.model_copy(update=changes)})
+    if isinstance(event, Climbed):
+        asked = ladder.climbed(asked, event)
+    else:
+        asked = ladder.widen(asked, event.people).model_copy(update={"escalation": {}})
+    return request.model_copy(update={"requirement": asked})
 
 
 def _by_policy(request: ApprovalRequest) -> Outcome | None:
@@ -132,8 +136,9 @@ def _counted(
     approvals[decision.person] = decision
     if request.requirement is None or not satisfied(request.requirement, approvals.keys()):
         return None
-    names = tuple(one.name for one in approvals.values())
-    words = "; ".join(one.reason for one in approvals.values() if one.reason)
+    counted = [one for one in approvals.values() if one.person in request.requirement.people]
+    names = tuple(one.name for one in counted)
+    words = "; ".join(one.reason for one in counted if one.reason)
     return Outcome(kind=OutcomeKind.APPROVED, by=names, reason=words, at=decision.at)
 
 
@@ -194,11 +199,15 @@ def _all(requirement: Requirement) -> str:
 
 
 def expire(request: ApprovalRequest, events: Sequence[Event], now: datetime) -> list[Event]:
-    """The deadline's own event, or nothing where it has not come or no longer matters."""
+    """What time has to say: the deadline's own event, or rungs of the ladder; nothing where none
+    has come or it no longer matters.
+    """
     requirement = request.requirement
-    if outcome(request, events) or requirement is None or now < requirement.deadline_at:
+    if outcome(request, events) or requirement is None:
         return []
-    return [DeadlinePassed(at=requirement.deadline_at)]
+    if now >= requirement.deadline_at:
+        return [DeadlinePassed(at=requirement.deadline_at)]
+    return ladder.climb(requirement, events, now)
 
 
 def withdraw(

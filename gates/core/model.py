@@ -166,6 +166,16 @@ class Limit(Value):
         return later(start, self.seconds, self.calendar)
 
 
+class Rung(Value):
+    """Whom a policy wants asked once so much of the deadline's time has passed: as well, or
+    instead.
+    """
+
+    seconds: int = Field(ge=1)
+    step: Literal["widen", "replace"]
+    who: tuple[str, ...]
+
+
 class Ask(Value):
     """Whom a policy wants to hear: groups, how many of them, for how long in seconds. An approval
     that is not used within `valid_seconds` has lapsed. `from_each`: groups each of which must
@@ -173,7 +183,8 @@ class Ask(Value):
     directly; `channel`: its id, empty for the usual one. `escalate_to`: groups whose people are
     asked as well once somebody escalates. `reason`: an approval without one does not count.
     `calendar`: the deadline counts its working time. `limits`: deadlines of other rules that hold
-    as well, where they count another time, so that nobody can say which is shorter.
+    as well, where they count another time, so that nobody can say which is shorter. `ladder`: who
+    is asked when nobody answers.
     """
 
     who: tuple[str, ...]
@@ -187,6 +198,7 @@ class Ask(Value):
     reason: bool = False
     calendar: Calendar | None = None
     limits: tuple[Limit, ...] = ()
+    ladder: tuple[Rung, ...] = ()
 
     @property
     def limit(self) -> Limit:
@@ -215,10 +227,18 @@ class Person(Value):
     slack: tuple[str, ...] = ()  # "TEAM/USER" each
 
 
+class Climb(Value):
+    """A rung, resolved when the question was put."""
+
+    at: datetime
+    step: Literal["widen", "replace"]
+    people: dict[PersonId, str]
+
+
 class Requirement(Value):
     """Who must agree, resolved when the question was put: `people` maps eligible ids to names.
     `groups`, where somebody of each must agree: its eligible ids. `escalation`: whom an escalation
-    would add.
+    would add. `ladder`: whom time adds, in its order.
     """
 
     people: dict[PersonId, str]
@@ -227,6 +247,7 @@ class Requirement(Value):
     valid_seconds: int = 86_400
     groups: dict[str, tuple[PersonId, ...]] = Field(default_factory=dict)
     escalation: dict[PersonId, str] = Field(default_factory=dict)
+    ladder: tuple[Climb, ...] = ()
 
 
 class ApprovalRequest(Value):

@@ -21,6 +21,7 @@ from sqlmodel import Session, col, select
 from gates.core.errors import InvalidInput, NotFound
 from gates.core.events import Decided, Escalated, Event
 from gates.core.execution import standing as standing_of
+from gates.core.ladder import due
 from gates.core.lifecycle import outcome as fold
 from gates.core.lifecycle import widened
 from gates.core.loops import Call
@@ -182,9 +183,9 @@ class Unit:
 
     def overdue(self, limit: int = 100) -> list[str]:
         query = select(RequestRow.id).where(
-            col(RequestRow.outcome).is_(None), col(RequestRow.deadline_at) <= self.now
+            col(RequestRow.outcome).is_(None), col(RequestRow.due_at) <= self.now
         )
-        return list(self.session.exec(query.limit(limit)).all())
+        return list(self.session.exec(query.order_by(col(RequestRow.due_at)).limit(limit)).all())
 
     def open(self, request: ApprovalRequest) -> Aggregate:
         """Insert a new round; the policy's own outcome, if it has one, comes with it."""
@@ -201,6 +202,7 @@ class Unit:
             asks_people=requirement is not None,
             opened_at=request.opened_at,
             deadline_at=requirement.deadline_at if requirement else None,
+            due_at=due(requirement, ()) if requirement else None,
             body=request.model_dump_json(),
             agent=request.requester.agent,
             counterparty=request.counterparty,
@@ -227,6 +229,8 @@ class Unit:
             self.rows.add(EventRow, row)
             aggregate.events = (*aggregate.events, event)
         aggregate.row.revision += 1
+        if aggregate.request.requirement is not None:
+            aggregate.row.due_at = due(aggregate.request.requirement, aggregate.events)
         changed = self._settle(aggregate)
         self.touch(aggregate)
         return changed

@@ -112,6 +112,12 @@ class RequestRow(Row, table=True):
             postgresql_where=text("outcome IS NULL"),
             sqlite_where=text("outcome IS NULL"),
         ),
+        Index(
+            "ix_request_due",
+            "due_at",
+            postgresql_where=text("outcome IS NULL"),
+            sqlite_where=text("outcome IS NULL"),
+        ),
         Index("ix_request_root_run_id", "root_run_id"),
         Index("ix_request_opened_at", "opened_at"),
         Index("ix_request_counterparty", "counterparty", "opened_at"),
@@ -142,6 +148,7 @@ class RequestRow(Row, table=True):
     counterparty: str = Field(default="", sa_column_kwargs={"server_default": ""})
     amount_minor: int | None = Field(default=None, sa_type=BigInteger)
     currency: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    due_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # when time acts next
 
 
 class EventRow(Row, table=True):

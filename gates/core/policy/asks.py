@@ -11,15 +11,16 @@ import yaml
 
 from gates.core.calendars import Calendar
 from gates.core.errors import UnknownPerson
-from gates.core.model import Ask, Person
+from gates.core.model import Ask, Person, Rung
 from gates.core.quorum import unmet
 from gates.core.yaml_file import Fields, YamlFile, cure
 
 ASK_KEYS = (
     *("who", "quorum", "deadline", "valid", "from_each"),
-    *("escalate_to", "reason", "notify", "channel", "calendar"),
+    *("escalate_to", "reason", "notify", "channel", "calendar", "ladder"),
 )
 CHANNEL = re.compile(r"[CG][A-Z0-9]{2,30}")
+STEPS: dict[str, Literal["widen", "replace"]] = {"widen": "widen", "replace": "replace"}
 WAYS: dict[str, Literal["channel", "direct"]] = {"channel": "channel", "direct": "direct"}
 LONGEST_DEADLINE = 366 * 86_400
 LONGEST_WEEKS = 104  # in which a deadline of working time must come
@@ -67,6 +68,7 @@ class Asks:
             reason=bool(base.reason if (said := ask.truth("reason")) is None else said),
             calendar=self.calendar(ask) or base.calendar,
         )
+        found = found.model_copy(update={"ladder": self._ladder(ask, found, base)})
         self._prove_time(found, ask.values.get("deadline", ask.values.get("calendar", node)))
         people = self.people(found.who)
         self._prove_each(found, ask.values.get("from_each", node))
@@ -125,6 +127,55 @@ class Asks:
                 f"unknown calendar {name!r}: {known}; `calendars` at the top says what it is",
             )
         return self.calendars.get(name or "")
+
+    def _ladder(self, ask: Fields, found: Ask, base: Ask) -> tuple[Rung, ...]:
+        """What is taken from the defaults ends where this deadline is shorter."""
+        if "ladder" not in ask:
+            inherited = tuple(one for one in base.ladder if one.seconds < found.deadline_seconds)
+            for rung in inherited:
+                self._prove_rung(rung, found, ask.node)
+            return inherited
+        written = ask.values["ladder"]
+        if isinstance(written, yaml.SequenceNode) and not written.value:
+            return ()  # none, whatever the defaults have
+        rungs: list[Rung] = []
+        for node in ask.items("ladder"):
+            one = self._rung(node)
+            if one is None:
+                continue
+            if rungs and one.seconds <= rungs[-1].seconds:
+                self.file.note(node, "this rung is not after the one before it: order them by time")
+            if one.seconds >= found.deadline_seconds:
+                self.file.note(
+                    node, "this rung comes when the deadline has passed: put it before the deadline"
+                )
+            self._prove_rung(one, found, node)
+            rungs.append(one)
+        return tuple(rungs)
+
+    def _rung(self, node: yaml.Node) -> Rung | None:
+        fields = Fields(self.file, node, "a rung", ("after", *STEPS))
+        fields.require("after")
+        seconds = self.duration(fields, "after")
+        steps = [step for step in STEPS if step in fields]
+        if len(steps) != 1:
+            self.file.note(node, "a rung has one of widen and replace: write one")
+            return None
+        groups = [group for group, where in fields.texts(steps[0]) if self._is_group(group, where)]
+        if seconds is None or not groups:
+            return None
+        return Rung(seconds=seconds, step=STEPS[steps[0]], who=tuple(groups))
+
+    def _prove_rung(self, rung: Rung, ask: Ask, node: yaml.Node) -> None:
+        people, least = self.people(rung.who), 1 if rung.step == "widen" else ask.quorum
+        if people < least:
+            self.file.note(
+                node,
+                f"{rung.step} {', '.join(rung.who)}: {least} are needed, {are(people)} there: "
+                "name more groups, or write `ladder: []`",
+            )
+        if rung.step == "replace" and ask.from_each:
+            self.file.note(node, "replace contradicts from_each, whose groups it takes away: widen")
 
     def _prove_time(self, ask: Ask, node: yaml.Node) -> None:
         if ask.calendar is None:

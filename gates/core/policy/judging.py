@@ -10,7 +10,8 @@ Rules, each with what it protects from:
    first in the file), with the largest quorum and the shortest deadline of all of them.
    Groups are never joined: more people to choose from would make an approval easier. So an
    escalation reaches only groups that each of these rules names for it. Which of two deadlines
-   is shorter cannot be said where they count different times: both hold.
+   is shorter cannot be said where they count different times: both hold. A ladder is climbed
+   only where all of these rules have that ladder.
 5. Rules that rest on what the requester says never displace the defaults: they can only add to
    them (an agent must not choose who decides by what it claims).
 """
@@ -22,7 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gates.core.calendars import Calendar
-from gates.core.model import Ask, Judgement, Limit, Reason, Tier, Value, Verdict
+from gates.core.model import Ask, Judgement, Limit, Reason, Rung, Tier, Value, Verdict
 from gates.core.policy.conditions import (
     Condition,
     Question,
@@ -165,6 +166,7 @@ def _strictest(voices: Sequence[Matched], digest: str) -> Judgement:
             deadline_seconds=first.seconds,
             calendar=first.calendar,
             limits=tuple(others),
+            ladder=_same_ladder(asks),
             valid_seconds=min(one.valid_seconds for one in asks),
             from_each=tuple(dict.fromkeys(group for one in asks for group in one.from_each)),
             notify=tuple(dict.fromkeys(way for one in asks for way in one.notify)),
@@ -183,6 +185,12 @@ def _strictest(voices: Sequence[Matched], digest: str) -> Judgement:
         policy_digest=digest,
         ask=ask,
     )
+
+
+def _same_ladder(asks: Sequence[Ask]) -> tuple[Rung, ...]:
+    first = asks[0]
+    same = all((one.ladder, one.calendar) == (first.ladder, first.calendar) for one in asks)
+    return first.ladder if same else ()
 
 
 def _limits(asks: Sequence[Ask]) -> list[Limit]:
