@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from gates import whom
+from gates import rungs, whom
 from gates.actions import ActionDefinition, Registry
 from gates.core import lifecycle
 from gates.core.batches import base_of, given, refuse_unfit, summary, total
@@ -560,15 +560,18 @@ class Asking:
         if ask is None:
             return None
         found = whom.ask(self.directory, judgement, action.name, requester, now)
+        ladder, more = rungs.of(self.directory, judgement, action.name, requester, now, found)
+        consents = judgement.verdict is Verdict.VETO_WINDOW
         return Requirement(
             people=found.people,
             quorum=max(ask.quorum, len(found.groups)),
-            deadline_at=now + timedelta(seconds=ask.deadline_seconds),
+            deadline_at=ask.window(now) if consents else ask.deadline(now),
             valid_seconds=ask.valid_seconds,
             groups=found.groups,
             escalation=found.escalation,
-            stands_for=found.stands_for,
+            stands_for=found.stands_for | more,
             assurance=self.policy.assured(judgement),
+            ladder=ladder,
         )
 
 

@@ -195,7 +195,8 @@ def _labels(roles: Sequence[RoleAsked]) -> dict[RoleAsked, str]:
 
 def _groups(wanted: Ask) -> tuple[str, ...]:
     among = (group for one in wanted.roles for group in one.among)
-    return (*wanted.who, *wanted.from_each, *wanted.escalate_to, *among)
+    climbing = (group for rung in wanted.ladder for group in rung.who)
+    return (*wanted.who, *wanted.from_each, *wanted.escalate_to, *among, *climbing)
 
 
 def _impossible(

@@ -51,6 +51,7 @@ from gates.statistics_judge import StatisticsJudge
 from gates.store.bells import Bells
 from gates.store.database import Database
 from gates.timers import Timers
+from gates.wall_clock import WallClock
 from gates.watching import Watch
 from gates.web.app import create_app, refuse_unsafe
 from gates.web.waiters import Waiters
@@ -249,7 +250,8 @@ def knowing(
     if settings.wanted():
         judges.append(LlmJudge(settings))
     origin = OriginOf(PrefectRunRequests(prefect) if prefect else None)
-    sources: list[Circumstances] = [origin, History(database), Exposure(database, policy)]
+    clock = WallClock(policy)
+    sources: list[Circumstances] = [origin, History(database), Exposure(database, policy), clock]
     return replace(
         asking,
         circumstances=tuple(sources),

@@ -67,7 +67,17 @@ class Reviewed(Value):
         return self.review.at
 
 
+class Climbed(Value):
+    """Nobody has answered for a while: rung `number`, from 1, asks `people` as well or instead."""
+
+    kind: Literal["climbed"] = "climbed"
+    number: int
+    step: Literal["widen", "replace"]
+    people: dict[PersonId, str]
+    at: datetime
+
+
 Event = Annotated[
-    Decided | Escalated | DeadlinePassed | Withdrawn | Drifted | Reviewed,
+    Decided | Escalated | Climbed | DeadlinePassed | Withdrawn | Drifted | Reviewed,
     Field(discriminator="kind"),
 ]

@@ -33,6 +33,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
+from gates.core import ladder
 from gates.core.batches import refuse_wrong_lines
 from gates.core.care import wants_reason
 from gates.core.errors import (
@@ -44,7 +45,15 @@ from gates.core.errors import (
     RequestClosed,
     SelfApproval,
 )
-from gates.core.events import DeadlinePassed, Decided, Drifted, Escalated, Event, Withdrawn
+from gates.core.events import (
+    Climbed,
+    DeadlinePassed,
+    Decided,
+    Drifted,
+    Escalated,
+    Event,
+    Withdrawn,
+)
 from gates.core.model import (
     RUN_ENDED,
     ApprovalRequest,
@@ -85,11 +94,11 @@ def outcome(request: ApprovalRequest, events: Sequence[Event]) -> Outcome | None
 
 
 def widened(request: ApprovalRequest, events: Sequence[Event]) -> ApprovalRequest:
-    """The request with those who are asked now, escalations included, and with the seats that
-    those who have decided could take when they did.
+    """The request with those who are asked now, escalations and the ladder included, and with the
+    seats that those who have decided could take when they did.
     """
     for event in events:
-        if isinstance(event, Escalated):
+        if isinstance(event, Escalated | Climbed):
             request = _with(request, event)
         elif isinstance(event, Decided):
             request = _seated(request, event.decision)
@@ -110,24 +119,17 @@ def _seated(request: ApprovalRequest, decision: Decision) -> ApprovalRequest:
     return request.model_copy(update={"requirement": changed})
 
 
-def _with(request: ApprovalRequest, escalated: Escalated) -> ApprovalRequest:
-    asked = request.requirement
+def _with(request: ApprovalRequest, event: Escalated | Climbed) -> ApprovalRequest:
+    asked, judgement = request.requirement, request.judgement
     if asked is None:
         return request
-    more = tuple(seat for one in escalated.people for seat in asked.seats(one))
-    changes: dict[str, object] = {
-        "people": asked.people | escalated.people,
-        "groups": {
-            group: tuple(dict.fromkeys((*members, *more)))
-            for group, members in asked.groups.items()
-        },
-        "escalation": {},
-    }
-    judgement = request.judgement
+    if isinstance(event, Climbed):
+        return request.model_copy(update={"requirement": ladder.climbed(asked, event)})
+    changes: dict[str, object] = {"escalation": {}}
     if judgement.verdict is Verdict.VETO_WINDOW:
-        changes["deadline_at"] = escalated.at + window(request)
+        changes["deadline_at"] = event.at + window(request)
         judgement = judgement.model_copy(update={"verdict": Verdict.REQUIRE_APPROVAL})
-    wider = asked.model_copy(update=changes)
+    wider = ladder.widen(asked, event.people).model_copy(update=changes)
     return request.model_copy(update={"requirement": wider, "judgement": judgement})
 
 
@@ -190,8 +192,9 @@ def _counted(
     approvals[decision.person] = decision
     if request.requirement is None or not satisfied(request.requirement, approvals.keys()):
         return None
-    names = tuple(one.who for one in approvals.values())
-    words = "; ".join(one.reason for one in approvals.values() if one.reason)
+    counted = [one for one in approvals.values() if one.person in request.requirement.people]
+    names = tuple(one.who for one in counted)
+    words = "; ".join(one.reason for one in counted if one.reason)
     return Outcome(kind=OutcomeKind.APPROVED, by=names, reason=words, at=decision.at)
 
 
@@ -300,11 +303,15 @@ def _all(requirement: Requirement) -> str:
 
 
 def expire(request: ApprovalRequest, events: Sequence[Event], now: datetime) -> list[Event]:
-    """The deadline's own event, or nothing where it has not come or no longer matters."""
+    """What time has to say: the deadline's own event, or rungs of the ladder; nothing where none
+    has come or it no longer matters.
+    """
     requirement = widened(request, events).requirement
-    if outcome(request, events) or requirement is None or now < requirement.deadline_at:
+    if outcome(request, events) or requirement is None:
         return []
-    return [DeadlinePassed(at=requirement.deadline_at)]
+    if now >= requirement.deadline_at:
+        return [DeadlinePassed(at=requirement.deadline_at)]
+    return ladder.climb(requirement, events, now)
 
 
 def withdraw(

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
+from gates.core.calendars import Calendar, later
 from gates.core.canonical import digest
 from gates.core.currencies import USUAL_DIGITS, minor_digits
 from gates.core.errors import NotCanonical
@@ -241,6 +242,26 @@ class Signal(Value):
     reason: str = ""
 
 
+class Limit(Value):
+    """So many seconds, counted in a calendar where there is one."""
+
+    seconds: int = Field(ge=1)
+    calendar: Calendar | None = None
+
+    def after(self, start: datetime) -> datetime:
+        return later(start, self.seconds, self.calendar)
+
+
+class Rung(Value):
+    """Whom a policy wants asked once so much of the deadline's time has passed: as well, or
+    instead.
+    """
+
+    seconds: int = Field(ge=1)
+    step: Literal["widen", "replace"]
+    who: tuple[str, ...]
+
+
 class Ask(Value):
     """Whom a policy wants to hear: groups, how many of them, for how long in seconds. An approval
     that is not used within `valid_seconds` has lapsed. `from_each`: groups each of which must
@@ -248,7 +269,9 @@ class Ask(Value):
     directly; `channel`: its id, empty for the usual one. `escalate_to`: groups whose people are
     asked as well once somebody escalates. `reason`: an approval without one does not count.
     `roles`: each must agree, nobody in two of them. `assurance`: an approval of somebody who is
-    known less surely does not count.
+    known less surely does not count. `calendar`: the deadline counts its working time. `limits`:
+    deadlines of other rules that hold as well, where they count another time, so that nobody can
+    say which is shorter. `ladder`: who is asked when nobody answers.
     """
 
     who: tuple[str, ...]
@@ -262,6 +285,24 @@ class Ask(Value):
     reason: bool = False
     roles: tuple[RoleAsked, ...] = ()
     assurance: Assurance = Assurance.ANY
+    calendar: Calendar | None = None
+    limits: tuple[Limit, ...] = ()
+    ladder: tuple[Rung, ...] = ()
+
+    @property
+    def limit(self) -> Limit:
+        return Limit(seconds=self.deadline_seconds, calendar=self.calendar)
+
+    def deadline(self, now: datetime) -> datetime:
+        """When the first of the deadlines has come."""
+        return min(self._ends(now))
+
+    def window(self, now: datetime) -> datetime:
+        """When the last of them has: time must not consent before that."""
+        return max(self._ends(now))
+
+    def _ends(self, now: datetime) -> list[datetime]:
+        return [limit.after(now) for limit in (self.limit, *self.limits)]
 
 
 class Judgement(Value):
@@ -288,12 +329,20 @@ class Person(Value):
     roles: tuple[str, ...] = ()
 
 
+class Climb(Value):
+    """A rung, resolved when the question was put."""
+
+    at: datetime
+    step: Literal["widen", "replace"]
+    people: dict[PersonId, str]
+
+
 class Requirement(Value):
     """Who must agree, resolved when the question was put: `people` maps eligible ids to names.
     `groups`, where somebody of each must agree: its eligible ids. `escalation`: whom an escalation
     would add. `stands_for`: whose seat somebody may take who decides for others, the own one only
     where it is among them; everybody else has their own. An approval of less than `assurance` does
-    not count.
+    not count. `ladder`: whom time adds, in its order.
     """
 
     people: dict[PersonId, str]
@@ -304,6 +353,7 @@ class Requirement(Value):
     escalation: dict[PersonId, str] = Field(default_factory=dict)
     stands_for: dict[PersonId, dict[PersonId, str]] = Field(default_factory=dict)
     assurance: Assurance = Assurance.ANY
+    ladder: tuple[Climb, ...] = ()
 
     def seats(self, person: PersonId) -> tuple[PersonId, ...]:
         """Whose place this person may take; one vote for one seat, however many could take it."""

@@ -22,6 +22,7 @@ from gates.core.errors import InvalidInput, NotFound
 from gates.core.events import Decided, Escalated, Event
 from gates.core.execution import standing as standing_of
 from gates.core.freezes import Freeze, Start, stopping
+from gates.core.ladder import due
 from gates.core.lifecycle import outcome as fold
 from gates.core.lifecycle import widened
 from gates.core.loops import Call
@@ -222,9 +223,9 @@ class Unit:
 
     def overdue(self, limit: int = 100) -> list[str]:
         query = select(RequestRow.id).where(
-            col(RequestRow.outcome).is_(None), col(RequestRow.deadline_at) <= self.now
+            col(RequestRow.outcome).is_(None), col(RequestRow.due_at) <= self.now
         )
-        return list(self.session.exec(query.limit(limit)).all())
+        return list(self.session.exec(query.order_by(col(RequestRow.due_at)).limit(limit)).all())
 
     def open(self, request: ApprovalRequest) -> Aggregate:
         """Insert a new round; the policy's own outcome, if it has one, comes with it."""
@@ -241,6 +242,7 @@ class Unit:
             asks_people=requirement is not None,
             opened_at=request.opened_at,
             deadline_at=requirement.deadline_at if requirement else None,
+            due_at=due(requirement, ()) if requirement else None,
             body=request.model_dump_json(),
             agent=request.requester.agent,
             counterparty=request.counterparty,
@@ -270,6 +272,7 @@ class Unit:
         aggregate.row.revision += 1
         asked = widened(aggregate.request, aggregate.events).requirement
         aggregate.row.deadline_at = asked.deadline_at if asked else None
+        aggregate.row.due_at = due(asked, aggregate.events) if asked else None
         changed = self._settle(aggregate)
         self.touch(aggregate)
         return changed

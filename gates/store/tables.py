@@ -118,6 +118,12 @@ class RequestRow(Row, table=True):
             postgresql_where=text("review = 'wanted'"),
             sqlite_where=text("review = 'wanted'"),
         ),
+        Index(
+            "ix_request_due",
+            "due_at",
+            postgresql_where=text("outcome IS NULL"),
+            sqlite_where=text("outcome IS NULL"),
+        ),
         Index("ix_request_root_run_id", "root_run_id"),
         Index("ix_request_opened_at", "opened_at"),
         Index("ix_request_counterparty", "counterparty", "opened_at"),
@@ -168,6 +174,7 @@ class RequestRow(Row, table=True):
     amount_minor: int | None = Field(default=None, sa_type=BigInteger)
     currency: str = Field(default="", sa_column_kwargs={"server_default": ""})
     review: str | None = None  # drawn to be looked at: wanted, then done
+    due_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # when time acts next
 
 
 class EventRow(Row, table=True):

@@ -222,6 +222,7 @@ def test_a_rule_knows_the_circumstances_that_the_server_found(condition, circums
     asked = question().model_copy(update={"circumstances": circumstances})
     rule = ANY.format("r", f'"{condition}"', "forbid", "")
     head = "exposure: {week: {by: counterparty, window: 7d}}\n" + HEAD
+    head = 'calendars: {o: {zone: UTC, hours: {mon: "09:00-17:00"}}}\ncalendar: o\n' + head
     assert policy(rule, head).judge(asked).verdict is verdict
 
 

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Literal, Protocol
 
 import yaml
 
+from gates.core.calendars import Calendar
 from gates.core.errors import UnknownPerson
 from gates.core.model import Ask, Person, RoleAsked
 from gates.core.policy.assurances import assurance
+from gates.core.policy.ladders import are, read_ladder
 from gates.core.quorum import unmet
 from gates.core.yaml_file import Fields, YamlFile, cure
 
 ASK_KEYS = (
     *("who", "quorum", "deadline", "valid", "from_each"),
-    *("escalate_to", "reason", "notify", "channel", "roles", "assurance"),
+    *("escalate_to", "reason", "notify", "channel", "roles", "assurance", "calendar", "ladder"),
 )
 CHANNEL = re.compile(r"[CG][A-Z0-9]{2,30}")
 WAYS: dict[str, Literal["channel", "direct"]] = {"channel": "channel", "direct": "direct"}
 LONGEST_DEADLINE = 366 * 86_400
+LONGEST_WEEKS = 104  # in which a deadline of working time must come
 _SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _DURATION = re.compile(r"(?:[0-9]{1,6}[dhms])+")
 
@@ -71,7 +75,10 @@ class Asks:
             reason=bool(base.reason if (said := ask.truth("reason")) is None else said),
             roles=self._roles(ask, whom, base),
             assurance=assurance(ask) or base.assurance,
+            calendar=self._calendar(ask) or base.calendar,
         )
+        found = found.model_copy(update={"ladder": read_ladder(self, ask, found, base)})
+        self._prove_time(found, ask.values.get("deadline", ask.values.get("calendar", node)))
         people = self.people(found.who)
         self._prove_roles(found, ask.values.get("roles", node))
         self._prove_each(found, ask.values.get("from_each", node))
@@ -120,6 +127,36 @@ class Asks:
                 f"escalate_to {', '.join(groups)} is asked anyway: name another group",
             )
         return groups
+
+    def _calendar(self, ask: Fields) -> Calendar | None:
+        name = ask.text("calendar")
+        return None if name is None else self.calendar(name, ask.values["calendar"])
+
+    def calendar(self, name: str, node: yaml.Node) -> Calendar | None:
+        calendars: Mapping[str, Calendar | None] = self.sections.get("calendars", {})
+        if name not in calendars:
+            known = cure(name, calendars) if calendars else "there is none"
+            words = f"unknown calendar {name!r}: {known}; `calendars` at the top says what it is"
+            self.file.note(node, words)
+        return calendars.get(name)
+
+    def within(self, fields: Fields, ask: Ask, seconds: int) -> Ask:
+        """The same for so long; the ladder ends where the time does."""
+        rungs = tuple(one for one in ask.ladder if one.seconds < seconds)
+        found = ask.model_copy(update={"deadline_seconds": seconds, "ladder": rungs})
+        self._prove_time(found, fields.node)
+        return found
+
+    def _prove_time(self, ask: Ask, node: yaml.Node) -> None:
+        if ask.calendar is None:
+            return
+        deadline = timedelta(seconds=ask.deadline_seconds)
+        if deadline > ask.calendar.weekly * LONGEST_WEEKS:
+            self.file.note(
+                node,
+                f"a deadline of {deadline} working time is more than {LONGEST_WEEKS} weeks of "
+                f"{ask.calendar.name!r}: shorten it (8h is a day of eight hours, 1d is 24 hours)",
+            )
 
     def _roles(self, ask: Fields, whom: tuple[str, ...], base: Ask) -> tuple[RoleAsked, ...]:
         if "roles" not in ask:  # as the defaults have it, out of the groups named here
@@ -212,7 +249,3 @@ class Asks:
             self.file.note(node, f"{key} {text!r} is not between 1s and 366d: choose another")
             return None
         return seconds
-
-
-def are(people: int) -> str:
-    return f"and {people} {'person is' if people == 1 else 'people are'}"

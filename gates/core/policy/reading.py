@@ -2,6 +2,9 @@
 
     version: 1
     defaults: {tier: ambiguous, ask: {who: [ap], quorum: 1, deadline: 24h}}
+    calendars:                                                   # optional: calendars.py
+      office: {zone: Europe/Berlin, hours: {mon-fri: ["09:00-17:00"]}, holidays: [2026-12-25]}
+    calendar: office                                             # optional: for `time` in rules
     loops: {same_failure: 3, allow_more: 3, ask: {who: [ap]}}    # optional
     in_doubt: {ask: {who: [controllers]}}                        # optional
     batch: {most_lines: 200, most_total: {EUR: 5000000}}         # optional
@@ -24,8 +27,9 @@ An `ask` may also say `valid: 8h` (an approval not used by then has lapsed; a da
 (asked as well once somebody escalates), `roles: [controller, treasurer]` (somebody in each, out of
 `who`, nobody for two of them), `assurance: step_up` (how surely it must be known who approves;
 slack_click and inbox_session are less), `reason: true` (no approval without one),
-`channel: C0123ABCD` (where they are asked, instead of the usual channel) and
-`notify: [channel, direct]` (there, or each of them directly, or both).
+`channel: C0123ABCD` (where they are asked, instead of the usual channel),
+`notify: [channel, direct]` (there, or each of them directly, or both), `calendar: office` (its
+deadline counts that calendar's working time) and a `ladder` (see ladders.py).
 
 `verdict: veto_window` wants `window: 2h` (the people of `ask` may object; at its end it runs), and
 `review_later` may say `sample: 0.1` (of what ran, so many are looked at by those of `ask`). An
@@ -51,9 +55,10 @@ import yaml
 from gates.core.canonical import digest
 from gates.core.errors import InvalidPolicy
 from gates.core.model import Json
-from gates.core.policy.asks import Asks, Groups, are
+from gates.core.policy.asks import Asks, Groups
 from gates.core.policy.command import ADMINS, admins_of
 from gates.core.policy.judging import Policy
+from gates.core.policy.ladders import are
 from gates.core.policy.patterns import may_meet
 from gates.core.policy.places import Demand, Place
 from gates.core.policy.rules import TRIED, Rules

@@ -32,6 +32,7 @@ ONLY = {  # keys that one verdict alone has
     "lifts": Verdict.ALLOW,
 }
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_BUSINESS_HOURS = re.compile(r"\btime\s*\.\s*business_hours\b")
 _BASE = re.compile(r"\bamount\.base\b")
 
 
@@ -42,6 +43,7 @@ class Rules:
         self.names: dict[str, str] = {}
         self.currencies: Currencies = found["currencies"]
         self.windows: Collection[str] | None = found.get("exposure")
+        self.tells_time = found.get("calendar") is not None
         self.lifting: list[tuple[str, str, YamlFile, yaml.Node]] = []
 
     def read(self, place: Place) -> Rule | None:
@@ -127,6 +129,9 @@ class Rules:
         except Malformed as error:
             malformed(fields, "when", text, error)
             return None
+        if not self.tells_time and _BUSINESS_HOURS.search(text):
+            words = "time.business_hours is known only with a `calendar: NAME` at the top: add it"
+            fields.file.note(fields.values["when"], words)
         return condition
 
     def _check_money(self, text: str) -> None:
@@ -193,9 +198,11 @@ def _ask(place: Place, fields: Fields, verdict: Verdict | None) -> Ask | None:
         default: Ask = place.found["defaults"].ask
         if verdict is not Verdict.REQUIRE_APPROVAL:
             default = default.model_copy(update={"quorum": 1, "from_each": ()})
-        ask = place.asks.read(fields, default) or default
         window = place.asks.duration(fields, "window")
-        return ask.model_copy(update={"deadline_seconds": window}) if window else ask
+        if window:
+            default = place.asks.within(fields, default, window)
+        ask = place.asks.read(fields, default) or default
+        return place.asks.within(fields, ask, window) if window else ask
     if "ask" in fields and verdict is not None:
         words = f"a rule with verdict {verdict.value!r} asks nobody: remove `ask`"
         fields.file.note(fields.values["ask"], words)

@@ -14,6 +14,7 @@ from gates.core.policy.assurances import WORDS as ASSURANCES
 from gates.core.policy.circumstances import CIRCUMSTANCES
 from gates.core.policy.examples import KEYS as EXAMPLE_KEYS
 from gates.core.policy.examples import MAPPINGS
+from gates.core.policy.ladders import STEPS
 from gates.core.policy.rules import RULE_KEYS
 from gates.core.policy.sections import SECTIONS
 
@@ -46,6 +47,7 @@ def _definitions() -> Json:
     return {
         "rule": _rule(),
         "ask": _object(_anything(ASK_KEYS) | _ASK),
+        "rung": _rung(),
         "example": _object(_example()),
         "groups": _some(TEXT),
         "pattern": {"type": "string", "pattern": r"^[A-Za-z0-9_.*-]+$"},
@@ -66,6 +68,14 @@ def _definitions() -> Json:
             ]
         },
     }
+
+
+def _rung() -> Json:
+    steps: Json = {step: {"$ref": "#/$defs/groups"} for step in STEPS}
+    after: Json = {"after": {"$ref": "#/$defs/duration"}}
+    rung: Json = _object(after | steps, "after")
+    rung["oneOf"] = [{"required": [step]} for step in STEPS]
+    return rung
 
 
 def _object(properties: Json, *required: str) -> Json:
@@ -149,6 +159,8 @@ _ASK: Json = {
     "channel": {"type": "string", "pattern": "^[CG][A-Z0-9]{2,30}$"},
     "roles": _some(TEXT),
     "assurance": {"enum": [*ASSURANCES]},
+    "calendar": {"type": "string"},
+    "ladder": {"type": "array", "items": {"$ref": "#/$defs/rung"}},
 }
 _OWN: dict[str, Json] = {
     "defaults": _object(

@@ -17,6 +17,7 @@ from gates.core.model import Ask, Tier
 from gates.core.policy import (
     assurance_section,
     batch_section,
+    calendars,
     command_section,
     currencies,
     exposure,
@@ -97,6 +98,8 @@ SECTIONS: dict[str, Section] = {
             currencies.SCHEMA,
         ),
         Section("exposure", exposure.read_windows, lambda _: {}, exposure.SCHEMA),
+        Section("calendars", calendars.read_calendars, lambda _: {}, calendars.SCHEMA),
+        Section("calendar", calendars.read_default, lambda _: None, calendars.DEFAULT_SCHEMA),
         Section("batch", batch_section.read_batch, lambda _: BatchLimits(), batch_section.SCHEMA),
         Section(
             "assurance", assurance_section.read_assurance, lambda _: {}, assurance_section.SCHEMA

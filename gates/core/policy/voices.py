@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from gates.core.model import Ask, Judgement, Reason, Tier, Verdict
+from gates.core.model import Ask, Judgement, Limit, Reason, Rung, Tier, Verdict
 
 DEFAULT_RULE = "default"  # the name of the defaults' voice, which no rule can have
 
@@ -42,11 +42,14 @@ def merged(verdict: Verdict, asks: Sequence[Ask]) -> Ask:
     """The most demanding of all, which begin with the one that wins. A window is the longest: time
     must not consent sooner because one more rule is worried.
     """
-    time = max if verdict is Verdict.VETO_WINDOW else min
+    first, *others = _limits(asks, longest=verdict is Verdict.VETO_WINDOW)
     return Ask(
         who=asks[0].who,
         quorum=max(one.quorum for one in asks),
-        deadline_seconds=time(one.deadline_seconds for one in asks),
+        deadline_seconds=first.seconds,
+        calendar=first.calendar,
+        limits=tuple(others),
+        ladder=_same_ladder(asks, first),
         valid_seconds=min(one.valid_seconds for one in asks),
         from_each=tuple(dict.fromkeys(group for one in asks for group in one.from_each)),
         notify=tuple(dict.fromkeys(way for one in asks for way in one.notify)),
@@ -58,6 +61,26 @@ def merged(verdict: Verdict, asks: Sequence[Ask]) -> Ask:
         roles=tuple(dict.fromkeys(role for one in asks for role in one.roles)),
         assurance=max((one.assurance for one in asks), key=lambda one: one.strength),
     )
+
+
+def _limits(asks: Sequence[Ask], *, longest: bool) -> list[Limit]:
+    """The one deadline of each calendar, beginning with that of the first ask. Which of two is
+    shorter cannot be said where they count different times: both hold.
+    """
+    found: dict[str, Limit] = {}
+    for limit in (limit for one in asks for limit in (one.limit, *one.limits)):
+        key, time = limit.calendar.name if limit.calendar else "", max if longest else min
+        found[key] = time(found.get(key, limit), limit, key=lambda one: one.seconds)
+    return list(found.values())
+
+
+def _same_ladder(asks: Sequence[Ask], limit: Limit) -> tuple[Rung, ...]:
+    """Climbed only where all have it: more people to choose from would make it easier. It ends
+    where the deadline does.
+    """
+    first = asks[0]
+    same = all((one.ladder, one.calendar) == (first.ladder, first.calendar) for one in asks)
+    return tuple(one for one in first.ladder if one.seconds < limit.seconds) if same else ()
 
 
 def _demand(voice: Voice) -> tuple[int, int, int, bool, str]:

@@ -7,7 +7,7 @@ from gates.store.guards import create_guards
 from gates.store.tables import UtcDateTime
 
 revision = "0013"
-down_revision = "0011"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 
