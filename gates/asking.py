@@ -14,6 +14,7 @@ from gates import rungs, whom
 from gates.actions import ActionDefinition, Registry
 from gates.core import lifecycle
 from gates.core.batches import base_of, given, refuse_unfit, summary, total
+from gates.core.calendars import later
 from gates.core.drift import UNREADABLE, cut, differences, walk
 from gates.core.errors import (
     InvalidArguments,
@@ -572,6 +573,9 @@ class Asking:
             stands_for=found.stands_for | more,
             assurance=self.policy.assured(judgement),
             ladder=ladder,
+            reminders=tuple(later(now, one, ask.calendar) for one in ask.remind),
+            limits=(ask.limit, *ask.limits),
+            keep_open=ask.keep_open,
         )
 
 

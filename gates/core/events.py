@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gates.core.model import Decision, PersonId, Review, Value
+from gates.core.model import Decision, PersonId, Review, RungStep, Value
 
 
 class Decided(Value):
@@ -72,12 +72,39 @@ class Climbed(Value):
 
     kind: Literal["climbed"] = "climbed"
     number: int
-    step: Literal["widen", "replace"]
+    step: RungStep
+    people: dict[PersonId, str]
+    at: datetime
+
+
+class Reminded(Value):
+    """Those who are asked are reminded: `number`, from 1, is that of the last reminder that was
+    due, those that were missed included.
+    """
+
+    kind: Literal["reminded"] = "reminded"
+    number: int
+    at: datetime
+
+
+class KeptOpen(Value):
+    """The deadline has come and ends nothing: `people` are asked as well, and all `until` then."""
+
+    kind: Literal["kept_open"] = "kept_open"
+    until: datetime
     people: dict[PersonId, str]
     at: datetime
 
 
 Event = Annotated[
-    Decided | Escalated | Climbed | DeadlinePassed | Withdrawn | Drifted | Reviewed,
+    Decided
+    | Escalated
+    | Climbed
+    | Reminded
+    | KeptOpen
+    | DeadlinePassed
+    | Withdrawn
+    | Drifted
+    | Reviewed,
     Field(discriminator="kind"),
 ]

@@ -7,6 +7,7 @@ Rules, each with what it protects from:
 3. `widen` adds people, `replace` asks others instead: what those who left have said no longer
    counts towards the quorum (an answer of people who are not asked any more).
 4. Nobody picks who comes next: the policy has, when the question was put.
+5. `page` adds people as `widen` does, who are told directly, wherever others are told.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from gates.core.model import Requirement
 
 def due(requirement: Requirement, events: Sequence[Event]) -> datetime:
     """When time has next something to say of an open question."""
-    left = requirement.ladder[_climbed(events) :]
-    return min([requirement.deadline_at, *(climb.at for climb in left[:1])])
+    rungs = [climb.at for climb in requirement.ladder[_climbed(events) :]]
+    reminders = requirement.reminders[requirement.reminded :]
+    return min([requirement.deadline_at, *rungs[:1], *reminders[:1]])
 
 
 def climb(requirement: Requirement, events: Sequence[Event], now: datetime) -> list[Event]:
@@ -41,7 +43,11 @@ def climbed(requirement: Requirement, event: Climbed) -> Requirement:
     if event.step == "replace":
         changes = {"people": event.people, "groups": {}, "escalation": {}}
         return requirement.model_copy(update=changes)
-    return widen(requirement, event.people)
+    wider = widen(requirement, event.people)
+    if event.step == "page":
+        paged = tuple(dict.fromkeys((*requirement.paged, *event.people)))
+        return wider.model_copy(update={"paged": paged})
+    return wider
 
 
 def widen(requirement: Requirement, people: dict[str, str]) -> Requirement:

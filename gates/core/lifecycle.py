@@ -10,7 +10,8 @@ Rules, each with what it protects from:
 4. Nobody decides for an agent that acts for them (self-approval).
 5. One rejection ends the round: people who disagree should talk, not outvote each other. So does
    one that sends it back.
-6. At the deadline the request expires, whoever is late; silence never approves. In a veto window
+6. At the deadline the request expires, whoever is late, or goes on where the policy keeps it open;
+   silence never approves. In a veto window
    alone, which the policy grants, it consents: at its end it may run, unless somebody objected
    (rejected it) or sent it back. A quorum that agrees need not wait for the end.
 7. Who approves something else than was asked voids the round (votes for what was asked are no
@@ -33,7 +34,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from gates.core import ladder
+from gates.core import ladder, reminding
 from gates.core.batches import refuse_wrong_lines
 from gates.core.care import wants_reason
 from gates.core.errors import (
@@ -52,6 +53,8 @@ from gates.core.events import (
     Drifted,
     Escalated,
     Event,
+    KeptOpen,
+    Reminded,
     Withdrawn,
 )
 from gates.core.model import (
@@ -98,7 +101,7 @@ def widened(request: ApprovalRequest, events: Sequence[Event]) -> ApprovalReques
     seats that those who have decided could take when they did.
     """
     for event in events:
-        if isinstance(event, Escalated | Climbed):
+        if isinstance(event, Escalated | Climbed | Reminded | KeptOpen):
             request = _with(request, event)
         elif isinstance(event, Decided):
             request = _seated(request, event.decision)
@@ -119,18 +122,28 @@ def _seated(request: ApprovalRequest, decision: Decision) -> ApprovalRequest:
     return request.model_copy(update={"requirement": changed})
 
 
-def _with(request: ApprovalRequest, event: Escalated | Climbed) -> ApprovalRequest:
+def _with(
+    request: ApprovalRequest, event: Escalated | Climbed | Reminded | KeptOpen
+) -> ApprovalRequest:
     asked, judgement = request.requirement, request.judgement
     if asked is None:
         return request
-    if isinstance(event, Climbed):
-        return request.model_copy(update={"requirement": ladder.climbed(asked, event)})
+    if not isinstance(event, Escalated):
+        return request.model_copy(update={"requirement": _in_time(asked, event)})
     changes: dict[str, object] = {"escalation": {}}
     if judgement.verdict is Verdict.VETO_WINDOW:
         changes["deadline_at"] = event.at + window(request)
         judgement = judgement.model_copy(update={"verdict": Verdict.REQUIRE_APPROVAL})
     wider = ladder.widen(asked, event.people).model_copy(update=changes)
     return request.model_copy(update={"requirement": wider, "judgement": judgement})
+
+
+def _in_time(asked: Requirement, event: Climbed | Reminded | KeptOpen) -> Requirement:
+    if isinstance(event, Climbed):
+        return ladder.climbed(asked, event)
+    if isinstance(event, KeptOpen):
+        return reminding.kept(asked, event)
+    return asked.model_copy(update={"reminded": event.number})
 
 
 def window(request: ApprovalRequest) -> timedelta:
@@ -207,6 +220,11 @@ def decide(request: ApprovalRequest, events: Sequence[Event], decision: Decision
     not counted.
     """
     _refuse_closed(request, events)
+    late = [one for one in expire(request, events, decision.at) if isinstance(one, KeptOpen)]
+    return [*late, *_answered(request, [*events, *late], decision)]
+
+
+def _answered(request: ApprovalRequest, events: Sequence[Event], decision: Decision) -> list[Event]:
     request = widened(request, events)
     if request.purpose is Purpose.IN_DOUBT and decision.kind in _ALTERS:
         raise InvalidInput(
@@ -303,15 +321,19 @@ def _all(requirement: Requirement) -> str:
 
 
 def expire(request: ApprovalRequest, events: Sequence[Event], now: datetime) -> list[Event]:
-    """What time has to say: the deadline's own event, or rungs of the ladder; nothing where none
-    has come or it no longer matters.
+    """What time has to say: the deadline's own event, or rungs of the ladder and reminders; nothing
+    where none has come or it no longer matters.
     """
     requirement = widened(request, events).requirement
     if outcome(request, events) or requirement is None:
         return []
-    if now >= requirement.deadline_at:
+    if now < requirement.deadline_at:
+        rungs = ladder.climb(requirement, events, now)
+        return [*rungs, *reminding.remind(requirement, now)]
+    if not requirement.keep_open:
         return [DeadlinePassed(at=requirement.deadline_at)]
-    return ladder.climb(requirement, events, now)
+    kept = reminding.keep_open(requirement, now)
+    return [kept, *expire(request, [*events, kept], now)]
 
 
 def withdraw(

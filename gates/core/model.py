@@ -242,6 +242,9 @@ class Signal(Value):
     reason: str = ""
 
 
+RungStep = Literal["widen", "replace", "page"]
+
+
 class Limit(Value):
     """So many seconds, counted in a calendar where there is one."""
 
@@ -258,7 +261,7 @@ class Rung(Value):
     """
 
     seconds: int = Field(ge=1)
-    step: Literal["widen", "replace"]
+    step: RungStep
     who: tuple[str, ...]
 
 
@@ -271,7 +274,8 @@ class Ask(Value):
     `roles`: each must agree, nobody in two of them. `assurance`: an approval of somebody who is
     known less surely does not count. `calendar`: the deadline counts its working time. `limits`:
     deadlines of other rules that hold as well, where they count another time, so that nobody can
-    say which is shorter. `ladder`: who is asked when nobody answers.
+    say which is shorter. `ladder`: who is asked when nobody answers. `remind`: after how many
+    seconds those who are asked are reminded. `keep_open`: the deadline does not end the question.
     """
 
     who: tuple[str, ...]
@@ -288,6 +292,8 @@ class Ask(Value):
     calendar: Calendar | None = None
     limits: tuple[Limit, ...] = ()
     ladder: tuple[Rung, ...] = ()
+    remind: tuple[int, ...] = ()
+    keep_open: bool = False
 
     @property
     def limit(self) -> Limit:
@@ -333,7 +339,7 @@ class Climb(Value):
     """A rung, resolved when the question was put."""
 
     at: datetime
-    step: Literal["widen", "replace"]
+    step: RungStep
     people: dict[PersonId, str]
 
 
@@ -342,7 +348,10 @@ class Requirement(Value):
     `groups`, where somebody of each must agree: its eligible ids. `escalation`: whom an escalation
     would add. `stands_for`: whose seat somebody may take who decides for others, the own one only
     where it is among them; everybody else has their own. An approval of less than `assurance` does
-    not count. `ladder`: whom time adds, in its order.
+    not count. `ladder`: whom time adds, in its order; `paged`: those whom it has told
+    directly. `reminders`: when people are reminded; of these `reminded` are over. `keep_open`: at
+    the deadline the question goes on for as long again, by the first of `limits`; it has `kept`
+    times.
     """
 
     people: dict[PersonId, str]
@@ -354,6 +363,12 @@ class Requirement(Value):
     stands_for: dict[PersonId, dict[PersonId, str]] = Field(default_factory=dict)
     assurance: Assurance = Assurance.ANY
     ladder: tuple[Climb, ...] = ()
+    paged: tuple[PersonId, ...] = ()
+    reminders: tuple[datetime, ...] = ()
+    reminded: int = 0
+    limits: tuple[Limit, ...] = ()
+    keep_open: bool = False
+    kept: int = 0
 
     def seats(self, person: PersonId) -> tuple[PersonId, ...]:
         """Whose place this person may take; one vote for one seat, however many could take it."""

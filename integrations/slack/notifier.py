@@ -22,9 +22,9 @@ from integrations.slack.home import home
 from integrations.slack.places import (
     DIRECT,
     HOME,
-    REMIND,
     REQUESTER,
     channel_of,
+    is_reminder,
     of_person,
     parted,
     wanted,
@@ -96,7 +96,7 @@ class SlackNotifier:
         return [
             Errand(place=one.place, request_id=request)
             for one in notices
-            if parted(one.place)[0] not in (REMIND, HOME)
+            if (kind := parted(one.place)[0]) != HOME and not is_reminder(kind)
         ]
 
     def _homes(self, view: RequestView) -> list[Errand]:
@@ -119,8 +119,8 @@ class SlackNotifier:
         if kind == HOME:
             return self._publish(who, reached.user)
         view = self._gates.view(request_id)
-        if kind == REMIND:
-            return self._reminders.remind(view, who, reached)
+        if is_reminder(kind):
+            return self._reminders.remind(view, who, reached, place)
         return self._card(view, Spot(place, reached.channel, kind))
 
     def _card(self, view: RequestView, spot: Spot) -> Shown:

@@ -1,7 +1,8 @@
 """Where a request is shown in Slack. Pure.
 
 A place is a channel's id, or one person's: `direct:dana` (a card of their own), `requester:dana`
-(how it ended), `remind:dana`, `home:dana` (all that waits for them).
+(how it ended), `remind:dana`, `remind2:dana` (the policy's second reminder), `home:dana` (all that
+waits for them).
 """
 
 from __future__ import annotations
@@ -22,6 +23,17 @@ def parted(place: str) -> tuple[str, str]:
 
 def of_person(kind: str, person_id: str) -> str:
     return f"{kind}:{person_id}"
+
+
+def of_reminder(view: RequestView, person_id: str) -> str:
+    """That of the policy's last reminder where it has any."""
+    asked = view.request.requirement
+    number = asked.reminded if asked and asked.reminders else 0
+    return of_person(f"{REMIND}{number or ''}", person_id)
+
+
+def is_reminder(kind: str) -> bool:
+    return kind.rstrip("0123456789") == REMIND
 
 
 def channel_of(view: RequestView, channels: Mapping[Tier, str], usual: str) -> str:
@@ -46,7 +58,7 @@ def wanted(view: RequestView, channel: str, *, reminds: bool) -> Iterable[Errand
             yield Errand(place=place, request_id=request.id)
         return
     for person in people:
-        if "direct" in ways:
+        if "direct" in ways or person in request.requirement.paged:
             yield Errand(place=of_person(DIRECT, person), request_id=request.id)
-        if reminds:
-            yield Errand(place=of_person(REMIND, person), request_id=request.id)
+        if request.requirement.reminded or (reminds and not request.requirement.reminders):
+            yield Errand(place=of_reminder(view, person), request_id=request.id)

@@ -31,7 +31,17 @@ def moment(
     """`lead` before the deadline, but not in the quiet hours: then after them if that is in time,
     else before them. None where there is no such moment.
     """
-    at = deadline - min(lead, (deadline - opened) / 2)
+    return awake(deadline - min(lead, (deadline - opened) / 2), opened, deadline, zone, hours)
+
+
+def awake(
+    at: datetime,
+    opened: datetime,
+    deadline: datetime,
+    zone: ZoneInfo,
+    hours: tuple[int, int] | None,
+) -> datetime | None:
+    """`at`, or when they are awake, as in `moment`."""
     if hours is None:
         return at
     night = _night(at, zone, hours)

@@ -189,6 +189,42 @@ def test_the_command_lists_and_shows_to_that_person_alone(busy: Office) -> None:
 # -- reminders ------------------------------------------------------------------------------
 
 
+def test_the_policy_s_reminders_are_given_one_by_one(tmp_path: Path) -> None:
+    """At their times, each once, those that an outage missed by the last alone; and no other."""
+    clock = Clock(datetime(2026, 11, 20, 9, 0, tzinfo=UTC))
+    with office(tmp_path, clock=clock, more=", remind: [30m, 1h, 2h]") as company:
+        company.outbox.stop()
+        company.ask()
+        amara = company.people["amara"]
+
+        def told(after: timedelta) -> int:
+            clock.now = datetime(2026, 11, 20, 9, 0, tzinfo=UTC) + after
+            company.gates.expire()
+            company.deliver()
+            return len(company.slack.direct_messages(amara))
+
+        minutes = [29, 30, 31, 125, 200, 239]
+        assert [told(timedelta(minutes=one)) for one in minutes] == [0, 1, 1, 2, 2, 2]
+
+
+def test_whoever_the_ladder_pages_has_a_card_of_their_own(tmp_path: Path) -> None:
+    """Though the others are told in the channel alone."""
+    clock = Clock(datetime(2026, 11, 20, 9, 0, tzinfo=UTC))
+    more = ", ladder: [{after: 1h, page: [others]}]"
+    with office(tmp_path, clock=clock, more=more) as company:
+        company.outbox.stop()
+        company.ask()
+        company.deliver()
+        clock.advance(hours=1)
+        company.gates.expire()
+        company.deliver()
+        told = {
+            who: len(company.slack.direct_messages(company.people[who]))
+            for who in ("amara", "chen")
+        }
+        assert told == {"amara": 0, "chen": 1}
+
+
 def test_who_has_not_decided_is_reminded_once(resting: Office) -> None:
     """An hour before the deadline, of all that is due, and never again."""
     for number in range(2):

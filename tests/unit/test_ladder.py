@@ -98,9 +98,9 @@ RULE = "  - {name: r, on: erp.*, verdict: require_approval, because: x, %s}\n"
     [
         ("{after: 4h, widen: [nobody]}", "There is no group 'nobody'"),
         ("{after: 4h, widen: []}", "'widen' of a rung is empty"),
-        ("{after: 4h}", "a rung has one of widen and replace"),
-        ("{after: 4h, widen: [ap], replace: [ap]}", "a rung has one of widen and replace"),
-        ("{after: 4h, page: [ap]}", "unknown key 'page' in a rung"),
+        ("{after: 4h}", "a rung has one of widen, replace and page"),
+        ("{after: 4h, widen: [ap], replace: [ap]}", "a rung has one of widen, replace and page"),
+        ("{after: 4h, page: [ap], widen: [ap]}", "a rung has one of widen, replace and page"),
         ("{widen: [controllers]}", "a rung has no 'after'"),
         ("{after: 4h, widen: [ap]}, {after: 4h, widen: [ap]}", "this rung is not after the one"),
         ("{after: 12h, widen: [controllers]}", "this rung comes when the deadline has passed"),

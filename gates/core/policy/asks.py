@@ -13,13 +13,14 @@ from gates.core.calendars import Calendar
 from gates.core.errors import UnknownPerson
 from gates.core.model import Ask, Person, RoleAsked
 from gates.core.policy.assurances import assurance
-from gates.core.policy.ladders import are, read_ladder
+from gates.core.policy.ladders import are, keeps_open, read_ladder, read_remind
 from gates.core.quorum import unmet
 from gates.core.yaml_file import Fields, YamlFile, cure
 
 ASK_KEYS = (
     *("who", "quorum", "deadline", "valid", "from_each"),
     *("escalate_to", "reason", "notify", "channel", "roles", "assurance", "calendar", "ladder"),
+    *("remind", "at_end"),
 )
 CHANNEL = re.compile(r"[CG][A-Z0-9]{2,30}")
 WAYS: dict[str, Literal["channel", "direct"]] = {"channel": "channel", "direct": "direct"}
@@ -76,8 +77,14 @@ class Asks:
             roles=self._roles(ask, whom, base),
             assurance=assurance(ask) or base.assurance,
             calendar=self._calendar(ask) or base.calendar,
+            keep_open=keeps_open(self, ask, base),
         )
-        found = found.model_copy(update={"ladder": read_ladder(self, ask, found, base)})
+        found = found.model_copy(
+            update={
+                "ladder": read_ladder(self, ask, found, base),
+                "remind": read_remind(self, ask, found, base),
+            }
+        )
         self._prove_time(found, ask.values.get("deadline", ask.values.get("calendar", node)))
         people = self.people(found.who)
         self._prove_roles(found, ask.values.get("roles", node))
@@ -141,9 +148,11 @@ class Asks:
         return calendars.get(name)
 
     def within(self, fields: Fields, ask: Ask, seconds: int) -> Ask:
-        """The same for so long; the ladder ends where the time does."""
+        """The same for so long; the ladder ends where the time does, and the question, too."""
         rungs = tuple(one for one in ask.ladder if one.seconds < seconds)
-        found = ask.model_copy(update={"deadline_seconds": seconds, "ladder": rungs})
+        remind = tuple(one for one in ask.remind if one < seconds)
+        time = {"deadline_seconds": seconds, "ladder": rungs, "remind": remind, "keep_open": False}
+        found = ask.model_copy(update=time)
         self._prove_time(found, fields.node)
         return found
 
@@ -237,9 +246,9 @@ class Asks:
 
     def duration(self, fields: Fields, key: str) -> int | None:
         text = fields.text(key)
-        if text is None:
-            return None
-        node = fields.values[key]
+        return None if text is None else self.seconds(key, text, fields.values[key])
+
+    def seconds(self, key: str, text: str, node: yaml.Node) -> int | None:
         if not _DURATION.fullmatch(text):
             self.file.note(node, f"{key} {text!r} is not a duration: write 30m, 24h or 2d12h")
             return None

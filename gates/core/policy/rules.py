@@ -202,6 +202,9 @@ def _ask(place: Place, fields: Fields, verdict: Verdict | None) -> Ask | None:
         if window:
             default = place.asks.within(fields, default, window)
         ask = place.asks.read(fields, default) or default
+        if verdict is Verdict.VETO_WINDOW and ask.keep_open:
+            words = "at_end keep_open contradicts veto_window, whose end consents: remove it"
+            place.file.note(fields.values.get("ask", fields.node), words)
         return place.asks.within(fields, ask, window) if window else ask
     if "ask" in fields and verdict is not None:
         words = f"a rule with verdict {verdict.value!r} asks nobody: remove `ask`"

@@ -14,7 +14,7 @@ from gates.core.policy.assurances import WORDS as ASSURANCES
 from gates.core.policy.circumstances import CIRCUMSTANCES
 from gates.core.policy.examples import KEYS as EXAMPLE_KEYS
 from gates.core.policy.examples import MAPPINGS
-from gates.core.policy.ladders import STEPS
+from gates.core.policy.ladders import ENDS, STEPS
 from gates.core.policy.rules import RULE_KEYS
 from gates.core.policy.sections import SECTIONS
 
@@ -160,6 +160,13 @@ _ASK: Json = {
     "roles": _some(TEXT),
     "assurance": {"enum": [*ASSURANCES]},
     "calendar": {"type": "string"},
+    "remind": {
+        "anyOf": [
+            {"$ref": "#/$defs/duration"},
+            {"type": "array", "items": {"$ref": "#/$defs/duration"}},
+        ]
+    },
+    "at_end": {"enum": [*ENDS]},
     "ladder": {"type": "array", "items": {"$ref": "#/$defs/rung"}},
 }
 _OWN: dict[str, Json] = {

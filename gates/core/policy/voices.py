@@ -50,6 +50,8 @@ def merged(verdict: Verdict, asks: Sequence[Ask]) -> Ask:
         calendar=first.calendar,
         limits=tuple(others),
         ladder=_same_ladder(asks, first),
+        remind=_reminders(asks, first),
+        keep_open=all(one.keep_open for one in asks),
         valid_seconds=min(one.valid_seconds for one in asks),
         from_each=tuple(dict.fromkeys(group for one in asks for group in one.from_each)),
         notify=tuple(dict.fromkeys(way for one in asks for way in one.notify)),
@@ -81,6 +83,12 @@ def _same_ladder(asks: Sequence[Ask], limit: Limit) -> tuple[Rung, ...]:
     first = asks[0]
     same = all((one.ladder, one.calendar) == (first.ladder, first.calendar) for one in asks)
     return tuple(one for one in first.ladder if one.seconds < limit.seconds) if same else ()
+
+
+def _reminders(asks: Sequence[Ask], limit: Limit) -> tuple[int, ...]:
+    """Of all that count the same time."""
+    same = (one for one in asks if one.calendar == limit.calendar)
+    return tuple(sorted({at for one in same for at in one.remind if at < limit.seconds}))
 
 
 def _demand(voice: Voice) -> tuple[int, int, int, bool, str]:
