@@ -18,6 +18,7 @@ from rich.text import Text
 from gates.core.batches import lines_of
 from gates.core.errors import GatesError, InvalidInput, NotFound
 from gates.core.model import Json, Purpose, RequestView
+from gates.core.timeline import in_time
 from gates.core.wording import (
     answer_of,
     approvers,
@@ -178,6 +179,8 @@ def details(view: RequestView) -> Iterator[tuple[str, str]]:
     if view.woken:
         yield "note", f"resumed {view.woken} time(s) in Prefect although nobody had decided"
     yield "stands", plain(stands(view))
+    if line := in_time(view, lambda at: f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"):
+        yield "in time", plain(line)
     yield "page", view.url
 
 

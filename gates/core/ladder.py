@@ -40,6 +40,7 @@ def climb(requirement: Requirement, events: Sequence[Event], now: datetime) -> l
 
 def climbed(requirement: Requirement, event: Climbed) -> Requirement:
     """Those who are asked from then on."""
+    requirement = requirement.model_copy(update={"climbed": event.number})
     if event.step == "replace":
         changes = {"people": event.people, "groups": {}, "escalation": {}}
         return requirement.model_copy(update=changes)

@@ -348,10 +348,10 @@ class Requirement(Value):
     `groups`, where somebody of each must agree: its eligible ids. `escalation`: whom an escalation
     would add. `stands_for`: whose seat somebody may take who decides for others, the own one only
     where it is among them; everybody else has their own. An approval of less than `assurance` does
-    not count. `ladder`: whom time adds, in its order; `paged`: those whom it has told
-    directly. `reminders`: when people are reminded; of these `reminded` are over. `keep_open`: at
-    the deadline the question goes on for as long again, by the first of `limits`; it has `kept`
-    times.
+    not count. `ladder`: whom time adds, in its order, `climbed` rungs of it so far; `paged`: those
+    whom it has told directly. `reminders`: when people are reminded; of these `reminded` are over.
+    `keep_open`: at the deadline the question goes on for as long again, by the first of `limits`;
+    it has `kept` times.
     """
 
     people: dict[PersonId, str]
@@ -363,6 +363,7 @@ class Requirement(Value):
     stands_for: dict[PersonId, dict[PersonId, str]] = Field(default_factory=dict)
     assurance: Assurance = Assurance.ANY
     ladder: tuple[Climb, ...] = ()
+    climbed: int = 0
     paged: tuple[PersonId, ...] = ()
     reminders: tuple[datetime, ...] = ()
     reminded: int = 0

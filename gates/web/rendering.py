@@ -24,6 +24,7 @@ from gates.core.model import (
     RequestView,
     Step,
 )
+from gates.core.timeline import in_time
 from gates.core.wording import (
     LEFT_UNUSED,
     answer_of,
@@ -158,6 +159,7 @@ class RequestPage:
     row: Row
     question: str
     windowed: bool
+    in_time: str
     revision: int
     status: Status
     outcome_reason: str
@@ -218,6 +220,7 @@ def request_page(
         row=row(view, person, now),
         question=question(view),
         windowed=unless_objected(request),
+        in_time=visible(in_time(view, lambda at: moment(at, now).absolute)),
         revision=view.revision,
         status=status(view),
         outcome_reason=visible(outcome.reason) if outcome else "",

@@ -17,6 +17,7 @@ from pydantic import JsonValue
 
 from gates.core.batches import lines_of
 from gates.core.model import Purpose, RequestView
+from gates.core.timeline import at_end, in_time
 from gates.core.wording import approvers, asks, changed, surely, unless_objected
 from gates.web.values import label
 from gates.web.words import choice, ended_by, execution_status, holds, question, status
@@ -327,7 +328,8 @@ def _until(view: RequestView) -> str:
         return ""
     if unless_objected(view.request):
         return f"Runs {when(requirement.deadline_at)}, unless somebody objects."
-    return f"Until {when(requirement.deadline_at)}, then it expires."
+    until = f"Until {when(requirement.deadline_at)}, then {at_end(requirement)}."
+    return f"{until} {escape(cut(in_time(view, spoken), ASKED))}".strip()
 
 
 def _resumed(view: RequestView) -> str:

@@ -119,3 +119,43 @@ def test_two_servers_fire_a_thousand_timers_once(world: World) -> None:
         rows = session.exec(select(RequestRow)).all()
     assert sorted(event.request_id for event in events) == sorted([*ids, *ids])
     assert {row.due_at == row.deadline_at for row in rows} == {True}
+
+
+KEPT = CLIMBING.replace(
+    "ask: {ladder: [{after: 20m, widen: [treasury]}, {after: 40m, replace: [treasury]}]}",
+    "ask: {remind: [10m, 20m], at_end: keep_open, escalate_to: [treasury]}",
+)
+
+
+def test_two_servers_remind_and_keep_open_once(world: World) -> None:
+    """Each reminder and each deadline is one event, whoever fires it; then people decide."""
+    world.rule(KEPT)
+    ids = [world.propose(AMOUNT, key=f"k{n}").view.request.id for n in range(10)]
+    other = second_server(world)
+
+    def fire(gates: Gates) -> int:
+        return sum(iter(gates.expire, 0))
+
+    for minutes in (10, 10, 40, 60):
+        world.clock.advance(minutes=minutes)
+        fired = together(lambda: fire(world.gates), lambda: fire(other.gates))
+        assert sum(fired) == len(ids)
+    other.gates.database.close()
+    for one in ids:
+        assert kinds(world, one) == ["reminded", "reminded", "kept_open", "kept_open"]
+    view = world.gates.view(ids[0])
+    assert view.outcome is None
+    assert asked(world, ids[0]) == {"dana", "mika", "tess"}
+    world.decide(ids[0], "tess")
+    found = world.gates.view(ids[0]).outcome
+    assert found is not None
+    assert found.kind is OutcomeKind.APPROVED
+
+
+def test_a_decision_after_the_deadline_of_a_question_kept_open_counts(world: World) -> None:
+    """Though no timer has seen that deadline."""
+    world.rule(KEPT)
+    request_id = world.propose(AMOUNT).view.request.id
+    world.clock.advance(minutes=61)
+    world.decide(request_id, "dana")
+    assert kinds(world, request_id) == ["kept_open", "decided"]
