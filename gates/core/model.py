@@ -241,6 +241,15 @@ class Signal(Value):
     reason: str = ""
 
 
+class Beside(Value):
+    """People who must agree beside others: what each field says is as in Ask."""
+
+    who: tuple[str, ...]
+    quorum: int = Field(default=1, ge=1)
+    from_each: tuple[str, ...] = ()
+    roles: tuple[RoleAsked, ...] = ()
+
+
 class Ask(Value):
     """Whom a policy wants to hear: groups, how many of them, for how long in seconds. An approval
     that is not used within `valid_seconds` has lapsed. `from_each`: groups each of which must
@@ -248,7 +257,8 @@ class Ask(Value):
     directly; `channel`: its id, empty for the usual one. `escalate_to`: groups whose people are
     asked as well once somebody escalates. `reason`: an approval without one does not count.
     `roles`: each must agree, nobody in two of them. `assurance`: an approval of somebody who is
-    known less surely does not count.
+    known less surely does not count. `beside`: whom rules want to hear, too, that rest on what the
+    requester says; as far as they can be found beside the others.
     """
 
     who: tuple[str, ...]
@@ -262,6 +272,7 @@ class Ask(Value):
     reason: bool = False
     roles: tuple[RoleAsked, ...] = ()
     assurance: Assurance = Assurance.ANY
+    beside: tuple[Beside, ...] = ()
 
 
 class Judgement(Value):

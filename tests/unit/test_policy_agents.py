@@ -62,7 +62,7 @@ def judged(policy: Policy, asked: Question) -> tuple[Verdict, list[str]]:
         ("web", BOB, REQUEST, ALLOW, ["web-as-asked"]),
         ("web", EVE, REQUEST, ASK, ["destination-not-asked-for"]),
         ("web", {"url": "intranet"}, REQUEST, ASK, ["going-nowhere-known"]),
-        ("web", {}, "", ASK, ["request-unknown", "going-nowhere-known"]),
+        ("web", {}, "", ASK, ["going-nowhere-known", "request-unknown"]),
     ],
 )
 def test_tool_using_agents(agents, effect, arguments, request_, verdict, rules):

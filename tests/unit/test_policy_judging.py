@@ -475,7 +475,11 @@ def test_what_is_claimed_never_relaxes(data, some, facts, amount, claim):
         rule("claimed", ("require_approval", "forbid"), st.sampled_from(["claims.x == true"]))
     )
     asked = question(amount=amount, facts=facts, claims=claim)
-    assert_not_relaxed(policy(some).judge(asked), policy(some + about).judge(asked))
+    before, after = policy(some).judge(asked), policy(some + about).judge(asked)
+    assert_not_relaxed(before, after)
+    if before.verdict is after.verdict and before.ask is not None:
+        assert after.ask is not None
+        assert after.ask.who == before.ask.who
 
 
 @settings(max_examples=100, deadline=None)
@@ -492,3 +496,40 @@ def test_judging_is_repeatable_and_names_its_policy():
     asked = question()
     assert made.judge(asked) == made.judge(asked)
     assert made.judge(asked).policy_digest == made.digest
+
+
+ON_FACTS = ANY.format(
+    "known", "facts.c", "require_approval", ", tier: high, ask: {who: [controllers]}"
+)
+
+
+@pytest.mark.parametrize(
+    ("rule", "claims"),
+    [
+        (", tier: expert, ask: {who: [ap]}", {"x": True}),
+        (", tier: expert, ask: {who: [ap]}", {"x": "an error"}),
+        (", tier: high, ask: {who: [ap], quorum: 2}", {"x": True}),
+    ],
+)
+def test_what_is_claimed_never_replaces_the_people_of_a_rule_on_facts(rule, claims):
+    """Whatever tier or quorum a rule on claims has: its people come beside the others."""
+    claimed = ANY.format("claimed", "claims.x", "require_approval", rule)
+    ask = policy(ON_FACTS + claimed).judge(question(facts={"c": True}, claims=claims)).ask
+    assert ask is not None
+    assert (ask.who, ask.quorum) == (("controllers",), 1)
+    assert [one.who for one in ask.beside] == [("ap",)]
+
+
+def test_what_is_claimed_raises_how_many_of_the_same_people():
+    """The tier as well, and the shorter time."""
+    claimed = ANY.format(
+        "claimed",
+        "claims.x",
+        "require_approval",
+        ", tier: expert, ask: {who: [controllers], quorum: 2, deadline: 1h}",
+    )
+    judgement = policy(ON_FACTS + claimed).judge(question(facts={"c": True}, claims={"x": True}))
+    ask = judgement.ask
+    assert ask is not None
+    assert (judgement.tier, ask.quorum, ask.deadline_seconds) == (Tier.EXPERT, 2, 3600)
+    assert ask.beside == ()

@@ -11,9 +11,12 @@ Rules, each with what it protects from:
    longest (time must not consent sooner because one more rule is worried), and of samples the
    largest. Groups are never joined: more people to choose from would make an approval easier.
    So an escalation reaches only groups that each of these rules names for it.
-5. Rules that rest on what the requester says never displace the defaults: they can only add to
-   them (an agent must not choose who decides by what it claims). So a veto window or a later
-   review that rests on a claim never stands in for people where nothing else matches.
+5. Rules that rest on what the requester says never displace the defaults, nor the people of any
+   rule that rests on facts: they can only add to them (an agent must not choose who decides by
+   what it claims). So a veto window or a later review that rests on a claim never stands in for
+   people where nothing else matches; and where both ask, the groups are those of the rules on
+   facts, and those of the others must agree beside them, as far as there are people for both. The
+   same goes for a rule that could not be evaluated (an error is no way to choose, either).
 6. An `allow` that matches takes the voices of the rules away that it `lifts`, and of no others
    (an exception must say to what). What forbids is never lifted, nor is an error, and what lifts
    rests on facts alone.
@@ -41,7 +44,7 @@ from gates.core.policy.conditions import (
 )
 from gates.core.policy.judges import JudgeRule
 from gates.core.policy.patterns import matches
-from gates.core.policy.voices import DEFAULT_RULE, Voice, strictest
+from gates.core.policy.voices import DEFAULT_RULE, Rests, Voice, strictest
 from gates.core.policy.windows import Window, used
 from gates.core.policy.words import Piece, fill
 
@@ -225,13 +228,14 @@ class Policy:
         text = f"Rule {rule.name!r} could not be evaluated: {why}."
         whom = rule if rule.ask and rule.verdict is Verdict.REQUIRE_APPROVAL else self.defaults
         reason = Reason(rule=rule.name, text=text)
-        return Voice(reason, Verdict.REQUIRE_APPROVAL, whom.tier, whom.ask, displaces=False)
+        rests = Rests.CLAIMS if rule.condition.claimed else Rests.ERROR
+        return Voice(reason, Verdict.REQUIRE_APPROVAL, whom.tier, whom.ask, rests)
 
     def _default(self, question: Question, *, alone: bool) -> Voice:
         words = "No rule matches" if alone else "No rule that rests on facts matches"
         reason = Reason(rule=DEFAULT_RULE, text=f"{words} {question.action.name}.")
         tier, ask = self.defaults.tier, self.defaults.ask
-        return Voice(reason, Verdict.REQUIRE_APPROVAL, tier, ask, displaces=True)
+        return Voice(reason, Verdict.REQUIRE_APPROVAL, tier, ask)
 
 
 def liftable(rule: Rule) -> bool:
@@ -255,8 +259,7 @@ def _taken(answers: Sequence[tuple[Rule, bool | str]]) -> dict[str, str]:
 
 def _voice(rule: Rule, question: Question, base: Money | None, verdict: Verdict) -> Voice:
     reason = Reason(rule=rule.name, text=fill(rule.because, question, base))
-    claimed = rule.condition.claimed
+    rests = Rests.CLAIMS if rule.condition.claimed else Rests.FACTS
     if verdict is not rule.verdict:
-        return Voice(reason, verdict, rule.tier, None, displaces=not claimed)
-    sample = rule.sample_permille
-    return Voice(reason, verdict, rule.tier, rule.ask, not claimed, sample)
+        return Voice(reason, verdict, rule.tier, None, rests)
+    return Voice(reason, verdict, rule.tier, rule.ask, rests, rule.sample_permille)
