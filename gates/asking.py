@@ -446,8 +446,12 @@ class Asking:
             try:
                 found |= source.look(asked, run, now)
             except Exception as error:  # noqa: BLE001 - whatever it is, fail closed and say it
+                wanted -= set(source.names)
                 words = f"{', '.join(source.names)} could not be read ({error})."
                 trouble = f"{trouble} {words}".strip()
+        if unknown := sorted(wanted - found.keys()):  # nothing is taken for an empty answer
+            words = f"{', '.join(unknown)} is known to nobody here, and the rules want to know it."
+            trouble = f"{trouble} {words}".strip()
         asked = asked.model_copy(update={"circumstances": found})
 
         def lift(judgement: Judgement) -> dict[str, StandingApproval]:

@@ -213,6 +213,7 @@ def test_a_currency_without_a_rate_asks():
         ("history.first_use", {"history": {"first_use": True}}, Verdict.FORBID),
         ("history.first_use", {}, Verdict.REQUIRE_APPROVAL),
         ("has(history.median_minor)", {"history": {}}, Verdict.REQUIRE_APPROVAL),
+        ("!has(history.median_minor)", {"history": {}}, Verdict.FORBID),
         ("exposure.week.minor > 5", {"exposure": {"week": {"minor": 6}}}, Verdict.FORBID),
         ("!time.business_hours", {"time": {"business_hours": False}}, Verdict.FORBID),
     ],

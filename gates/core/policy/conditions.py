@@ -52,6 +52,7 @@ OPEN_NAMES = (
 )  # what stands below is known when asked
 
 _MENTIONED = re.compile(rf"\b({'|'.join(CIRCUMSTANCES)})\b")
+_HAS = re.compile(rf"\bhas\(\s*(?:{'|'.join(CIRCUMSTANCES)})(?:\.\w+)+\s*\)")
 _TRUSTED_ENV = cel.NewEnv(variables=TRUSTED)
 _ENV = cel.NewEnv(variables={**TRUSTED, **CLAIMED})
 _KINDS: dict[Kind, Any] = {
@@ -162,7 +163,9 @@ def _check_circumstances(text: str, windows: tuple[str, ...] | None) -> None:
     """
     if not _MENTIONED.search(text):
         return
-    _compiled(_typed_env(windows), text)
+    # What has() asks for is no value there; as long as before, so that places stay right.
+    typed_ = _HAS.sub(lambda found: "true".ljust(len(found[0])), text)
+    _compiled(_typed_env(windows), typed_)
     for chain in chains(text):
         if (wrong := unknown(chain.path, windows)) is not None:
             name, known = wrong
