@@ -394,8 +394,14 @@ class Asking:
         words = [Reason(rule="changed", text="Changed meanwhile: " + "; ".join(changed) + ".")]
         judgement = Judgement(
             verdict=Verdict.REQUIRE_APPROVAL,
-            tier=max(request.judgement.tier, Tier.HIGH, key=lambda tier: tier.height),
-            reasons=(reason, *(words if changed else ())),
+            tier=max(
+                *(request.judgement.tier, Tier.HIGH, *([fresh.tier] if fresh else ())),
+                key=lambda tier: tier.height,
+            ),
+            reasons=(
+                *(reason, *(words if changed else ())),
+                *(one for one in (fresh.reasons if fresh else ()) if one != reason),
+            ),
             policy_digest=self.policy.digest,
             ask=fresh.ask if fresh and fresh.ask and fresh.verdict.asks else ask,
         )
