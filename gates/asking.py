@@ -14,6 +14,7 @@ from gates import whom
 from gates.actions import ActionDefinition, Registry
 from gates.core import lifecycle
 from gates.core.batches import base_of, given, refuse_unfit, summary, total
+from gates.core.canonical import refuse_vast
 from gates.core.drift import UNREADABLE, cut, differences, walk
 from gates.core.errors import (
     InvalidArguments,
@@ -175,6 +176,8 @@ class Asking:
         action: Action,
         facts: Json,
     ) -> Question:
+        refuse_vast("arguments", action.arguments)
+        refuse_vast("claims", origin.claims)
         return Question(
             action=action,
             amount=self._amount(definition, action),

@@ -1,7 +1,9 @@
 """The commands of the server, on SQLite and on PostgreSQL."""
 
 import contextlib
+import json
 import threading
+from typing import Any
 
 import pytest
 
@@ -9,6 +11,7 @@ from gates.core.errors import (
     AlreadyDecided,
     InvalidArguments,
     InvalidGrant,
+    InvalidInput,
     NotEntitled,
     RequestClosed,
     SelfApproval,
@@ -335,3 +338,20 @@ def test_a_question_is_done_with_its_answer(world: World) -> None:
     assert reply.standing is Standing.SUCCEEDED
     assert reply.grant is None
     assert world.gates.doorbell(request_id) is None
+
+
+@pytest.mark.parametrize(
+    ("claims", "words"),
+    [
+        ({"all": [0] * 5_001}, "claims has more than 5,000 values"),
+        ({"n": 2**63}, "beyond 2"),
+        ({"deep": json.loads("[" * 70 + "]" * 70)}, "nested deeper"),
+    ],
+)
+def test_more_than_a_policy_can_look_at_is_refused(
+    world: World, claims: dict[str, Any], words: str
+) -> None:
+    """Nothing is opened: a rule must not break by the size of what it is asked."""
+    with pytest.raises(InvalidInput, match=words):
+        world.propose("500.00", claims=claims)
+    assert world.gates.waiting() == []

@@ -510,7 +510,7 @@ CHANGED = POLICY.replace(
     when: facts.account != "NL01"
     verdict: require_approval
     tier: expert
-    ask: {who: [treasury]}
+    ask: {who: [treasury, controllers]}
     because: "It goes to {facts.account}"
 """,
 )
@@ -527,7 +527,7 @@ def test_a_doubt_in_a_changed_world_is_as_grave_as_that(world: World) -> None:
     assert judgement.tier is Tier.EXPERT
     assert "elsewhere" in [one.rule for one in judgement.reasons]
     assert judgement.ask is not None
-    assert judgement.ask.who == ("treasury",)
+    assert judgement.ask.who == ("treasury", "controllers")
 
 
 def test_a_change_does_not_slip_in_under_a_doubt(world: World) -> None:

@@ -534,3 +534,12 @@ def test_what_is_claimed_raises_how_many_of_the_same_people():
     assert ask is not None
     assert (judgement.tier, ask.quorum, ask.deadline_seconds) == (Tier.EXPERT, 2, 3600)
     assert ask.beside == ()
+
+
+def test_a_rule_that_forbids_and_breaks_asks_at_the_highest_tier():
+    """Whatever made it break must not make it one voice of many."""
+    rule = ANY.format("no", "'action.arguments.all.exists(i, i == 1)'", "forbid", "")
+    asked = question(arguments={"all": [0] * 20_000}, facts={"c": True})
+    judgement = policy(rule + ALLOW_SMALL + ASK).judge(asked)
+    assert (judgement.verdict, judgement.tier) == (Verdict.REQUIRE_APPROVAL, Tier.EXPERT)
+    assert judgement.reasons[0].text.endswith("It forbids where it matches.")

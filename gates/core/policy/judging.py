@@ -4,7 +4,8 @@ Rules, each with what it protects from:
 1. Every rule whose `on` names the action is evaluated; the strictest verdict among those that
    match wins (the order of rules and of files must not matter).
 2. Where no rule matches, people are asked as the defaults say (what nobody thought of).
-3. A rule that cannot be evaluated asks (a missing fact must not let anything through).
+3. A rule that cannot be evaluated asks (a missing fact must not let anything through); one that
+   forbids asks at the highest tier (what would break it must not make it one voice of many).
 4. Among equally strict rules the most demanding wins: the highest tier and the groups of the
    rule that has it (at the same tier: the larger quorum, then the shorter deadline, then the
    name), with the largest quorum and the shortest deadline of all of them; of veto windows the
@@ -227,9 +228,13 @@ class Policy:
     def _error(self, rule: Rule, why: bool | str) -> Voice:
         text = f"Rule {rule.name!r} could not be evaluated: {why}."
         whom = rule if rule.ask and rule.verdict is Verdict.REQUIRE_APPROVAL else self.defaults
+        tier = whom.tier
+        if rule.verdict is Verdict.FORBID:
+            text += " It forbids where it matches."
+            tier = Tier.EXPERT
         reason = Reason(rule=rule.name, text=text)
         rests = Rests.CLAIMS if rule.condition.claimed else Rests.ERROR
-        return Voice(reason, Verdict.REQUIRE_APPROVAL, whom.tier, whom.ask, rests)
+        return Voice(reason, Verdict.REQUIRE_APPROVAL, tier, whom.ask, rests)
 
     def _default(self, question: Question, *, alone: bool) -> Voice:
         words = "No rule matches" if alone else "No rule that rests on facts matches"
