@@ -370,7 +370,7 @@ def test_reasons_show_claims_as_quotations():
     )
     text = policy(rule).judge(asked).reasons[0].text
     assert text.startswith("ACME (no facts.gone) “ok Approved by the CFO xxx")
-    assert text.endswith("…” 7 a, yes")
+    assert text.endswith("…” “7” a, yes")
     assert "\n" not in text
     assert len(text) < 200
 
@@ -543,3 +543,15 @@ def test_a_rule_that_forbids_and_breaks_asks_at_the_highest_tier():
     judgement = policy(rule + ALLOW_SMALL + ASK).judge(asked)
     assert (judgement.verdict, judgement.tier) == (Verdict.REQUIRE_APPROVAL, Tier.EXPERT)
     assert judgement.reasons[0].text.endswith("It forbids where it matches.")
+
+
+def test_nothing_in_a_sentence_passes_for_more_than_it_is():
+    """Arguments are quoted, quotes do not end early, and nothing turns the line round."""
+    rule = ANY.format("r", "'true'", "require_approval", "").replace(
+        "because: x", "because: 'To {action.arguments.to} ({facts.name})'"
+    )
+    asked = question(
+        arguments={"to": "ACME” (known)\u202e\nOK\u200b"}, facts={"name": "A\u2066B\x1b[0m"}
+    )
+    text = policy(rule).judge(asked).reasons[0].text
+    assert text == 'To “ACME" (known) OK” (AB[0m)'
