@@ -1,9 +1,12 @@
+from collections import OrderedDict
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gates.core.errors import InvalidPolicy
-from gates.core.model import Judgement, Money, Tier, Verdict
+from gates.core.model import Ask, Judgement, Money, Tier, Verdict
 from gates.core.policy import Policy, load_policies
 from tests.support.policies import HEAD, demo_people, policy, question
 
@@ -435,6 +438,11 @@ def rules(draw: st.DrawFn) -> str:
     return "".join(draw(rule(f"r{n}", ALL)) for n in range(draw(st.integers(1, 4))))
 
 
+def most(ask: Ask) -> int:
+    """How many of one rule's people must agree."""
+    return max(one.quorum for one in (ask, *ask.beside))
+
+
 def assert_not_relaxed(before: Judgement, after: Judgement) -> None:
     assert after.verdict.strictness >= before.verdict.strictness
     if after.verdict is not before.verdict:
@@ -442,7 +450,7 @@ def assert_not_relaxed(before: Judgement, after: Judgement) -> None:
     assert after.sample_permille >= before.sample_permille
     if before.ask is not None and after.ask is not None:
         assert after.tier.height >= before.tier.height
-        assert after.ask.quorum >= before.ask.quorum
+        assert most(after.ask) >= most(before.ask)
         longer = after.ask.deadline_seconds - before.ask.deadline_seconds
         assert longer >= 0 if after.verdict is Verdict.VETO_WINDOW else longer <= 0
 
@@ -555,3 +563,49 @@ def test_nothing_in_a_sentence_passes_for_more_than_it_is():
     )
     text = policy(rule).judge(asked).reasons[0].text
     assert text == 'To “ACME" (known) OK” (AB[0m)'
+
+
+HIDDEN = {"text": "a data bre\u200bach"}
+
+
+@pytest.mark.parametrize(
+    ("condition", "verdict", "expected"),
+    [
+        ("action.arguments.text.contains('breach')", "forbid", Verdict.FORBID),
+        ("!action.arguments.text.contains('breach')", "forbid", Verdict.FORBID),
+        ("claims.text.contains('breach')", "forbid", Verdict.FORBID),
+        ("!action.arguments.text.contains('breach')", "allow", Verdict.REQUIRE_APPROVAL),
+        ("action.arguments.text.contains('breach')", "allow", Verdict.REQUIRE_APPROVAL),
+        ("action.arguments.text.contains('data')", "allow", Verdict.ALLOW),
+    ],
+)
+def test_a_letter_that_nobody_sees_hides_nothing(condition, verdict, expected):
+    """What asks or forbids does so either way; what allows must do so both ways."""
+    asked = question(arguments=HIDDEN, claims=HIDDEN)
+    assert policy(ANY.format("r", f'"{condition}"', verdict, "")).judge(asked).verdict is expected
+
+
+def test_any_number_of_rules_is_evaluated():
+    """More of them than the engine takes in one expression."""
+    one = policy(ALLOW_SMALL + FORBID_TEST)
+    rules = tuple(replace(one.rules[0], name=f"r{number}") for number in range(20_000))
+    many = replace(one, rules=(*rules, one.rules[1]), _plans=OrderedDict())
+    assert many.judge(question(facts=KNOWN | {"test": True})).verdict is Verdict.FORBID
+    assert len(many.judge(question(amount="1.00", facts=KNOWN)).reasons) == 20_000
+
+
+def test_invented_names_take_no_place_for_good():
+    """The plans of the actions that are asked about are kept, not those of the first thousand."""
+    made = policy(ALLOW_SMALL)
+    for number in range(1_001):
+        made.judge(question(f"erp.invented.{number}"))
+    made.judge(question())
+    assert "erp.bill.post" in made._plans
+    assert len(made._plans) == 1_000
+
+
+def test_a_sentence_wants_to_know_what_it_says():
+    """What occurs in `because` alone is looked up as well."""
+    rule = ANY.format("r", "'true'", "forbid", "")
+    rule = rule.replace("because: x", "because: 'Seen {history.agent_count} times'")
+    assert policy(rule).mentions("erp.bill.post") == {"history"}

@@ -27,13 +27,15 @@ Rules, each with what it protects from:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
 from gates.core.loops.thresholds import Thresholds
 from gates.core.model import Ask, Assurance, Json, Judgement, Money, Reason, Tier, Value, Verdict
+from gates.core.policy.circumstances import CIRCUMSTANCES
 from gates.core.policy.command import Command
 from gates.core.policy.conditions import (
     Condition,
@@ -45,11 +47,14 @@ from gates.core.policy.conditions import (
 )
 from gates.core.policy.judges import JudgeRule
 from gates.core.policy.patterns import matches
+from gates.core.policy.plainly import either, plainly
 from gates.core.policy.voices import DEFAULT_RULE, Rests, Voice, strictest
 from gates.core.policy.windows import Window, used
 from gates.core.policy.words import Piece, fill
 
 MOST_PLANS = 1_000
+LONGEST_PART = 20_000  # characters of conditions that are evaluated as one expression
+MOST_IN_PART = 200
 
 
 class LoopPolicy(Value):
@@ -104,14 +109,29 @@ class Rule:
     at: str = field(default="", compare=False)
     told: Json = field(default_factory=dict, compare=False, repr=False)
 
+    @property
+    def mentions(self) -> frozenset[str]:
+        """The circumstances that it wants to know, for its sentence, too."""
+        said = {name.split(".")[0] for _, name in self.because if name}
+        return self.condition.mentions | said.intersection(CIRCUMSTANCES)
+
 
 @dataclass(frozen=True)
 class Plan:
-    """The rules for one action, and all their conditions as one expression."""
+    """The rules for one action, in parts, with all conditions of a part as one expression."""
 
-    rules: tuple[Rule, ...]
-    expression: Any
+    parts: tuple[tuple[tuple[Rule, ...], Any], ...]
     mentions: frozenset[str]
+
+    @classmethod
+    def of(cls, rules: Sequence[Rule]) -> Plan:
+        mentions = frozenset().union(*(rule.mentions for rule in rules))
+        parts = [(some, joined([rule.condition for rule in some])) for some in _parted(rules)]
+        return cls(tuple(parts), mentions)
+
+    @property
+    def rules(self) -> list[Rule]:
+        return [rule for rules, _ in self.parts for rule in rules]
 
 
 @dataclass(frozen=True)
@@ -140,7 +160,7 @@ class Policy:
     digest: str
     sections: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     told: Json = field(default_factory=dict, repr=False, compare=False)
-    _plans: dict[str, Plan] = field(default_factory=dict, repr=False, compare=False)
+    _plans: OrderedDict[str, Plan] = field(default_factory=OrderedDict, repr=False, compare=False)
 
     def judge(self, question: Question, lifted: AbstractSet[str] = frozenset()) -> Judgement:
         """The verdict, its tier and its reasons; whom to ask where people are to be asked.
@@ -209,20 +229,25 @@ class Policy:
         return [rule for rule in self.rules if rule.name in names and liftable(rule)]
 
     def _answers(self, question: Question, base: Money | None) -> Sequence[tuple[Rule, bool | str]]:
-        plan, values = self._plan(question.action.name), bindings(question, base)
-        answers: Sequence[bool | str] | None = evaluate_all(plan.expression, values)
-        if answers is None:  # one error voids the whole list: find out which rule it is
-            answers = [evaluate(rule.condition, values) for rule in plan.rules]
+        plan = self._plan(question.action.name)
+        answers = _evaluated(plan, bindings(question, base))
+        shown = plainly(question)
+        if shown is not None:
+            again = _evaluated(plan, bindings(shown, base))
+            answers = [
+                either(rule.verdict, one, other)
+                for rule, one, other in zip(plan.rules, answers, again, strict=True)
+            ]
         return list(zip(plan.rules, answers, strict=True))
 
     def _plan(self, action: str) -> Plan:
         plan = self._plans.get(action)
         if plan is None:
-            rules = tuple(rule for rule in self.rules if matches(rule.on, action))
-            mentions = frozenset().union(*(rule.condition.mentions for rule in rules))
-            plan = Plan(rules, joined([rule.condition for rule in rules]), mentions)
-            if len(self._plans) < MOST_PLANS:  # names come from outside: bounded
-                self._plans[action] = plan
+            plan = Plan.of([rule for rule in self.rules if matches(rule.on, action)])
+            if len(self._plans) >= MOST_PLANS:  # names come from outside: the oldest goes
+                self._plans.popitem(last=False)
+        self._plans.pop(action, None)
+        self._plans[action] = plan
         return plan
 
     def _error(self, rule: Rule, why: bool | str) -> Voice:
@@ -241,6 +266,29 @@ class Policy:
         reason = Reason(rule=DEFAULT_RULE, text=f"{words} {question.action.name}.")
         tier, ask = self.defaults.tier, self.defaults.ask
         return Voice(reason, Verdict.REQUIRE_APPROVAL, tier, ask)
+
+
+def _parted(rules: Sequence[Rule]) -> Iterator[tuple[Rule, ...]]:
+    """As many at once as the engine takes."""
+    part: list[Rule] = []
+    length = 0
+    for rule in rules:
+        length += len(rule.condition.text)
+        if part and (length > LONGEST_PART or len(part) >= MOST_IN_PART):
+            yield tuple(part)
+            part, length = [], len(rule.condition.text)
+        part.append(rule)
+    if part:
+        yield tuple(part)
+
+
+def _evaluated(plan: Plan, values: Mapping[str, Any]) -> list[bool | str]:
+    found: list[bool | str] = []
+    for rules, expression in plan.parts:
+        answers = evaluate_all(expression, values)
+        # one error voids the whole list: find out which rule it is
+        found += answers or [evaluate(rule.condition, values) for rule in rules]
+    return found
 
 
 def liftable(rule: Rule) -> bool:
