@@ -184,6 +184,7 @@ class Asking:
             claims=origin.claims,
             facts=facts,
             requester=origin.requester,
+            in_process=origin.in_process,
             counterparty=self._counterparty(definition, action),
             batch_count=origin.batch_count,
             batch_total=origin.batch_total,
@@ -437,6 +438,7 @@ class Asking:
             requester=request.requester,
             counterparty=request.counterparty,
             gate=request.gate_id,
+            in_process=request.in_process,
             **self._nature(self._definition(request), request.action),
         )
         return self._judged(asked, trouble, request.run, now).judgement

@@ -609,3 +609,23 @@ def test_a_sentence_wants_to_know_what_it_says():
     rule = ANY.format("r", "'true'", "forbid", "")
     rule = rule.replace("because: x", "because: 'Seen {history.agent_count} times'")
     assert policy(rule).mentions("erp.bill.post") == {"history"}
+
+
+@pytest.mark.parametrize(
+    ("on", "when", "verdict"),
+    [
+        ("erp.*", "'true'", Verdict.REQUIRE_APPROVAL),
+        ("'*'", "'true'", Verdict.REQUIRE_APPROVAL),
+        ("erp.bill.post", "'true'", Verdict.ALLOW),
+        ("[erp.*, erp.bill.post]", "'true'", Verdict.ALLOW),
+        ("erp.*", "action.in_process", Verdict.ALLOW),
+        ("erp.*", "'!action.in_process'", Verdict.REQUIRE_APPROVAL),
+    ],
+)
+def test_no_pattern_lets_a_function_of_a_flow_run(on, when, verdict):
+    """Whoever writes a flow chooses its name; what the server knows is let run by a pattern."""
+    rule = f"  - {{name: r, on: {on}, when: {when}, verdict: allow, because: x}}\n"
+    asked = question().model_copy(update={"in_process": True})
+    assert policy(rule).judge(asked).verdict is verdict
+    if when == "'true'":
+        assert policy(rule).judge(question()).verdict is Verdict.ALLOW

@@ -21,7 +21,9 @@ Rules, each with what it protects from:
 6. An `allow` that matches takes the voices of the rules away that it `lifts`, and of no others
    (an exception must say to what). What forbids is never lifted, nor is an error, and what lifts
    rests on facts alone.
-7. A rule that is lifted from outside, by a person's standing approval, counts as one that allows:
+7. A flow's own function is let run only by a rule that names it in full, or speaks of
+   `action.in_process`; one that matches by a pattern asks (whoever writes a flow chooses the name).
+8. A rule that is lifted from outside, by a person's standing approval, counts as one that allows:
    where the rule says `standing: true`, asks, and could be evaluated.
 """
 
@@ -53,6 +55,10 @@ from gates.core.policy.windows import Window, used
 from gates.core.policy.words import Piece, fill
 
 MOST_PLANS = 1_000
+OWN = (
+    "this is a flow's own function, which no pattern lets run: name it in `on`, or say "
+    "action.in_process in `when`"
+)
 LONGEST_PART = 20_000  # characters of conditions that are evaluated as one expression
 MOST_IN_PART = 200
 
@@ -238,7 +244,10 @@ class Policy:
                 either(rule.verdict, one, other)
                 for rule, one, other in zip(plan.rules, answers, again, strict=True)
             ]
-        return list(zip(plan.rules, answers, strict=True))
+        return [
+            (rule, OWN if answer is True and _guessed(rule, question) else answer)
+            for rule, answer in zip(plan.rules, answers, strict=True)
+        ]
 
     def _plan(self, action: str) -> Plan:
         plan = self._plans.get(action)
@@ -266,6 +275,16 @@ class Policy:
         reason = Reason(rule=DEFAULT_RULE, text=f"{words} {question.action.name}.")
         tier, ask = self.defaults.tier, self.defaults.ask
         return Voice(reason, Verdict.REQUIRE_APPROVAL, tier, ask)
+
+
+def _guessed(rule: Rule, question: Question) -> bool:
+    """Whether it would let a flow's own function run that its author may never have heard of."""
+    return (
+        question.in_process
+        and rule.verdict.strictness < Verdict.REQUIRE_APPROVAL.strictness
+        and question.action.name not in rule.on
+        and not rule.condition.tells_apart
+    )
 
 
 def _parted(rules: Sequence[Rule]) -> Iterator[tuple[Rule, ...]]:

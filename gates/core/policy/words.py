@@ -63,7 +63,7 @@ def _shown(field: str, question: Question, base: Money | None) -> str:
     root = {
         "amount": _amount(question, base),
         "action": question.action.model_dump(include={"name", "subject", "arguments"})
-        | {"effect": question.effect},
+        | {"effect": question.effect, "in_process": question.in_process},
         "batch": question.batch,
         "facts": question.facts,
         "claims": question.claims,
