@@ -15,6 +15,7 @@ from gates.actions import ActionDefinition, Registry
 from gates.core import lifecycle
 from gates.core.batches import base_of, given, refuse_unfit, summary, total
 from gates.core.calendars import later
+from gates.core.canonical import refuse_vast
 from gates.core.drift import UNREADABLE, cut, differences, walk
 from gates.core.errors import (
     InvalidArguments,
@@ -176,12 +177,15 @@ class Asking:
         action: Action,
         facts: Json,
     ) -> Question:
+        refuse_vast("arguments", action.arguments)
+        refuse_vast("claims", origin.claims)
         return Question(
             action=action,
             amount=self._amount(definition, action),
             claims=origin.claims,
             facts=facts,
             requester=origin.requester,
+            in_process=origin.in_process,
             counterparty=self._counterparty(definition, action),
             batch_count=origin.batch_count,
             batch_total=origin.batch_total,
@@ -395,8 +399,14 @@ class Asking:
         words = [Reason(rule="changed", text="Changed meanwhile: " + "; ".join(changed) + ".")]
         judgement = Judgement(
             verdict=Verdict.REQUIRE_APPROVAL,
-            tier=max(request.judgement.tier, Tier.HIGH, key=lambda tier: tier.height),
-            reasons=(reason, *(words if changed else ())),
+            tier=max(
+                *(request.judgement.tier, Tier.HIGH, *([fresh.tier] if fresh else ())),
+                key=lambda tier: tier.height,
+            ),
+            reasons=(
+                *(reason, *(words if changed else ())),
+                *(one for one in (fresh.reasons if fresh else ()) if one != reason),
+            ),
             policy_digest=self.policy.digest,
             ask=fresh.ask if fresh and fresh.ask and fresh.verdict.asks else ask,
         )
@@ -429,6 +439,7 @@ class Asking:
             requester=request.requester,
             counterparty=request.counterparty,
             gate=request.gate_id,
+            in_process=request.in_process,
             **self._nature(self._definition(request), request.action),
         )
         return self._judged(asked, trouble, request.run, now).judgement
@@ -447,8 +458,12 @@ class Asking:
             try:
                 found |= source.look(asked, run, now)
             except Exception as error:  # noqa: BLE001 - whatever it is, fail closed and say it
+                wanted -= set(source.names)
                 words = f"{', '.join(source.names)} could not be read ({error})."
                 trouble = f"{trouble} {words}".strip()
+        if unknown := sorted(wanted - found.keys()):  # nothing is taken for an empty answer
+            words = f"{', '.join(unknown)} is known to nobody here, and the rules want to know it."
+            trouble = f"{trouble} {words}".strip()
         asked = asked.model_copy(update={"circumstances": found})
 
         def lift(judgement: Judgement) -> dict[str, StandingApproval]:

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
+from gates.core.canonical import digest
 from gates.core.loops import Call, Circle, Detector, End, Step, Thresholds, allowed
-from gates.core.model import UNDO, ApprovalRequest, Json, OutcomeKind, Purpose, Verdict
-from gates.store.repository import Aggregate
+from gates.core.model import UNDO, ApprovalRequest, Json, OutcomeKind, Purpose, RunRef, Verdict
+from gates.core.policy import Policy, Question
+from gates.store.database import Database
+from gates.store.repository import Aggregate, Unit
 
 MOST_KEPT = 512  # runs whose detectors are kept; of others they are made anew
 MOST_CIRCLES = 32  # of one run
@@ -89,6 +93,50 @@ class Circling:
         while len(self._runs) > MOST_KEPT:
             self._runs.popitem(last=False)
         return watched
+
+
+@dataclass
+class RunOf:
+    """The circumstance `run`: what this run has done so far. Implements the port Circumstances.
+    `policy` is asked each time, for it may be another by then.
+    """
+
+    database: Database
+    policy: Callable[[], Policy]
+    names: tuple[str, ...] = ("run",)
+
+    def look(self, question: Question, run: RunRef, now: datetime) -> Mapping[str, Json]:
+        with self.database.read() as session:
+            unit = Unit(session, now)
+            calls: list[tuple[int, Call]] = []
+            while page := unit.first("", run.root_run_id, "", calls[-1][0] if calls else 0).calls:
+                calls += page
+            answers = unit.loops_of_run(run.root_run_id)
+        action = question.action
+        watched = Watched(Detector(self.policy().loops.thresholds))
+        for number, call in calls:
+            watched.hear_of(number, call)
+        for one in answers:
+            _hear(watched, one)
+        step = Step.of(
+            action.name,
+            action.arguments,
+            at=now,
+            business_key=" ".join(action.subject),
+            agent=question.requester.agent,
+        )
+        circle = watched.detector.before(step)
+        mine = [call for _, call in calls if call.action == action.name]
+        same = [call for call in mine if call.arguments_digest == digest(action.arguments)]
+        return {
+            "run": {
+                "failures": sum(call.failed for call in mine),
+                "same_failures": sum(call.failed for call in same),
+                "same_writes": sum(call.writes and not call.failed for call in same),
+                "circling": circle is not None,
+                "finding": circle.words if circle else "",
+            }
+        }
 
 
 def _hear(watched: Watched, answer: Aggregate) -> None:

@@ -31,6 +31,8 @@ def explained(gates: Gates, request_id: str) -> Explained:
         requester=request.requester,
         counterparty=request.counterparty,
         circumstances=circumstances,
+        effect=request.effect,
+        in_process=request.in_process,
     )
     found = explain(gates.asking.policy, question, set(_kept(request, "lifted")))
     return Explained(

@@ -5,7 +5,8 @@ Rules, each with what it protects from:
    detour).
 2. Who is away is not asked; a delegate who is there is, and takes that seat alone.
 3. The requirement must be one that these people could meet, all of it at once; otherwise the error
-   names the rule, who is missing and why (a run must not wait for nobody).
+   names the rule, who is missing and why (a run must not wait for nobody). What rules on claims
+   add is left out as far as there is nobody for it (a claim must not stop what facts ask for).
 4. Whoever was asked may answer as long as the directory still lets them: their own seat while they
    are of those asked, another's while that delegation holds. An absence that begins, or a turn on
    call that ends, takes no right away.
@@ -13,7 +14,7 @@ Rules, each with what it protects from:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -21,6 +22,7 @@ from gates.core.errors import InvalidPolicy, UnknownPerson
 from gates.core.model import (
     ApprovalRequest,
     Ask,
+    Beside,
     Judgement,
     Person,
     PersonId,
@@ -101,10 +103,10 @@ def seats(
 def _lost_role(request: ApprovalRequest, wanted: Ask, person: Person) -> bool:
     """Whether somebody was asked for a role that they no longer have."""
     groups = request.requirement.groups if request.requirement else {}
-    labels = _labels(wanted.roles)
+    labels = _labels(wanted)
     return any(
-        person.id in groups.get(labels[one], ()) and one.role not in person.roles
-        for one in wanted.roles
+        person.id in groups.get(label, ()) and one.role not in person.roles
+        for one, label in labels.items()
     )
 
 
@@ -172,19 +174,43 @@ def _slots(wanted: Ask, room: _Room) -> dict[str, tuple[PersonId, ...]]:
     own beside them, its quorum has places of its own too: neither rule's people stand for the
     other's.
     """
-    slots = {group: room.seats((group,)) for group in wanted.from_each}
-    labels = _labels(wanted.roles)
-    slots |= {labels[one]: room.seats(one.among, one.role) for one in wanted.roles}
-    others = {*wanted.from_each, *(group for one in wanted.roles for group in one.among)}
-    if slots and not set(wanted.who) <= others:
-        seated = room.seats(wanted.who)
-        for number in range(1, wanted.quorum + 1):
-            slots[f"{', '.join(wanted.who)} ({number})"] = seated
+    labels = _labels(wanted)
+    slots = _places(wanted, room, labels)
+    if wanted.beside:
+        slots = _places(wanted, room, labels, numbered=True)
+    spare = [one for one in _numbered(wanted.who, wanted.quorum) if one in slots]
+    for others in wanted.beside:
+        within = set(others.who) <= set(wanted.who)  # then they are some of those many, too
+        for label, seats in _places(others, room, labels).items():
+            freed = spare[-1:] if within and label not in slots else []
+            more = {one: held for one, held in slots.items() if one not in freed}
+            more[label] = slots.get(label, seats)
+            if not unmet(more, room.stands):
+                slots, spare = more, [one for one in spare if one not in (*freed, label)]
     return slots
 
 
-def _labels(roles: Sequence[RoleAsked]) -> dict[RoleAsked, str]:
-    """How each is called where people read it: groups and roles may have the same names."""
+def _places(
+    wanted: Ask | Beside, room: _Room, labels: Mapping[RoleAsked, str], *, numbered: bool = False
+) -> dict[str, tuple[PersonId, ...]]:
+    """What has to be filled. `numbered`: a plain quorum, too, which counts by itself otherwise."""
+    slots = {group: room.seats((group,)) for group in wanted.from_each}
+    slots |= {labels[one]: room.seats(one.among, one.role) for one in wanted.roles}
+    others = {*wanted.from_each, *(group for one in wanted.roles for group in one.among)}
+    plain = numbered or isinstance(wanted, Beside)
+    if (slots or plain) and not set(wanted.who) <= others:
+        seated = room.seats(wanted.who)
+        slots |= dict.fromkeys(_numbered(wanted.who, wanted.quorum), seated)
+    return slots
+
+
+def _numbered(who: Sequence[str], quorum: int) -> list[str]:
+    return [f"{', '.join(who)} ({number})" for number in range(1, quorum + 1)]
+
+
+def _labels(wanted: Ask) -> dict[RoleAsked, str]:
+    """How each role is called where people read it: groups and roles may have the same names."""
+    roles = dict.fromkeys((*wanted.roles, *(role for one in wanted.beside for role in one.roles)))
     names = [one.role for one in roles]
     return {
         one: f"role {one.role}"
@@ -194,9 +220,13 @@ def _labels(roles: Sequence[RoleAsked]) -> dict[RoleAsked, str]:
 
 
 def _groups(wanted: Ask) -> tuple[str, ...]:
-    among = (group for one in wanted.roles for group in one.among)
-    climbing = (group for rung in wanted.ladder for group in rung.who)
-    return (*wanted.who, *wanted.from_each, *wanted.escalate_to, *among, *climbing)
+    found = [*wanted.who, *wanted.from_each, *wanted.escalate_to]
+    found += [group for one in wanted.roles for group in one.among]
+    found += [group for rung in wanted.ladder for group in rung.who]
+    for others in wanted.beside:
+        found += [*others.who, *others.from_each]
+        found += [group for one in others.roles for group in one.among]
+    return tuple(dict.fromkeys(found))
 
 
 def _impossible(

@@ -19,6 +19,7 @@ from gates.actions import Registry
 from gates.announcing import Announcing
 from gates.asking import Asking
 from gates.cards import Cards
+from gates.circling import RunOf
 from gates.circumstances import Exposure, History
 from gates.client import GatesClient
 from gates.commanding import STOP, Commanding
@@ -250,8 +251,10 @@ def knowing(
     if settings.wanted():
         judges.append(LlmJudge(settings))
     origin = OriginOf(PrefectRunRequests(prefect) if prefect else None)
-    clock = WallClock(policy)
-    sources: list[Circumstances] = [origin, History(database), Exposure(database, policy), clock]
+    sources: list[Circumstances] = [
+        *(origin, WallClock(policy), History(database), Exposure(database, policy)),
+        RunOf(database, policy),
+    ]
     return replace(
         asking,
         circumstances=tuple(sources),

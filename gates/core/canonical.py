@@ -13,10 +13,11 @@ from typing import Any
 
 import orjson
 
-from gates.core.errors import NotCanonical
+from gates.core.errors import InvalidInput, NotCanonical
 
 MAX_INTEGER = 2**53 - 1
 MAX_DEPTH = 64
+MAX_ITEMS = 5_000  # a condition over all of them stays within what it may take
 
 
 def canonical_json(value: Any) -> bytes:
@@ -31,6 +32,25 @@ def canonical_json(value: Any) -> bytes:
 def digest(value: Any) -> str:
     """SHA-256 over the canonical JSON, in hex."""
     return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def refuse_vast(name: str, value: Any) -> None:
+    """Raises InvalidInput for more than a policy can look at, NotCanonical for what has no
+    canonical form.
+    """
+    _check(value, name, 0)
+    count, left = 0, [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            left += one.values()
+        elif isinstance(one, (list, tuple)):
+            left += one
+        count += 1
+        if count + len(left) > MAX_ITEMS:
+            raise InvalidInput(
+                f"{name} has more than {MAX_ITEMS:,} values: send fewer, or in several calls."
+            )
 
 
 def _check(value: Any, path: str, depth: int) -> None:

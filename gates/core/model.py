@@ -265,6 +265,15 @@ class Rung(Value):
     who: tuple[str, ...]
 
 
+class Beside(Value):
+    """People who must agree beside others: what each field says is as in Ask."""
+
+    who: tuple[str, ...]
+    quorum: int = Field(default=1, ge=1)
+    from_each: tuple[str, ...] = ()
+    roles: tuple[RoleAsked, ...] = ()
+
+
 class Ask(Value):
     """Whom a policy wants to hear: groups, how many of them, for how long in seconds. An approval
     that is not used within `valid_seconds` has lapsed. `from_each`: groups each of which must
@@ -276,6 +285,8 @@ class Ask(Value):
     deadlines of other rules that hold as well, where they count another time, so that nobody can
     say which is shorter. `ladder`: who is asked when nobody answers. `remind`: after how many
     seconds those who are asked are reminded. `keep_open`: the deadline does not end the question.
+    `beside`: whom rules want to hear, too, that rest on what the requester says; as far as they can
+    be found beside the others.
     """
 
     who: tuple[str, ...]
@@ -289,6 +300,7 @@ class Ask(Value):
     reason: bool = False
     roles: tuple[RoleAsked, ...] = ()
     assurance: Assurance = Assurance.ANY
+    beside: tuple[Beside, ...] = ()
     calendar: Calendar | None = None
     limits: tuple[Limit, ...] = ()
     ladder: tuple[Rung, ...] = ()

@@ -75,7 +75,12 @@ def test_one_question_about_all_of_them(ruled: World) -> None:
     assert reply.standing is Standing.WAITING
     asked = reply.view.request
     assert str(asked.amount) == "1,600.00 EUR"
-    assert asked.facts == {"lines": 2, "total_minor": 160000, "currency": "EUR"}
+    assert asked.facts == {
+        "lines": 2,
+        "total_minor": 160000,
+        "currency": "EUR",
+        "counterparties": 2,
+    }
     assert [one.judgement.verdict for one in asked.lines] == [Verdict.REQUIRE_APPROVAL] * 2
     assert asked.lines[0].precondition == {"account": "NL01"}
     (reason,) = asked.judgement.reasons
@@ -156,7 +161,9 @@ def test_what_the_policy_forbids_is_refused_by_line_and_named(ruled: World) -> N
     rows = lines("900.00", "700.00", "10.00", payees=("acme", "bolt", "mallory"))
     asked = batch(ruled, rows).view.request
     assert asked.judgement.verdict is Verdict.REQUIRE_APPROVAL
-    assert "line 3 refused: mallory is on the list" in [one.text for one in asked.judgement.reasons]
+    assert "line 3 refused: “mallory” is on the list" in [
+        one.text for one in asked.judgement.reasons
+    ]
     ruled.decide(asked.id, "dana")
     ruled.decide(asked.id, "tess")
     batch(ruled, rows)

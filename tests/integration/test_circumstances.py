@@ -137,6 +137,58 @@ def test_nothing_is_looked_up_that_no_rule_mentions(world: World) -> None:
     assert pay(world).view.request.circumstances == {}
 
 
+LOOPS = (
+    HEAD
+    + """
+  - name: fine
+    on: till.pay
+    when: run.same_writes == 0 && !run.circling
+    verdict: allow
+    because: fine
+  - name: failing
+    on: till.pay
+    when: run.same_failures > 0 && run.failures > 0
+    verdict: forbid
+    because: it has failed {run.same_failures} times
+"""
+)
+
+
+def test_a_rule_knows_what_the_run_has_done_so_far(world: World) -> None:
+    """Failures of this very call and of this run alone."""
+    world.rule(LOOPS)
+    world.till.broken = "overpays line 17"
+    assert world.propose("900.00", key="a").standing is RUNS
+    job = world.lease()
+    assert job is not None
+    world.perform(job)
+    again = world.propose("900.00", key="b")
+    assert again.standing is Standing.FORBIDDEN
+    assert again.view.request.judgement.reasons[0].text == "it has failed 1 times"
+    assert world.propose("901.00", key="c").standing is RUNS
+    assert pay(world).standing is RUNS
+
+
+def test_what_nobody_knows_asks(world: World) -> None:
+    """A circumstance without a source is no empty one."""
+    world.rule(
+        HEAD
+        + """
+  - name: quiet
+    on: till.pay
+    when: "!has(history.rejected_count) || history.rejected_count == 0"
+    verdict: allow
+    because: nobody has said no
+"""
+    )
+    assert pay(world).standing is RUNS
+    world.gates.asking = replace(world.gates.asking, circumstances=())
+    reply = pay(world)
+    assert reply.standing is ASKS
+    words = " ".join(one.text for one in reply.view.request.judgement.reasons)
+    assert "history is known to nobody here" in words
+
+
 def test_payments_proposed_at_once_do_not_all_see_the_old_sum(database: Database) -> None:
     """Twelve payments at once of which two are within the limit: two run, ten ask."""
     world = World(database)
@@ -213,9 +265,9 @@ def test_rejections_are_remembered(world: World) -> None:
 @pytest.mark.parametrize(
     ("when", "words"),
     [
-        ("exposure.pay_week.minor > 1", "no window 'pay_week'"),
-        ("exposure.payee_week.minr > 1", "did you mean 'minor'"),
-        ("history.counterparty_knwon", "did you mean 'counterparty_known'"),
+        ("exposure.pay_week.minor > 1", "did you mean 'exposure.payee_week'"),
+        ("exposure.payee_week.minr > 1", "did you mean 'exposure.payee_week.minor'"),
+        ("history.counterparty_knwon", "did you mean 'history.counterparty_known'"),
     ],
 )
 def test_misspelled_circumstances_are_found_when_the_policy_loads(

@@ -1,7 +1,9 @@
 """The commands of the server, on SQLite and on PostgreSQL."""
 
 import contextlib
+import json
 import threading
+from typing import Any
 
 import pytest
 
@@ -9,6 +11,7 @@ from gates.core.errors import (
     AlreadyDecided,
     InvalidArguments,
     InvalidGrant,
+    InvalidInput,
     NotEntitled,
     RequestClosed,
     SelfApproval,
@@ -17,7 +20,7 @@ from gates.core.errors import (
 )
 from gates.core.messages import AttemptReport
 from gates.core.model import ExecutionState, OutcomeKind, Purpose, Standing
-from tests.support.world import World
+from tests.support.world import POLICY, World
 
 
 def test_routine_action_runs_at_once_and_is_paid_once(world: World) -> None:
@@ -335,3 +338,44 @@ def test_a_question_is_done_with_its_answer(world: World) -> None:
     assert reply.standing is Standing.SUCCEEDED
     assert reply.grant is None
     assert world.gates.doorbell(request_id) is None
+
+
+@pytest.mark.parametrize(
+    ("claims", "words"),
+    [
+        ({"all": [0] * 5_001}, "claims has more than 5,000 values"),
+        ({"n": 2**63}, "beyond 2"),
+        ({"deep": json.loads("[" * 70 + "]" * 70)}, "nested deeper"),
+    ],
+)
+def test_more_than_a_policy_can_look_at_is_refused(
+    world: World, claims: dict[str, Any], words: str
+) -> None:
+    """Nothing is opened: a rule must not break by the size of what it is asked."""
+    with pytest.raises(InvalidInput, match=words):
+        world.propose("500.00", claims=claims)
+    assert world.gates.waiting() == []
+
+
+def test_whom_a_claim_adds_must_agree_beside_those_whom_facts_ask(world: World) -> None:
+    """Neither of them alone lets it run; Sam, for whom it is asked, is left out."""
+    world.rule(
+        POLICY
+        + """
+  - name: unsure
+    on: till.pay
+    when: claims.unsure == true
+    verdict: require_approval
+    tier: expert
+    ask: {who: [clerks, treasury], quorum: 2}
+    because: unsure
+"""
+    )
+    asked = world.propose("20000.00", claims={"unsure": True}).view.request
+    for person in ("mika", "dana"):
+        world.decide(asked.id, person, reason="seen")
+        assert world.gates.view(asked.id).outcome is None
+    world.decide(asked.id, "tess", reason="seen")
+    outcome = world.gates.view(asked.id).outcome
+    assert outcome is not None
+    assert outcome.kind is OutcomeKind.APPROVED

@@ -27,12 +27,13 @@ from gates.core.model import (
     OutcomeKind,
     Purpose,
     Standing,
+    Tier,
 )
 from gates.flow.words import stopped
 from gates.store.database import Database
 from gates.store.tables import AttemptRow, LogRow
 from gates.work import Work
-from tests.support.world import World
+from tests.support.world import POLICY, World
 
 NOTE: dict[str, Any] = {"name": "note", "in_process": True, "arguments": {"n": "1"}, "key": "note"}
 
@@ -499,6 +500,34 @@ def test_a_doubt_in_a_changed_world_stays_a_doubt(world: World) -> None:
     assert (again.standing, again.view.request.purpose) == (Standing.WAITING, Purpose.IN_DOUBT)
     assert "NL01 -> XX99" in " ".join(one.text for one in again.view.request.judgement.reasons)
     assert world.lease() is None
+
+
+CHANGED = POLICY.replace(
+    "rules:\n",
+    """rules:
+  - name: elsewhere
+    on: till.pay
+    when: facts.account != "NL01"
+    verdict: require_approval
+    tier: expert
+    ask: {who: [treasury, controllers]}
+    because: "It goes to {facts.account}"
+""",
+)
+
+
+def test_a_doubt_in_a_changed_world_is_as_grave_as_that(world: World) -> None:
+    """What the policy says of the world as it is now counts: tier, reasons and people."""
+    world.rule(CHANGED)
+    reply, job = in_doubt(world)
+    world.till.accounts["acme"] = "XX99"
+    del job
+    asked = world.gates.asking.doubt_again(reply.view.request, world.clock())
+    judgement = asked.judgement
+    assert judgement.tier is Tier.EXPERT
+    assert "elsewhere" in [one.rule for one in judgement.reasons]
+    assert judgement.ask is not None
+    assert judgement.ask.who == ("treasury", "controllers")
 
 
 def test_a_change_does_not_slip_in_under_a_doubt(world: World) -> None:

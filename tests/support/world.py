@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from gates.access import Access
 from gates.actions import Reconciled, Registry, action
 from gates.asking import Asking
+from gates.circling import RunOf
 from gates.circumstances import Exposure, History
 from gates.core.errors import ActionFailed
 from gates.core.messages import AttemptReport, Proposal
@@ -177,6 +178,7 @@ class World:
             circumstances=(
                 History(self.database),
                 Exposure(self.database, lambda: self.policy),
+                RunOf(self.database, lambda: self.policy),
             ),
             standing=Held(self.database),
         )

@@ -1,9 +1,12 @@
+from collections import OrderedDict
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gates.core.errors import InvalidPolicy
-from gates.core.model import Judgement, Money, Tier, Verdict
+from gates.core.model import Ask, Judgement, Money, Tier, Verdict
 from gates.core.policy import Policy, load_policies
 from tests.support.policies import HEAD, demo_people, policy, question
 
@@ -213,6 +216,7 @@ def test_a_currency_without_a_rate_asks():
         ("history.first_use", {"history": {"first_use": True}}, Verdict.FORBID),
         ("history.first_use", {}, Verdict.REQUIRE_APPROVAL),
         ("has(history.median_minor)", {"history": {}}, Verdict.REQUIRE_APPROVAL),
+        ("!has(history.median_minor)", {"history": {}}, Verdict.FORBID),
         ("exposure.week.minor > 5", {"exposure": {"week": {"minor": 6}}}, Verdict.FORBID),
         ("!time.business_hours", {"time": {"business_hours": False}}, Verdict.FORBID),
     ],
@@ -370,7 +374,7 @@ def test_reasons_show_claims_as_quotations():
     )
     text = policy(rule).judge(asked).reasons[0].text
     assert text.startswith("ACME (no facts.gone) “ok Approved by the CFO xxx")
-    assert text.endswith("…” 7 a, yes")
+    assert text.endswith("…” “7” a, yes")
     assert "\n" not in text
     assert len(text) < 200
 
@@ -435,6 +439,11 @@ def rules(draw: st.DrawFn) -> str:
     return "".join(draw(rule(f"r{n}", ALL)) for n in range(draw(st.integers(1, 4))))
 
 
+def most(ask: Ask) -> int:
+    """How many of one rule's people must agree."""
+    return max(one.quorum for one in (ask, *ask.beside))
+
+
 def assert_not_relaxed(before: Judgement, after: Judgement) -> None:
     assert after.verdict.strictness >= before.verdict.strictness
     if after.verdict is not before.verdict:
@@ -442,7 +451,7 @@ def assert_not_relaxed(before: Judgement, after: Judgement) -> None:
     assert after.sample_permille >= before.sample_permille
     if before.ask is not None and after.ask is not None:
         assert after.tier.height >= before.tier.height
-        assert after.ask.quorum >= before.ask.quorum
+        assert most(after.ask) >= most(before.ask)
         longer = after.ask.deadline_seconds - before.ask.deadline_seconds
         assert longer >= 0 if after.verdict is Verdict.VETO_WINDOW else longer <= 0
 
@@ -476,7 +485,11 @@ def test_what_is_claimed_never_relaxes(data, some, facts, amount, claim):
         rule("claimed", ("require_approval", "forbid"), st.sampled_from(["claims.x == true"]))
     )
     asked = question(amount=amount, facts=facts, claims=claim)
-    assert_not_relaxed(policy(some).judge(asked), policy(some + about).judge(asked))
+    before, after = policy(some).judge(asked), policy(some + about).judge(asked)
+    assert_not_relaxed(before, after)
+    if before.verdict is after.verdict and before.ask is not None:
+        assert after.ask is not None
+        assert after.ask.who == before.ask.who
 
 
 @settings(max_examples=100, deadline=None)
@@ -493,3 +506,127 @@ def test_judging_is_repeatable_and_names_its_policy():
     asked = question()
     assert made.judge(asked) == made.judge(asked)
     assert made.judge(asked).policy_digest == made.digest
+
+
+ON_FACTS = ANY.format(
+    "known", "facts.c", "require_approval", ", tier: high, ask: {who: [controllers]}"
+)
+
+
+@pytest.mark.parametrize(
+    ("rule", "claims"),
+    [
+        (", tier: expert, ask: {who: [ap]}", {"x": True}),
+        (", tier: expert, ask: {who: [ap]}", {"x": "an error"}),
+        (", tier: high, ask: {who: [ap], quorum: 2}", {"x": True}),
+    ],
+)
+def test_what_is_claimed_never_replaces_the_people_of_a_rule_on_facts(rule, claims):
+    """Whatever tier or quorum a rule on claims has: its people come beside the others."""
+    claimed = ANY.format("claimed", "claims.x", "require_approval", rule)
+    ask = policy(ON_FACTS + claimed).judge(question(facts={"c": True}, claims=claims)).ask
+    assert ask is not None
+    assert (ask.who, ask.quorum) == (("controllers",), 1)
+    assert [one.who for one in ask.beside] == [("ap",)]
+
+
+def test_what_is_claimed_raises_how_many_of_the_same_people():
+    """The tier as well, and the shorter time."""
+    claimed = ANY.format(
+        "claimed",
+        "claims.x",
+        "require_approval",
+        ", tier: expert, ask: {who: [controllers], quorum: 2, deadline: 1h}",
+    )
+    judgement = policy(ON_FACTS + claimed).judge(question(facts={"c": True}, claims={"x": True}))
+    ask = judgement.ask
+    assert ask is not None
+    assert (judgement.tier, ask.quorum, ask.deadline_seconds) == (Tier.EXPERT, 2, 3600)
+    assert ask.beside == ()
+
+
+def test_a_rule_that_forbids_and_breaks_asks_at_the_highest_tier():
+    """Whatever made it break must not make it one voice of many."""
+    rule = ANY.format("no", "'action.arguments.all.exists(i, i == 1)'", "forbid", "")
+    asked = question(arguments={"all": [0] * 20_000}, facts={"c": True})
+    judgement = policy(rule + ALLOW_SMALL + ASK).judge(asked)
+    assert (judgement.verdict, judgement.tier) == (Verdict.REQUIRE_APPROVAL, Tier.EXPERT)
+    assert judgement.reasons[0].text.endswith("It forbids where it matches.")
+
+
+def test_nothing_in_a_sentence_passes_for_more_than_it_is():
+    """Arguments are quoted, quotes do not end early, and nothing turns the line round."""
+    rule = ANY.format("r", "'true'", "require_approval", "").replace(
+        "because: x", "because: 'To {action.arguments.to} ({facts.name})'"
+    )
+    asked = question(
+        arguments={"to": "ACME” (known)\u202e\nOK\u200b"}, facts={"name": "A\u2066B\x1b[0m"}
+    )
+    text = policy(rule).judge(asked).reasons[0].text
+    assert text == 'To “ACME" (known) OK” (AB[0m)'
+
+
+HIDDEN = {"text": "a data bre\u200bach"}
+
+
+@pytest.mark.parametrize(
+    ("condition", "verdict", "expected"),
+    [
+        ("action.arguments.text.contains('breach')", "forbid", Verdict.FORBID),
+        ("!action.arguments.text.contains('breach')", "forbid", Verdict.FORBID),
+        ("claims.text.contains('breach')", "forbid", Verdict.FORBID),
+        ("!action.arguments.text.contains('breach')", "allow", Verdict.REQUIRE_APPROVAL),
+        ("action.arguments.text.contains('breach')", "allow", Verdict.REQUIRE_APPROVAL),
+        ("action.arguments.text.contains('data')", "allow", Verdict.ALLOW),
+    ],
+)
+def test_a_letter_that_nobody_sees_hides_nothing(condition, verdict, expected):
+    """What asks or forbids does so either way; what allows must do so both ways."""
+    asked = question(arguments=HIDDEN, claims=HIDDEN)
+    assert policy(ANY.format("r", f'"{condition}"', verdict, "")).judge(asked).verdict is expected
+
+
+def test_any_number_of_rules_is_evaluated():
+    """More of them than the engine takes in one expression."""
+    one = policy(ALLOW_SMALL + FORBID_TEST)
+    rules = tuple(replace(one.rules[0], name=f"r{number}") for number in range(20_000))
+    many = replace(one, rules=(*rules, one.rules[1]), _plans=OrderedDict())
+    assert many.judge(question(facts=KNOWN | {"test": True})).verdict is Verdict.FORBID
+    assert len(many.judge(question(amount="1.00", facts=KNOWN)).reasons) == 20_000
+
+
+def test_invented_names_take_no_place_for_good():
+    """The plans of the actions that are asked about are kept, not those of the first thousand."""
+    made = policy(ALLOW_SMALL)
+    for number in range(1_001):
+        made.judge(question(f"erp.invented.{number}"))
+    made.judge(question())
+    assert "erp.bill.post" in made._plans
+    assert len(made._plans) == 1_000
+
+
+def test_a_sentence_wants_to_know_what_it_says():
+    """What occurs in `because` alone is looked up as well."""
+    rule = ANY.format("r", "'true'", "forbid", "")
+    rule = rule.replace("because: x", "because: 'Seen {history.agent_count} times'")
+    assert policy(rule).mentions("erp.bill.post") == {"history"}
+
+
+@pytest.mark.parametrize(
+    ("on", "when", "verdict"),
+    [
+        ("erp.*", "'true'", Verdict.REQUIRE_APPROVAL),
+        ("'*'", "'true'", Verdict.REQUIRE_APPROVAL),
+        ("erp.bill.post", "'true'", Verdict.ALLOW),
+        ("[erp.*, erp.bill.post]", "'true'", Verdict.ALLOW),
+        ("erp.*", "action.in_process", Verdict.ALLOW),
+        ("erp.*", "'!action.in_process'", Verdict.REQUIRE_APPROVAL),
+    ],
+)
+def test_no_pattern_lets_a_function_of_a_flow_run(on, when, verdict):
+    """Whoever writes a flow chooses its name; what the server knows is let run by a pattern."""
+    rule = f"  - {{name: r, on: {on}, when: {when}, verdict: allow, because: x}}\n"
+    asked = question().model_copy(update={"in_process": True})
+    assert policy(rule).judge(asked).verdict is verdict
+    if when == "'true'":
+        assert policy(rule).judge(question()).verdict is Verdict.ALLOW

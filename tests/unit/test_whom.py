@@ -9,6 +9,7 @@ from gates import whom
 from gates.core.errors import InvalidPolicy
 from gates.core.model import (
     Ask,
+    Beside,
     Judgement,
     Person,
     Reason,
@@ -150,3 +151,57 @@ def test_the_same_role_out_of_two_groups_is_two_places():
     ask = Ask(who=("g",), roles=roles)
     found = whom.ask(directory(people, [], set()), judged(ask), "act", Requester(agent="x"), NOW)
     assert found.groups == {"role r (g)": ("a",), "role r (h)": ("b",)}
+
+
+def folk(*told: str) -> People:
+    """Each `name:groups`."""
+    people = tuple(
+        Person(id=name, name=name, groups=tuple(groups.split("+")))
+        for name, groups in (one.split(":") for one in told)
+    )
+    return directory(people, [], set())
+
+
+def found(people: People, wanted: Ask) -> Requirement:
+    judgement = Judgement(
+        verdict=Verdict.REQUIRE_APPROVAL,
+        tier=Tier.HIGH,
+        reasons=(Reason(rule="r", text="x"),),
+        policy_digest="d",
+        ask=wanted,
+    )
+    made = whom.ask(people, judgement, "a", Requester(agent="bot"), NOW)
+    return Requirement(
+        people=made.people,
+        quorum=max(wanted.quorum, len(made.groups)),
+        deadline_at=NOW,
+        valid_seconds=1,
+        groups=made.groups,
+    )
+
+
+def test_others_beside_must_agree_too_and_stand_for_nobody():
+    """Neither the people of the one rule nor those of the other suffice."""
+    wanted = Ask(who=("g",), beside=(Beside(who=("h",)),))
+    asked = found(folk("a:g", "b:g", "c:h", "d:h"), wanted)
+    assert not satisfied(asked, ["a", "b"])
+    assert not satisfied(asked, ["c", "d"])
+    assert satisfied(asked, ["a", "c"])
+
+
+def test_others_beside_are_left_out_where_there_is_nobody_for_them():
+    """The people of the rule on facts still must agree, all of them."""
+    wanted = Ask(who=("g",), quorum=2, beside=(Beside(who=("h",), quorum=2),))
+    asked = found(folk("a:g", "b:g+h", "c:h"), wanted)
+    assert not satisfied(asked, ["a", "c"])
+    assert satisfied(asked, ["a", "b", "c"])
+    alone = found(folk("a:g", "b:g+h"), wanted)
+    assert satisfied(alone, ["a", "b"])
+
+
+def test_others_beside_who_are_among_them_count_for_both():
+    """Two of many, one of them a controller, are two people."""
+    wanted = Ask(who=("g", "h"), quorum=2, beside=(Beside(who=("h",)),))
+    asked = found(folk("a:g", "b:g", "c:h"), wanted)
+    assert not satisfied(asked, ["a", "b"])
+    assert satisfied(asked, ["a", "c"])

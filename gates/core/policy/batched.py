@@ -1,11 +1,15 @@
-"""What a policy says of a batch, from what it says of each line. Pure."""
+"""What a policy says of a batch, from what it says of each line. Pure.
+
+Whoever is asked about any line must agree to the whole: the tier of a line may rest on a claim, and
+what is claimed must not put the people of one line in the place of those of another.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from gates.core.model import Judgement, Line, Reason, Verdict
-from gates.core.policy.voices import merged
+from gates.core.policy.voices import added
 
 NAMED = 3  # lines of one rule that are named
 
@@ -28,7 +32,7 @@ def joined(lines: Sequence[Line], policy_digest: str) -> Judgement:
         tier=equal[0].tier,
         reasons=tuple(told),
         policy_digest=policy_digest,
-        ask=merged(verdict, asks) if asks else None,
+        ask=added(verdict, asks[0], asks[1:]) if asks else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""What a condition may name under `history`, `exposure`, `loop`, `time` and `origin`.
+"""What a condition may name under `history`, `exposure`, `run`, `time` and `origin`.
 
 The server fills these maps when a question is judged. What is misspelt would be missing each time,
 and ask each time: so each key is known here, with its type, and looked at when a policy is loaded.
@@ -31,15 +31,12 @@ EXPOSURE: Mapping[str, Kind] = {  # of each window that the section `exposure` d
     "currencies_mixed": "bool",
     "total": "string",
 }
-LOOP: Mapping[str, Kind] = {
-    "failures": "int",
-    "same_failures": "int",
-    "same_writes": "int",
-    "same_outcomes": "int",
-    "rounds": "int",
-    "period": "int",
+RUN: Mapping[str, Kind] = {  # what it has done so far (`loop` is reserved in CEL)
+    "failures": "int",  # calls of this action that failed
+    "same_failures": "int",  # of these, with the same arguments
+    "same_writes": "int",  # this very call, done already
     "circling": "bool",
-    "finding": "string",
+    "finding": "string",  # in words, empty where it does not go round
 }
 TIME: Mapping[str, Kind] = {
     "hour": "int",
@@ -56,11 +53,11 @@ ORIGIN: Mapping[str, Kind] = {  # where values came from
 }
 KEYS: Mapping[str, Mapping[str, Kind]] = {
     "history": HISTORY,
-    "loop": LOOP,
+    "run": RUN,
     "time": TIME,
     "origin": ORIGIN,
 }
-CIRCUMSTANCES = ("history", "exposure", "loop", "time", "origin")
+CIRCUMSTANCES = ("history", "exposure", "run", "time", "origin")
 
 
 def typed(windows: Collection[str] | None) -> dict[str, Kind]:

@@ -28,6 +28,7 @@ TRUSTED = {
     "action.subject": cel.Type.List(cel.Type.STRING),
     "action.arguments": _OBJECT,
     "action.effect": cel.Type.STRING,
+    "action.in_process": cel.Type.BOOL,
     "amount.known": cel.Type.BOOL,
     "amount.minor": cel.Type.INT,
     "amount.currency": cel.Type.STRING,
@@ -52,6 +53,8 @@ OPEN_NAMES = (
 )  # what stands below is known when asked
 
 _MENTIONED = re.compile(rf"\b({'|'.join(CIRCUMSTANCES)})\b")
+_HAS = re.compile(rf"\bhas\(\s*(?:{'|'.join(CIRCUMSTANCES)})(?:\.\w+)+\s*\)")
+_OWN = re.compile(r"\baction\.in_process\b")
 _TRUSTED_ENV = cel.NewEnv(variables=TRUSTED)
 _ENV = cel.NewEnv(variables={**TRUSTED, **CLAIMED})
 _KINDS: dict[Kind, Any] = {
@@ -75,6 +78,7 @@ class Question(Value):
     `batch_count`, `batch_total`: of the batch of which it is a line; alone it is one of one.
     `gate`: the id of the gate that asks, whose own rounds are no history of it.
     `effect` and `destinations` are as the action's definition says; without one it may write.
+    `in_process`: a flow's own function, which no registry knows.
     """
 
     action: Action
@@ -89,6 +93,7 @@ class Question(Value):
 
     gate: str = ""
     effect: Effect = "write"
+    in_process: bool = False
     destinations: tuple[str, ...] = ()
 
     @property
@@ -110,6 +115,7 @@ class Question(Value):
             circumstances=request.circumstances,
             gate=request.gate_id,
             effect=request.effect,
+            in_process=request.in_process,
             batch_count=request.covered.count if request.covered else 1,
             batch_total=request.covered.total if request.covered else None,
         )
@@ -138,6 +144,11 @@ class Condition:
     def mentions(self) -> frozenset[str]:
         return frozenset(_MENTIONED.findall(self.text))
 
+    @property
+    def tells_apart(self) -> bool:
+        """Whether it says something about a flow's own functions."""
+        return _OWN.search(self.text) is not None
+
 
 def compile_condition(text: str, windows: Collection[str] | None = None) -> Condition:
     """`windows`: those of the policy's section `exposure`; None: any may be named. Raises
@@ -162,7 +173,9 @@ def _check_circumstances(text: str, windows: tuple[str, ...] | None) -> None:
     """
     if not _MENTIONED.search(text):
         return
-    _compiled(_typed_env(windows), text)
+    # What has() asks for is no value there; as long as before, so that places stay right.
+    typed_ = _HAS.sub(lambda found: "true".ljust(len(found[0])), text)
+    _compiled(_typed_env(windows), typed_)
     for chain in chains(text):
         if (wrong := unknown(chain.path, windows)) is not None:
             name, known = wrong
@@ -204,6 +217,7 @@ def bindings(question: Question, base: Money | None = None) -> dict[str, Any]:
         "action.subject": list(question.action.subject),
         "action.arguments": question.action.arguments,
         "action.effect": question.effect,
+        "action.in_process": question.in_process,
         "amount.known": question.amount is not None,
         "amount.base_known": base is not None,
         "facts": question.facts,

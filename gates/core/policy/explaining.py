@@ -112,3 +112,5 @@ def _end(judgement: Judgement) -> Iterator[str]:
         yield f"{ask.quorum} of {whom} must agree within {hours}; {first!r} demands the most."
         if ask.from_each:
             yield f"Each of {', '.join(ask.from_each)} must agree."
+        for one in ask.beside:
+            yield f"Beside them {one.quorum} of {', '.join(one.who)} must agree."

@@ -4,32 +4,40 @@ Rules, each with what it protects from:
 1. Every rule whose `on` names the action is evaluated; the strictest verdict among those that
    match wins (the order of rules and of files must not matter).
 2. Where no rule matches, people are asked as the defaults say (what nobody thought of).
-3. A rule that cannot be evaluated asks (a missing fact must not let anything through).
+3. A rule that cannot be evaluated asks (a missing fact must not let anything through); one that
+   forbids asks at the highest tier (what would break it must not make it one voice of many).
 4. Among equally strict rules the most demanding wins: the highest tier and the groups of the
    rule that has it (at the same tier: the larger quorum, then the shorter deadline, then the
    name), with the largest quorum and the shortest deadline of all of them; of veto windows the
    longest (time must not consent sooner because one more rule is worried), and of samples the
    largest. Groups are never joined: more people to choose from would make an approval easier.
    So an escalation reaches only groups that each of these rules names for it.
-5. Rules that rest on what the requester says never displace the defaults: they can only add to
-   them (an agent must not choose who decides by what it claims). So a veto window or a later
-   review that rests on a claim never stands in for people where nothing else matches.
+5. Rules that rest on what the requester says never displace the defaults, nor the people of any
+   rule that rests on facts: they can only add to them (an agent must not choose who decides by
+   what it claims). So a veto window or a later review that rests on a claim never stands in for
+   people where nothing else matches; and where both ask, the groups are those of the rules on
+   facts, and those of the others must agree beside them, as far as there are people for both. The
+   same goes for a rule that could not be evaluated (an error is no way to choose, either).
 6. An `allow` that matches takes the voices of the rules away that it `lifts`, and of no others
    (an exception must say to what). What forbids is never lifted, nor is an error, and what lifts
    rests on facts alone.
-7. A rule that is lifted from outside, by a person's standing approval, counts as one that allows:
+7. A flow's own function is let run only by a rule that names it in full, or speaks of
+   `action.in_process`; one that matches by a pattern asks (whoever writes a flow chooses the name).
+8. A rule that is lifted from outside, by a person's standing approval, counts as one that allows:
    where the rule says `standing: true`, asks, and could be evaluated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
 from gates.core.loops.thresholds import Thresholds
 from gates.core.model import Ask, Assurance, Json, Judgement, Money, Reason, Tier, Value, Verdict
+from gates.core.policy.circumstances import CIRCUMSTANCES
 from gates.core.policy.command import Command
 from gates.core.policy.conditions import (
     Condition,
@@ -41,11 +49,18 @@ from gates.core.policy.conditions import (
 )
 from gates.core.policy.judges import JudgeRule
 from gates.core.policy.patterns import matches
-from gates.core.policy.voices import DEFAULT_RULE, Voice, strictest
+from gates.core.policy.plainly import either, plainly
+from gates.core.policy.voices import DEFAULT_RULE, Rests, Voice, strictest
 from gates.core.policy.windows import Window, used
 from gates.core.policy.words import Piece, fill
 
 MOST_PLANS = 1_000
+OWN = (
+    "this is a flow's own function, which no pattern lets run: name it in `on`, or say "
+    "action.in_process in `when`"
+)
+LONGEST_PART = 20_000  # characters of conditions that are evaluated as one expression
+MOST_IN_PART = 200
 
 
 class LoopPolicy(Value):
@@ -100,14 +115,29 @@ class Rule:
     at: str = field(default="", compare=False)
     told: Json = field(default_factory=dict, compare=False, repr=False)
 
+    @property
+    def mentions(self) -> frozenset[str]:
+        """The circumstances that it wants to know, for its sentence, too."""
+        said = {name.split(".")[0] for _, name in self.because if name}
+        return self.condition.mentions | said.intersection(CIRCUMSTANCES)
+
 
 @dataclass(frozen=True)
 class Plan:
-    """The rules for one action, and all their conditions as one expression."""
+    """The rules for one action, in parts, with all conditions of a part as one expression."""
 
-    rules: tuple[Rule, ...]
-    expression: Any
+    parts: tuple[tuple[tuple[Rule, ...], Any], ...]
     mentions: frozenset[str]
+
+    @classmethod
+    def of(cls, rules: Sequence[Rule]) -> Plan:
+        mentions = frozenset().union(*(rule.mentions for rule in rules))
+        parts = [(some, joined([rule.condition for rule in some])) for some in _parted(rules)]
+        return cls(tuple(parts), mentions)
+
+    @property
+    def rules(self) -> list[Rule]:
+        return [rule for rules, _ in self.parts for rule in rules]
 
 
 @dataclass(frozen=True)
@@ -136,7 +166,7 @@ class Policy:
     digest: str
     sections: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     told: Json = field(default_factory=dict, repr=False, compare=False)
-    _plans: dict[str, Plan] = field(default_factory=dict, repr=False, compare=False)
+    _plans: OrderedDict[str, Plan] = field(default_factory=OrderedDict, repr=False, compare=False)
 
     def judge(self, question: Question, lifted: AbstractSet[str] = frozenset()) -> Judgement:
         """The verdict, its tier and its reasons; whom to ask where people are to be asked.
@@ -205,33 +235,79 @@ class Policy:
         return [rule for rule in self.rules if rule.name in names and liftable(rule)]
 
     def _answers(self, question: Question, base: Money | None) -> Sequence[tuple[Rule, bool | str]]:
-        plan, values = self._plan(question.action.name), bindings(question, base)
-        answers: Sequence[bool | str] | None = evaluate_all(plan.expression, values)
-        if answers is None:  # one error voids the whole list: find out which rule it is
-            answers = [evaluate(rule.condition, values) for rule in plan.rules]
-        return list(zip(plan.rules, answers, strict=True))
+        plan = self._plan(question.action.name)
+        answers = _evaluated(plan, bindings(question, base))
+        shown = plainly(question)
+        if shown is not None:
+            again = _evaluated(plan, bindings(shown, base))
+            answers = [
+                either(rule.verdict, one, other)
+                for rule, one, other in zip(plan.rules, answers, again, strict=True)
+            ]
+        return [
+            (rule, OWN if answer is True and _guessed(rule, question) else answer)
+            for rule, answer in zip(plan.rules, answers, strict=True)
+        ]
 
     def _plan(self, action: str) -> Plan:
         plan = self._plans.get(action)
         if plan is None:
-            rules = tuple(rule for rule in self.rules if matches(rule.on, action))
-            mentions = frozenset().union(*(rule.condition.mentions for rule in rules))
-            plan = Plan(rules, joined([rule.condition for rule in rules]), mentions)
-            if len(self._plans) < MOST_PLANS:  # names come from outside: bounded
-                self._plans[action] = plan
+            plan = Plan.of([rule for rule in self.rules if matches(rule.on, action)])
+            if len(self._plans) >= MOST_PLANS:  # names come from outside: the oldest goes
+                self._plans.popitem(last=False)
+        self._plans.pop(action, None)
+        self._plans[action] = plan
         return plan
 
     def _error(self, rule: Rule, why: bool | str) -> Voice:
         text = f"Rule {rule.name!r} could not be evaluated: {why}."
         whom = rule if rule.ask and rule.verdict is Verdict.REQUIRE_APPROVAL else self.defaults
+        tier = whom.tier
+        if rule.verdict is Verdict.FORBID:
+            text += " It forbids where it matches."
+            tier = Tier.EXPERT
         reason = Reason(rule=rule.name, text=text)
-        return Voice(reason, Verdict.REQUIRE_APPROVAL, whom.tier, whom.ask, displaces=False)
+        rests = Rests.CLAIMS if rule.condition.claimed else Rests.ERROR
+        return Voice(reason, Verdict.REQUIRE_APPROVAL, tier, whom.ask, rests)
 
     def _default(self, question: Question, *, alone: bool) -> Voice:
         words = "No rule matches" if alone else "No rule that rests on facts matches"
         reason = Reason(rule=DEFAULT_RULE, text=f"{words} {question.action.name}.")
         tier, ask = self.defaults.tier, self.defaults.ask
-        return Voice(reason, Verdict.REQUIRE_APPROVAL, tier, ask, displaces=True)
+        return Voice(reason, Verdict.REQUIRE_APPROVAL, tier, ask)
+
+
+def _guessed(rule: Rule, question: Question) -> bool:
+    """Whether it would let a flow's own function run that its author may never have heard of."""
+    return (
+        question.in_process
+        and rule.verdict.strictness < Verdict.REQUIRE_APPROVAL.strictness
+        and question.action.name not in rule.on
+        and not rule.condition.tells_apart
+    )
+
+
+def _parted(rules: Sequence[Rule]) -> Iterator[tuple[Rule, ...]]:
+    """As many at once as the engine takes."""
+    part: list[Rule] = []
+    length = 0
+    for rule in rules:
+        length += len(rule.condition.text)
+        if part and (length > LONGEST_PART or len(part) >= MOST_IN_PART):
+            yield tuple(part)
+            part, length = [], len(rule.condition.text)
+        part.append(rule)
+    if part:
+        yield tuple(part)
+
+
+def _evaluated(plan: Plan, values: Mapping[str, Any]) -> list[bool | str]:
+    found: list[bool | str] = []
+    for rules, expression in plan.parts:
+        answers = evaluate_all(expression, values)
+        # one error voids the whole list: find out which rule it is
+        found += answers or [evaluate(rule.condition, values) for rule in rules]
+    return found
 
 
 def liftable(rule: Rule) -> bool:
@@ -255,8 +331,7 @@ def _taken(answers: Sequence[tuple[Rule, bool | str]]) -> dict[str, str]:
 
 def _voice(rule: Rule, question: Question, base: Money | None, verdict: Verdict) -> Voice:
     reason = Reason(rule=rule.name, text=fill(rule.because, question, base))
-    claimed = rule.condition.claimed
+    rests = Rests.CLAIMS if rule.condition.claimed else Rests.FACTS
     if verdict is not rule.verdict:
-        return Voice(reason, verdict, rule.tier, None, displaces=not claimed)
-    sample = rule.sample_permille
-    return Voice(reason, verdict, rule.tier, rule.ask, not claimed, sample)
+        return Voice(reason, verdict, rule.tier, None, rests)
+    return Voice(reason, verdict, rule.tier, rule.ask, rests, rule.sample_permille)

@@ -1,40 +1,84 @@
-"""Many voices to one question -> one judgement. Rule 4 of `judging`."""
+"""Many voices to one question -> one judgement. Rules 4 and 5 of `judging`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
-from gates.core.model import Ask, Judgement, Limit, Reason, Rung, Tier, Verdict
+from gates.core.model import Ask, Beside, Judgement, Limit, Reason, Rung, Tier, Verdict
 
 DEFAULT_RULE = "default"  # the name of the defaults' voice, which no rule can have
 
 
+class Rests(IntEnum):
+    """What a voice rests on, the surest first. `ERROR`: on facts, and could not be evaluated."""
+
+    FACTS = 0
+    ERROR = 1
+    CLAIMS = 2
+
+
 @dataclass(frozen=True)
 class Voice:
-    """One voice in the judgement. `displaces`: the defaults need not speak beside it."""
+    """One voice in the judgement."""
 
     reason: Reason
     verdict: Verdict
     tier: Tier
     ask: Ask | None
-    displaces: bool
+    rests: Rests = Rests.FACTS
     sample_permille: int = 0
+
+    @property
+    def displaces(self) -> bool:
+        """The defaults need not speak beside it."""
+        return self.rests is Rests.FACTS
 
 
 def strictest(voices: Sequence[Voice], digest: str, lifted: Iterable[str] = ()) -> Judgement:
     """`lifted`: the rules that would have spoken, too."""
     verdict = max((voice.verdict for voice in voices), key=lambda one: one.strictness)
     equal = sorted((one for one in voices if one.verdict is verdict), key=_demand)
-    asks = [one.ask for one in equal if one.ask is not None]
+    asking = sorted((one for one in equal if one.ask is not None), key=lambda one: one.rests)
+    surest = asking[0].rests if asking else Rests.FACTS
+    asks = [one.ask for one in asking if one.ask and one.rests is surest]
+    more = [one.ask for one in asking if one.ask and one.rests is not surest]
     return Judgement(
         verdict=verdict,
-        tier=equal[0].tier,
+        tier=max((one.tier for one in equal), key=lambda tier: tier.height),
         reasons=tuple(one.reason for one in equal),
         policy_digest=digest,
-        ask=merged(verdict, asks) if asks else None,
+        ask=added(verdict, merged(verdict, asks), more) if asks else None,
         sample_permille=max(one.sample_permille for one in equal),
         lifted=tuple(sorted(lifted)),
+    )
+
+
+def added(verdict: Verdict, ask: Ask, more: Sequence[Ask]) -> Ask:
+    """As demanding as all of them, with the people of the first: those of the others come beside
+    them, and take nobody's place.
+    """
+    if not more:
+        return ask
+    mine = (set(ask.who), ask.from_each, ask.roles)
+    # The same people once more are so many of them, which each of these rules has proven.
+    same = [one for one in more if (set(one.who), one.from_each, one.roles) == mine]
+    others = [
+        Beside(who=one.who, quorum=one.quorum, from_each=one.from_each, roles=one.roles)
+        for one in more
+        if one not in same
+    ]
+    whole = merged(verdict, (ask, *more))
+    return whole.model_copy(
+        update={
+            "quorum": max(one.quorum for one in (ask, *same)),
+            "from_each": ask.from_each,
+            "roles": ask.roles,
+            "beside": tuple(dict.fromkeys((*ask.beside, *others))),
+            # whoever comes instead of all that were asked would take the others' place, too
+            "ladder": tuple(one for one in whole.ladder if one.step != "replace"),
+        }
     )
 
 
@@ -62,6 +106,7 @@ def merged(verdict: Verdict, asks: Sequence[Ask]) -> Ask:
         reason=any(one.reason for one in asks),
         roles=tuple(dict.fromkeys(role for one in asks for role in one.roles)),
         assurance=max((one.assurance for one in asks), key=lambda one: one.strength),
+        beside=tuple(dict.fromkeys(others for one in asks for others in one.beside)),
     )
 
 

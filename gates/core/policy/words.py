@@ -7,12 +7,15 @@ import string
 from collections.abc import Sequence
 from typing import Any
 
+from gates.core.disguises import plain
 from gates.core.model import Money
 from gates.core.policy.circumstances import unknown
 from gates.core.policy.conditions import CLAIMED, NAMES, OPEN_NAMES, Malformed, Question
 from gates.core.yaml_file import cure
 
 LONGEST_VALUE = 120
+SAID = (*CLAIMED, "action.arguments", "action.subject")
+_QUOTES = str.maketrans("“”„‟", '""""')
 PLACEHOLDERS = ("amount", *NAMES)
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
 
@@ -60,7 +63,7 @@ def _shown(field: str, question: Question, base: Money | None) -> str:
     root = {
         "amount": _amount(question, base),
         "action": question.action.model_dump(include={"name", "subject", "arguments"})
-        | {"effect": question.effect},
+        | {"effect": question.effect, "in_process": question.in_process},
         "batch": question.batch,
         "facts": question.facts,
         "claims": question.claims,
@@ -71,8 +74,8 @@ def _shown(field: str, question: Question, base: Money | None) -> str:
         return f"(no {field})"
     text = _text(value)
     # What the requester says is set apart from what is known, whatever it says of itself.
-    claimed = any(field == name or field.startswith(f"{name}.") for name in CLAIMED)
-    return f"“{text}”" if claimed else text
+    said = any(field == name or field.startswith(f"{name}.") for name in SAID)
+    return f"“{text.translate(_QUOTES)}”" if said else text
 
 
 def _amount(question: Question, base: Money | None) -> dict[str, Any]:
@@ -95,5 +98,5 @@ def _text(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, (list, tuple)):
         return ", ".join(_text(item) for item in value[:5]) or "none"
-    text = " ".join(str(value).split())
+    text = plain(str(value)).strip()  # no letter that turns the line round, or that nobody sees
     return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"
