@@ -440,6 +440,8 @@ class Asking:
             counterparty=request.counterparty,
             gate=request.gate_id,
             in_process=request.in_process,
+            batch_count=request.covered.count if request.covered else 1,
+            batch_total=request.covered.total if request.covered else None,
             **self._nature(self._definition(request), request.action),
         )
         return self._judged(asked, trouble, request.run, now).judgement

@@ -16,7 +16,7 @@ from datetime import datetime
 from gates.core.canonical import digest
 from gates.core.loops import Call, Circle, Detector, End, Step, Thresholds, allowed
 from gates.core.model import UNDO, ApprovalRequest, Json, OutcomeKind, Purpose, RunRef, Verdict
-from gates.core.policy import Policy, Question
+from gates.core.policy import LoopPolicy, Policy, Question
 from gates.store.database import Database
 from gates.store.repository import Aggregate, Unit
 
@@ -65,7 +65,7 @@ class Circling:
         request: ApprovalRequest,
         calls: Sequence[tuple[int, Call]],
         answers: Sequence[Aggregate],
-        thresholds: Thresholds,
+        loops: LoopPolicy,
     ) -> Json | None:
         """Why this call is put to people, as evidence; None where nothing goes round. `calls`:
         those after the last known one; `answers`: the run's decided questions about loops.
@@ -75,7 +75,7 @@ class Circling:
         if request.judgement.verdict is Verdict.FORBID:
             return None
         with self._lock:
-            watched = self._watched(request.run.root_run_id, thresholds)
+            watched = self._watched(request.run.root_run_id, loops.thresholds)
             for number, call in calls:
                 if number > watched.last:
                     watched.hear_of(number, call)
@@ -84,7 +84,8 @@ class Circling:
             found = watched.detector.before(_step(request))
             if found is None:
                 return None
-            return _evidence(watched.circles.get(found.key, found), found.level)
+            told = _evidence(watched.circles.get(found.key, found), found.level)
+            return told | {"allow_more": loops.allow_more}
 
     def _watched(self, root_run_id: str, thresholds: Thresholds) -> Watched:
         watched = self._runs.setdefault(root_run_id, Watched(Detector(thresholds)))

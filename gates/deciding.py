@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from gates.core import lifecycle
 from gates.core.errors import (
@@ -14,7 +14,7 @@ from gates.core.errors import (
     RequestClosed,
     StaleCard,
 )
-from gates.core.events import DeadlinePassed, Event
+from gates.core.events import DeadlinePassed, Decided, Event
 from gates.core.freezes import Scope
 from gates.core.model import (
     ApprovalRequest,
@@ -109,7 +109,7 @@ class Deciding(Recording):
                 if card_revision is not None and not current.showed(card_revision):
                     raise StaleCard("This request has changed since you opened it: look again.")
                 self.record(unit, current, events, actor=person.id)
-                _freeze_agent(unit, current, decision)
+                _freeze_agent(unit, current, events)
                 if fresh is not None and _is_voided(current):
                     current = self._ask_changed(unit, current, fresh, decision, there)
             except GatesError as error:
@@ -244,11 +244,14 @@ def _refuse_incomplete(kind: DecisionKind, reason: str, changes: Json | None) ->
         )
 
 
-def _freeze_agent(unit: Unit, current: Aggregate, decision: Decision) -> None:
-    """Where whoever stops an agent that goes in circles wants that."""
-    if decision.loop is not None and decision.loop.freeze:
-        agent = Scope(agent=current.request.requester.agent)
-        write_freeze(unit, (decision.person, decision.name), agent, decision.reason)
+def _freeze_agent(unit: Unit, current: Aggregate, events: Sequence[Event]) -> None:
+    """Where whoever stops an agent that goes in circles wants that: the right comes with the
+    question. An answer that came too late freezes nothing.
+    """
+    for one in (event.decision for event in events if isinstance(event, Decided)):
+        if one.loop is not None and one.loop.freeze:
+            agent = Scope(agent=current.request.requester.agent)
+            write_freeze(unit, (one.person, one.name), agent, one.reason)
 
 
 def _is_voided(current: Aggregate) -> bool:

@@ -106,8 +106,8 @@ class Gates(Claiming):
             request = request.model_copy(update={"changes_nothing": harmless})
             circle = repeats.evidence(request, first.alike)
             if circle is None and not rounds and request.covered is None:
-                thresholds = self.asking.policy.loops.thresholds
-                circle = self.circling.look(request, first.calls, answers, thresholds)
+                loops = self.asking.policy.loops
+                circle = self.circling.look(request, first.calls, answers, loops)
             if circle is not None:
                 request = self.asking.repeat_question(request, circle, self.clock())
             request = self._held(request)

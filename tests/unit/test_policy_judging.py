@@ -46,6 +46,7 @@ def test_the_strictest_rule_that_matches_wins(facts, amount, verdict, rules):
     assert rules_of(judgement) == rules
 
 
+OFFICE = "calendars: {o: {zone: UTC, hours: {mon-sun: ['00:00-24:00']}}}\ncalendar: o\n"
 ANY = "  - {{name: {}, on: '*', when: {}, verdict: {}, because: x{}}}\n"
 REVIEW = ANY.format("later", "facts.a", "review_later", ", sample: 0.25, ask: {who: [security]}")
 VETO = ANY.format("veto", "facts.b", "veto_window", ", window: 2h, ask: {who: [controllers]}")

@@ -1,6 +1,6 @@
 """What lifting a rule can do to a policy's answer, and what it never does."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gates.core.model import Tier, Verdict
@@ -21,6 +21,7 @@ AMOUNTS = st.integers(1, 1_000).map(lambda euros: f"{euros}.00")
 WHOLE = {"missing": 0}
 
 
+@settings(deadline=None)  # the first one compiles the policy
 @given(AMOUNTS, NAMES, NAMES)
 def test_only_rules_that_may_be_lifted_are(amount, lifted, more):
     """A forbid, a rule that does not say so, and the default stay; lifting more is never

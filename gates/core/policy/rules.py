@@ -197,13 +197,16 @@ def _ask(place: Place, fields: Fields, verdict: Verdict | None) -> Ask | None:
     if verdict in PEOPLE:
         default: Ask = place.found["defaults"].ask
         if verdict is not Verdict.REQUIRE_APPROVAL:
-            default = default.model_copy(update={"quorum": 1, "from_each": ()})
+            default = default.model_copy(update={"quorum": 1, "from_each": (), "roles": ()})
         window = place.asks.duration(fields, "window")
         if window:
             default = place.asks.within(fields, default, window)
         ask = place.asks.read(fields, default) or default
         if verdict is Verdict.VETO_WINDOW and ask.keep_open:
             words = "at_end keep_open contradicts veto_window, whose end consents: remove it"
+            place.file.note(fields.values.get("ask", fields.node), words)
+        if window and any(rung.step == "replace" for rung in ask.ladder):
+            words = "in a veto window nobody is replaced who could still object: write widen"
             place.file.note(fields.values.get("ask", fields.node), words)
         return place.asks.within(fields, ask, window) if window else ask
     if "ask" in fields and verdict is not None:
