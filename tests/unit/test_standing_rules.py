@@ -32,7 +32,7 @@ def test_only_rules_that_may_be_lifted_are(amount, lifted, more):
     assert found.verdict.strictness <= plain.verdict.strictness
     assert rules.judge(asked, lifted | more).verdict.strictness <= found.verdict.strictness
     if plain.verdict is Verdict.FORBID:
-        assert found == plain
+        assert found.model_copy(update={"lifted": ()}) == plain
     if "firm" in [one.rule for one in plain.reasons]:
         assert found.verdict is Verdict.REQUIRE_APPROVAL
         assert found.tier is Tier.HIGH
