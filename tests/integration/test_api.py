@@ -407,6 +407,9 @@ ROUTES = [  # method, path, body, who may
     ("GET", "/v1/admin/grant-keys", None, {"admin"}),
     ("POST", "/v1/admin/grant-keys", {}, {"admin"}),
     ("DELETE", "/v1/admin/grant-keys/KID", None, {"admin"}),
+    ("GET", "/v1/requests/ID/explanation", None, {"admin", "person"}),
+    ("DELETE", "/v1/admin/people/dana/totp", None, {"admin"}),
+    ("GET", "/v1/admin/alarms", None, {"admin"}),
     ("GET", "/v1/standing", None, {"admin", "person"}),
     ("POST", "/v1/standing", {}, {"person"}),
     ("DELETE", "/v1/standing/S-1", None, {"admin", "person"}),
@@ -465,7 +468,7 @@ def test_the_table_of_callers_is_complete(house: House) -> None:
         if path.startswith("/v1/")
     }
     names = {"ID": "{request_id}", "AT": "{attempt_id}", "KEY": "{key_id}", "KID": "{kid}"}
-    names["S-1"] = "{standing_id}"
+    names |= {"S-1": "{standing_id}", "dana": "{person_id}"}
     names |= {"FREEZE": "{freeze_id}", "RUN": "{run}", "HASH": "{digest}"}
     listed = {("POST", "/v1/sessions"), ("GET", "/v1/grant-keys")}
     for method, path, _, _ in ROUTES:

@@ -110,7 +110,7 @@ def test_what_another_scope_names_goes_on(house: House) -> None:
     for scope in (
         Scope(agent="other"),
         Scope(action="till.burn"),
-        Scope(counterparty="acme"),
+        Scope(counterparty="other"),
         Scope(run="other"),
         Scope(agent="invoice-agent", run="other"),
     ):

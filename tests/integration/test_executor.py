@@ -74,10 +74,10 @@ def test_a_job_is_verified_with_keys_that_were_fetched(house: tuple[World, str])
     world, url = house
     with executor(world, url) as worker:
         for number in range(2):
-            world.propose("500.00", key=f"pay-{number}")
+            world.propose(f"50{number}.00", key=f"pay-{number}")
             assert worker.step(wait_seconds=5)
             world.gates.ring.rotate("ops")
-        reply = world.propose("500.00", key="pay-1")
+        reply = world.propose("501.00", key="pay-1")
     assert reply.standing is Standing.SUCCEEDED
     assert len(world.till.paid) == 2
 

@@ -182,7 +182,7 @@ def test_a_grant_is_not_redeemed_after_its_attempt(world: World) -> None:
     )
     with pytest.raises(InvalidGrant, match="no longer holds"):
         redeeming.redeem(world.executor, grant.token)
-    slow = in_flow(world, key="slow")
+    slow = in_flow(world, key="slow", arguments={"n": "slow"})
     world.clock.advance(seconds=30)  # the lease is over, the token is not yet
     with pytest.raises(InvalidGrant, match="has run out"):
         redeeming.redeem(world.executor, slow.token)
@@ -222,7 +222,7 @@ def test_redeeming_and_failing_at_once_gives_no_second_grant(world: World) -> No
     """Whichever comes first, what was let through is never simply tried again."""
     redeeming = Redeeming(world.gates)
     for number in range(6):
-        grant = in_flow(world, key=f"note-{number}")
+        grant = in_flow(world, key=f"note-{number}", arguments={"n": str(number)})
         lie = AttemptReport(state="failed", fence=grant.fence, error="no", error_class=f"L{number}")
         answers = at_once(
             lambda g=grant: redeeming.redeem(world.executor, g.token),

@@ -65,7 +65,9 @@ def test_two_people_approve_at_once_and_both_count(two_needed: Office) -> None:
     """Of two who are needed neither is told that something has changed: they approve the same."""
     company = two_needed
     for number in range(ROUNDS):
-        asked = company.ask(f"pay-{number}")
+        asked = company.ask(
+            f"pay-{number}", arguments={"supplier": "Acme", "amount": f"{number}.00"}
+        )
         company.slack.wait_for(
             lambda n=number: len(company.slack.messages(company.channel)) > n, "the card"
         )
@@ -102,7 +104,9 @@ def test_one_person_clicks_many_times_at_once(two_needed: Office) -> None:
 def test_approve_and_reject_at_once_give_one_outcome(company: Office) -> None:
     """Whoever was first has decided; the other hears who that was, and the first hears nothing."""
     for number in range(ROUNDS):
-        asked = company.ask(f"pay-{number}")
+        asked = company.ask(
+            f"pay-{number}", arguments={"supplier": "Acme", "amount": f"{number}.00"}
+        )
         company.slack.wait_for(
             lambda n=number: len(company.slack.messages(company.channel)) > n, "the card"
         )

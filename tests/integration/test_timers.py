@@ -104,7 +104,7 @@ def test_a_report_and_the_lapse_never_both_win(world: World) -> None:
     """Either it counts as reported, or it is in doubt and the report is refused."""
     other = second_server(world)
     for number in range(6):
-        world.propose("500.00", key=f"k{number}")
+        world.propose(f"50{number}.00", key=f"k{number}")
         job = world.lease()
         assert job is not None
         world.clock.advance(seconds=61)
@@ -126,7 +126,7 @@ def test_a_renewal_and_the_lapse_never_both_win(world: World) -> None:
     """A holder that was told it may go on is not in doubt."""
     other = second_server(world)
     for number in range(6):
-        world.propose("500.00", key=f"k{number}")
+        world.propose(f"50{number}.00", key=f"k{number}")
         job = world.lease()
         assert job is not None
         grant = job.grant
