@@ -308,6 +308,11 @@ def _added(requirement: Requirement, events: Sequence[Event]) -> dict[str, str]:
     before = [event.decision.name for event in events if isinstance(event, Escalated)]
     if before:
         raise InvalidInput(f"{before[-1]} has escalated this already: {_all(requirement)} decide.")
+    if requirement.kept and not requirement.escalation:
+        raise InvalidInput(
+            "The deadline has come, and whomever the policy names to escalate this to is asked "
+            f"already: {_all(requirement)} decide."
+        )
     if not requirement.escalation:
         raise InvalidInput(
             "The policy names nobody to escalate this to: decide it, or send it back. Whoever "

@@ -17,8 +17,10 @@ NO_CHANGE = "Your click has changed nothing."
 
 def is_late(view: RequestView, now: datetime) -> bool:
     """Whether no answer can count any more; the deadline's own event may come a moment later."""
-    requirement = view.request.requirement
-    return view.outcome is not None or (requirement is not None and now >= requirement.deadline_at)
+    asked = view.request.requirement
+    if view.outcome is not None or asked is None:
+        return view.outcome is not None
+    return now >= asked.deadline_at and not asked.keep_open
 
 
 def has_escalated(view: RequestView) -> str:

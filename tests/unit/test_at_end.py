@@ -5,11 +5,20 @@ from datetime import timedelta
 import pytest
 
 from gates.core import lifecycle
-from gates.core.errors import InvalidPolicy
+from gates.core.errors import InvalidInput, InvalidPolicy
 from gates.core.events import Climbed, Decided, KeptOpen, Reminded
 from gates.core.ladder import due
-from gates.core.model import ApprovalRequest, Climb, Limit, OutcomeKind, Requirement
+from gates.core.model import (
+    ApprovalRequest,
+    Climb,
+    DecisionKind,
+    Limit,
+    OutcomeKind,
+    RequestView,
+    Requirement,
+)
 from gates.core.policy import load_policy
+from integrations.slack.late import is_late
 from tests.support.policies import HEAD, demo_people, policy, question
 from tests.support.rounds import DEADLINE, OPENED, decision, request
 
@@ -111,6 +120,23 @@ def test_who_decides_before_the_timer_has_seen_the_deadline_is_heard():
     found = lifecycle.outcome(kept(), events)
     assert found is not None
     assert found.kind is OutcomeKind.APPROVED
+
+
+def test_whom_the_deadline_has_asked_nobody_escalates_to_again():
+    """Whoever tries is told who decides."""
+    events = lifecycle.expire(kept(), [], DEADLINE)
+    hour = int((DEADLINE - OPENED) / HOUR) + 1
+    again = decision("dana", hour=hour).model_copy(update={"kind": DecisionKind.ESCALATE})
+    with pytest.raises(InvalidInput, match=r"is asked already: .*Lee"):
+        lifecycle.decide(kept(), events, again)
+
+
+def test_a_click_after_the_deadline_of_a_question_kept_open_is_not_late():
+    """It goes on, whether or not the timer has said so."""
+    view = RequestView.model_construct(request=kept(), outcome=None)
+    assert not is_late(view, DEADLINE + HOUR)
+    ends = RequestView.model_construct(request=request(1), outcome=None)
+    assert is_late(ends, DEADLINE + HOUR)
 
 
 RULE = "  - {name: %s, on: erp.*, verdict: require_approval, because: x, ask: {%s}}\n"

@@ -141,3 +141,25 @@ def test_business_hours_need_a_calendar():
     )
     with pytest.raises(InvalidPolicy, match="only with a `calendar: NAME` at the top"):
         read(text)
+
+
+def test_a_veto_window_counts_working_time_and_of_two_the_last_ends_it():
+    """Time must not consent over a weekend, nor sooner because one more rule is worried."""
+    rules = """\
+defaults: {tier: ambiguous, ask: {who: [ap], deadline: 24h, calendar: office, remind: [90m, 4h]}}
+rules:
+  - {name: a, on: erp.*, when: 'true', verdict: veto_window, window: 4h, because: a}
+  - name: b
+    on: erp.*
+    when: facts.x == 1
+    verdict: veto_window
+    window: 10h
+    ask: {calendar: always}
+    because: b
+"""
+    one, two = asked(read(TOP + rules), x=0), asked(read(TOP + rules), x=1)
+    monday = datetime(2026, 11, 30, 10, tzinfo=UTC)
+    assert one.window(FRIDAY) == monday
+    assert one.remind == (90 * 60,)
+    assert two.window(FRIDAY) == monday
+    assert two.deadline(FRIDAY) == FRIDAY + timedelta(hours=10)
