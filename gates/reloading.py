@@ -21,8 +21,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlmodel import Session
-
 from gates.core.errors import GatesError, InvalidInput
 from gates.core.model import Person
 from gates.core.people import Cover
@@ -129,7 +127,7 @@ class Reloading(Ticking):
             now = versions.in_force(session)
             versions.keep(session, pair, texts, unit.now)
             if now is not None and not pair.same(now):
-                ask = self._wants(session, now, pair, loaded)
+                ask = self._wants(unit, now, pair, loaded)
             if ask and starts and versions.was_in_force(session, pair):
                 self._trouble_now("the files are an earlier version than the one in force")
                 return
@@ -143,13 +141,18 @@ class Reloading(Ticking):
         if ask:
             self._ask(pair, texts, again=not starts)
 
-    def _wants(self, session: Session, now: Pair, pair: Pair, loaded: Rules) -> bool:
-        """By the section that is in force in the store, whatever this server goes by yet."""
-        texts = versions.texts_of(session, now)
+    def _wants(self, unit: Unit, now: Pair, pair: Pair, loaded: Rules) -> bool:
+        """By the section that is in force in the store, whatever this server goes by yet.
+
+        Where this release cannot read what is in force there is nobody to ask by it: the files
+        are taken, and the log says that nobody was asked, and why.
+        """
+        texts = versions.texts_of(unit.session, now)
         try:
             before = self.files.load(texts).policy.command if texts else None
         except GatesError as error:  # an older release took what this one does not
             log.warning("reload: what was in force cannot be read any more: %s", error)
+            unit.log(ACTOR, "rules.not_asked", now.policy, why=error.message)
             before = None
         if before is None:
             return False

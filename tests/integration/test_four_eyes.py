@@ -31,6 +31,7 @@ from gates.service import Gates
 from gates.store import versions
 from gates.store.database import Database
 from gates.store.tables import LogRow
+from gates.store.versions import PolicyVersionRow
 from gates.versioned import find, newest
 from gates.web.rendering import request_page
 from gates.web.words import choice
@@ -160,6 +161,19 @@ def test_a_changed_policy_is_taken_without_a_restart(free: Server) -> None:
     free.world.gates = free.gates
     assert free.world.propose("500.00").standing is Standing.WAITING
     assert kinds(free.world, "rules.in_force") == ["rules.in_force"] * 2
+
+
+def test_after_an_upgrade_that_cannot_read_the_old_rules_the_log_says_that_nobody_was_asked(
+    server: Server,
+) -> None:
+    """What was in force names who is asked; where it cannot be read there is nobody."""
+    with server.world.database.write() as session:
+        row = session.get_one(PolicyVersionRow, digest(FOUR))
+        row.files = row.files.replace("amount.minor", "loop.minor")
+    server.files.policy = stricter(FOUR)
+    server.look()
+    assert server.policy == digest(stricter(FOUR))
+    assert kinds(server.world, "rules.not_asked") == ["rules.not_asked"]
 
 
 def test_a_request_in_flight_keeps_its_judgement(free: Server) -> None:
