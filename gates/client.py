@@ -200,6 +200,15 @@ class GatesClient:
         path = f"/v1/requests/{request_id}/decisions"
         return RequestView.model_validate_json(self._call("POST", path, body))
 
+    def ask_info(self, request_id: str, question: str) -> RequestView:
+        """As the person who is logged in; the clock stands still."""
+        path = f"/v1/requests/{request_id}/question"
+        return RequestView.model_validate_json(self._call("POST", path, {"question": question}))
+
+    def answer_info(self, request_id: str, text: str) -> RequestView:
+        path = f"/v1/requests/{request_id}/answer"
+        return RequestView.model_validate_json(self._call("POST", path, {"text": text}))
+
     def reviews(self, state: str = "wanted", limit: int = 200) -> list[RequestView]:
         query = {"state": state, "limit": limit}
         return VIEWS.validate_json(self._call("GET", "/v1/reviews", params=query))

@@ -11,8 +11,9 @@ import typer
 
 from gates.client import GatesClient
 from gates.core.errors import AssuranceTooLow, InvalidInput, ReasonNeeded
-from gates.core.model import MOST_MORE, DecisionKind, LoopAnswer, LoopLabel
+from gates.core.model import MOST_MORE, DecisionKind, LoopAnswer, LoopLabel, RequestView
 from gates.core.quorum import missing
+from gates.core.timeline import in_time
 from gates.core.wording import approvers, asks, ended, unless_objected
 from gates.settings import ClientSettings, ErpSettings, ServerSettings
 from integrations.commanding.commands import register as register_commanding
@@ -34,6 +35,7 @@ from integrations.terminal import (
     plain,
     print_details,
     print_requests,
+    spelled,
     title,
     told,
     waits_for,
@@ -195,6 +197,39 @@ def escalate(
 ) -> None:
     """Ask more people, those whom the policy names for it, as the person who is logged in."""
     decide(request, DecisionKind.ESCALATE, reason, as_json=as_json)
+
+
+@app.command("ask-info")
+def ask_info(
+    request: str,
+    question: Annotated[
+        str, typer.Option(help="What you want to know before you decide.", prompt=True)
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Ask for information first; the clock of the deadline stands still until it is answered."""
+    with told(), as_person() as client:
+        informed(client.ask_info(request, question), as_json=as_json)
+
+
+@app.command("answer-info")
+def answer_info(
+    request: str,
+    text: Annotated[str, typer.Option(help="The answer; everybody who is asked reads it.")],
+    admin: Annotated[bool, typer.Option("--admin", help="With an admin's key.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Answer what somebody wants to know before they decide; the clock goes on."""
+    with told(), as_admin() if admin else as_person() as client:
+        informed(client.answer_info(request, text), as_json=as_json)
+
+
+def informed(view: RequestView, *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(view.model_dump_json() + "\n")
+        return
+    words = f"Recorded. {in_time(view, spelled)}".strip()
+    out.print(plain(words), markup=False, highlight=False)
 
 
 def lines_refused(words: Sequence[str]) -> dict[str, str]:

@@ -179,9 +179,13 @@ def details(view: RequestView) -> Iterator[tuple[str, str]]:
     if view.woken:
         yield "note", f"resumed {view.woken} time(s) in Prefect although nobody had decided"
     yield "stands", plain(stands(view))
-    if line := in_time(view, lambda at: f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"):
+    if line := in_time(view, spelled):
         yield "in time", plain(line)
     yield "page", view.url
+
+
+def spelled(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _arguments(view: RequestView) -> Iterator[tuple[str, str]]:
@@ -201,6 +205,11 @@ def _happened(view: RequestView) -> Iterator[tuple[str, str]]:
         for line in changed_by(view, decision):
             yield "changed", plain(line)
         yield "known by", ", ".join(f"{key} {plain(one)}" for key, one in proof(decision).items())
+    needed = view.request.requirement
+    for inquiry in needed.inquiries if needed else ():
+        yield "wants to know", plain(f"{inquiry.name}: {inquiry.question}")
+        if inquiry.answered_at is not None:
+            yield "answered", plain(f"{inquiry.answered_name}: {inquiry.answer}")
     for one in view.reviews:
         kind = f" ({one.category})" if one.category else ""
         yield "looked at", plain(f"{one.name}: {one.verdict}{kind} {one.reason}".rstrip())

@@ -103,6 +103,23 @@ class Calendar(BaseModel):
         return first.replace(microsecond=0)
 
 
+def between(start: datetime, end: datetime, calendar: Calendar | None) -> timedelta:
+    """What passes between the two, counted in the calendar where there is one; nothing where `end`
+    is not after `start`.
+    """
+    return calendar.elapsed(start, end) if calendar else max(end - start, timedelta())
+
+
+def moved(
+    moment: datetime, since: datetime, until: datetime, calendar: Calendar | None
+) -> datetime:
+    """What was left at `since` until `moment` counts from `until` on; what is past stays."""
+    if moment <= since:
+        return moment
+    left = between(since, moment, calendar)
+    return calendar.add(until, left) if calendar else until + left
+
+
 def later(start: datetime, seconds: int, calendar: Calendar | None) -> datetime:
     """`start` and so many seconds, counted in the calendar where there is one."""
     span = timedelta(seconds=seconds)

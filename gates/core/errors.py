@@ -19,6 +19,8 @@
     │   ├── NotFound            no such request, card or run
     │   ├── RequestClosed       the request has its outcome
     │   ├── AlreadyDecided      this person has decided this round
+    │   ├── AlreadyAsked        somebody waits for information already
+    │   ├── NothingAsked        nobody waits for information (any more)
     │   └── StaleCard           the card has changed since it was drawn
     ├── RetryLater              the other side asks for patience, in seconds
     ├── Unavailable             a server that we need does not answer
@@ -145,6 +147,14 @@ class RequestClosed(Conflict):
 
 class AlreadyDecided(Conflict):
     code = "already_decided"
+
+
+class AlreadyAsked(Conflict):
+    code = "already_asked"
+
+
+class NothingAsked(Conflict):
+    code = "nothing_asked"
 
 
 class StaleCard(Conflict):

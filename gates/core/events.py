@@ -96,12 +96,37 @@ class KeptOpen(Value):
     at: datetime
 
 
+class InfoAsked(Value):
+    """Somebody who is asked wants to know something first: the clock stands still, at the latest
+    `until` then.
+    """
+
+    kind: Literal["info_asked"] = "info_asked"
+    by: PersonId
+    name: str
+    question: str
+    until: datetime
+    at: datetime
+
+
+class InfoAnswered(Value):
+    """The answer to that; the clock goes on. It is no word about the action."""
+
+    kind: Literal["info_answered"] = "info_answered"
+    by: PersonId
+    name: str
+    text: str
+    at: datetime
+
+
 Event = Annotated[
     Decided
     | Escalated
     | Climbed
     | Reminded
     | KeptOpen
+    | InfoAsked
+    | InfoAnswered
     | DeadlinePassed
     | Withdrawn
     | Drifted

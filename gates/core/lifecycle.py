@@ -27,6 +27,8 @@ Rules, each with what it protects from:
 11. An approval of somebody who is known less surely than the requirement wants is refused; what
    stops something is not (whoever sees a danger may say so from anywhere).
 12. An approval holds for a while, and as long as those who gave it could still give it.
+13. While somebody waits for information the clock stands still (core.pausing). Who asked ends that
+    by deciding, and anybody by an escalation.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from gates.core import ladder, reminding
+from gates.core import ladder, pausing, reminding
 from gates.core.batches import refuse_wrong_lines
 from gates.core.care import wants_reason
 from gates.core.errors import (
@@ -53,6 +55,8 @@ from gates.core.events import (
     Drifted,
     Escalated,
     Event,
+    InfoAnswered,
+    InfoAsked,
     KeptOpen,
     Reminded,
     Withdrawn,
@@ -103,7 +107,10 @@ def widened(request: ApprovalRequest, events: Sequence[Event]) -> ApprovalReques
     for event in events:
         if isinstance(event, Escalated | Climbed | Reminded | KeptOpen):
             request = _with(request, event)
+        elif isinstance(event, InfoAsked | InfoAnswered):
+            request = pausing.told(request, event)
         elif isinstance(event, Decided):
+            request = pausing.left(request, event.at, event.decision.person)
             request = _seated(request, event.decision)
     return request
 
@@ -125,6 +132,8 @@ def _seated(request: ApprovalRequest, decision: Decision) -> ApprovalRequest:
 def _with(
     request: ApprovalRequest, event: Escalated | Climbed | Reminded | KeptOpen
 ) -> ApprovalRequest:
+    if isinstance(event, Escalated):
+        request = pausing.left(request, event.at)
     asked, judgement = request.requirement, request.judgement
     if asked is None:
         return request
@@ -147,9 +156,9 @@ def _in_time(asked: Requirement, event: Climbed | Reminded | KeptOpen) -> Requir
 
 
 def window(request: ApprovalRequest) -> timedelta:
-    """How long people have for their answer."""
+    """How long people have for their answer, without the time for which the clock stood still."""
     asked = request.requirement
-    return asked.deadline_at - request.opened_at if asked else timedelta()
+    return asked.deadline_at - asked.moved - request.opened_at if asked else timedelta()
 
 
 def _by_policy(request: ApprovalRequest) -> Outcome | None:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
 from enum import StrEnum
 from functools import cached_property
@@ -355,6 +355,23 @@ class Climb(Value):
     people: dict[PersonId, str]
 
 
+class Inquiry(Value):
+    """What somebody who is asked wants to know first. The clock stands still from `at` `until`
+    then, which is the latest moment while nobody has answered. `open`: it waits for an answer.
+    """
+
+    person: PersonId
+    name: str
+    question: str
+    at: datetime
+    until: datetime
+    open: bool = True
+    answer: str = ""
+    answered_by: PersonId = ""
+    answered_name: str = ""
+    answered_at: datetime | None = None
+
+
 class Requirement(Value):
     """Who must agree, resolved when the question was put: `people` maps eligible ids to names.
     `groups`, where somebody of each must agree: its eligible ids. `escalation`: whom an escalation
@@ -363,7 +380,8 @@ class Requirement(Value):
     not count. `ladder`: whom time adds, in its order, `climbed` rungs of it so far; `paged`: those
     whom it has told directly. `reminders`: when people are reminded; of these `reminded` are over.
     `keep_open`: at the deadline the question goes on for as long again, by the first of `limits`;
-    it has `kept` times.
+    it has `kept` times. `inquiries`: what was asked first; by the time that it stood still for
+    them the deadline has `moved`.
     """
 
     people: dict[PersonId, str]
@@ -382,6 +400,8 @@ class Requirement(Value):
     limits: tuple[Limit, ...] = ()
     keep_open: bool = False
     kept: int = 0
+    inquiries: tuple[Inquiry, ...] = ()
+    moved: timedelta = timedelta()
 
     def seats(self, person: PersonId) -> tuple[PersonId, ...]:
         """Whose place this person may take; one vote for one seat, however many could take it."""

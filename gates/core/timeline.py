@@ -24,11 +24,21 @@ def in_time(view: RequestView, spell: Callable[[datetime], str]) -> str:
     if asked is None or view.outcome is not None:
         return ""
     done = ", ".join(_done(asked))
-    told = f"So far: {done}. " if done else ""
+    told = (f"So far: {done}. " if done else "") + _stands_still(asked, spell)
     if not (asked.keep_open or asked.ladder[asked.climbed :] or _reminders(asked)):
         return told.strip()
     at, words = _following(asked, "it runs" if unless_objected(view.request) else at_end(asked))
     return f"{told}Next, {spell(at)}: {words}."
+
+
+def _stands_still(asked: Requirement, spell: Callable[[datetime], str]) -> str:
+    """It must be true after the latest moment as well: nothing is drawn again then."""
+    return "".join(
+        f"{one.name} waits for information: the clock stands still until there is an answer, at "
+        f"the latest until {spell(one.until)}. "
+        for one in asked.inquiries
+        if one.open and one.until > one.at
+    )
 
 
 def at_end(asked: Requirement) -> str:
@@ -41,6 +51,8 @@ def _done(asked: Requirement) -> Iterator[str]:
         yield f"reminder {asked.reminded} of {len(asked.reminders)} given"
     for climb in asked.ladder[: asked.climbed]:
         yield STEPS[climb.step].format(_names(climb.people))
+    if heard := sum(one.answered_at is not None for one in asked.inquiries):
+        yield f"information given {heard} {'time' if heard == 1 else 'times'}"
     if asked.kept:
         yield f"kept open {asked.kept} {'time' if asked.kept == 1 else 'times'}"
 

@@ -12,6 +12,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from gates.access import Access
 from gates.core.errors import InvalidInput
 from gates.four_eyes import FourEyes
+from gates.informing import Informing
 from gates.reviews import Reviews
 from gates.service import Gates
 from gates.step_up import StepUp
@@ -23,6 +24,7 @@ from gates.web import (
     errors,
     grant_api,
     health_api,
+    info_api,
     outbox_api,
     pages,
     people_api,
@@ -105,8 +107,18 @@ def create_app(
     app.include_router(standing_api.router(gates, access))
     app.include_router(policy_api.router(gates, access))
     app.include_router(reviews_api.router(gates, access))
+    app.include_router(info_api.router(gates, access))
     steps, reviews = StepUp(gates.database, gates.clock), Reviews(gates)
-    app.include_router(pages.router(gates, access, steps, base_url=gates.base_url, reviews=reviews))
+    app.include_router(
+        pages.router(
+            gates,
+            access,
+            steps,
+            base_url=gates.base_url,
+            reviews=reviews,
+            informing=Informing(gates),
+        )
+    )
     app.include_router(people_pages.router(gates, access, steps, base_url=gates.base_url))
     app.include_router(people_api.router(access, steps))
     app.include_router(standing_pages.router(gates, access, steps, reviews))

@@ -46,6 +46,7 @@ from gates.core.model import (
 )
 from gates.web import changing, lines
 from gates.web.errors import HEADER
+from gates.web.inquiring import inquiring
 from gates.web.listing import inbox, row
 from gates.web.looking import look
 from gates.web.rendering import request_page
@@ -65,7 +66,7 @@ BY_BUTTON = (
     DecisionKind.ESCALATE,
     DecisionKind.SKIP,
 )
-TYPED = (*BY_BUTTON, "review")  # what a refused form's words belong to
+TYPED = (*BY_BUTTON, "review", "question", "answer")  # what a refused form's words belong to
 STATIC = {"style.css": "text/css", "icon.svg": "image/svg+xml"}
 HOW_TO_LOG_IN = (
     "A link works once and for a short time. Whoever runs this server makes a new one for you: "
@@ -166,6 +167,18 @@ class Looks(Protocol):
     ) -> RequestView: ...
 
 
+class Informs(Protocol):
+    """What the inbox needs of gates/informing.py."""
+
+    def ask(
+        self, request_id: str, *, person_id: str, question: str, channel: str
+    ) -> RequestView: ...
+    def answer(
+        self, request_id: str, *, person_id: str, text: str, channel: str
+    ) -> RequestView: ...
+    def may_answer(self, view: RequestView, person_id: str) -> bool: ...
+
+
 class DecisionForm(BaseModel):
     """All text, and nothing required: what is missing or off is told in our own words."""
 
@@ -183,6 +196,11 @@ class ReviewForm(BaseModel):
     word: str = ""
     reason: str = ""
     category: str = ""
+    csrf: str = ""
+
+
+class InfoForm(BaseModel):
+    reason: str = ""
     csrf: str = ""
 
 
@@ -257,10 +275,18 @@ class Pages:
     """The endpoints; plain functions, so that FastAPI runs them in its thread pool."""
 
     def __init__(
-        self, service: Requests, access: Sessions, steps: Steps, base_url: str, reviews: Looks
+        self,
+        service: Requests,
+        access: Sessions,
+        steps: Steps,
+        *,
+        base_url: str,
+        reviews: Looks,
+        informing: Informs,
     ) -> None:
         self.service = service
         self.reviews = reviews
+        self.informing = informing
         self.access = access
         self.steps = steps
         self.secure = urlsplit(base_url).scheme == "https"
@@ -429,6 +455,46 @@ class Pages:
             )
         return RedirectResponse(f"/requests/{view.request.id}", 303, HEADERS)
 
+    def ask(self, request: Request, request_id: str, form: Annotated[InfoForm, Form()]) -> Response:
+        """Ask for information first."""
+        session = self._session(request)
+        view = self.service.view(_only_id(request_id))
+        try:
+            check_form(session, form.csrf)
+            self.informing.ask(
+                view.request.id,
+                person_id=session.person_id,
+                question=_reason(form.reason),
+                channel="inbox",
+            )
+        except GatesError as error:
+            return self._not_told(session, view.request.id, error, "question", form.reason)
+        return RedirectResponse(f"/requests/{view.request.id}", 303, HEADERS)
+
+    def answer(
+        self, request: Request, request_id: str, form: Annotated[InfoForm, Form()]
+    ) -> Response:
+        """Answer what somebody wants to know."""
+        session = self._session(request)
+        view = self.service.view(_only_id(request_id))
+        try:
+            check_form(session, form.csrf)
+            self.informing.answer(
+                view.request.id,
+                person_id=session.person_id,
+                text=_reason(form.reason),
+                channel="inbox",
+            )
+        except GatesError as error:
+            return self._not_told(session, view.request.id, error, "answer", form.reason)
+        return RedirectResponse(f"/requests/{view.request.id}", 303, HEADERS)
+
+    def _not_told(
+        self, session: Session, request_id: str, error: GatesError, what: str, words: str
+    ) -> Response:
+        form = DecisionForm(decision=what, reason=words)
+        return self._request_page(session, self.service.view(request_id), error, form=form)
+
     def _assurance(self, request: Request, session: Session, code: str) -> str:
         """How surely it is known who this is; a code that comes along is used up."""
         if code.strip() and not session.stepped_up:
@@ -462,6 +528,12 @@ class Pages:
             session=session,
             page=request_page(view, rounds, session.person_id, self.service.clock()),
             table=lines.lines_table(view, sent or {}),
+            info=inquiring(
+                view,
+                session.person_id,
+                self.service.clock(),
+                may_answer=self.informing.may_answer(view, session.person_id),
+            ),
             look=look(view, self.service.clock(), may=self.reviews.may(view, session.person_id)),
             refusal=visible(error.message) if error else "",
             said=said(view, session.person_id, _before(view, rounds)) if flash else "",
@@ -517,7 +589,7 @@ def cookie_name(base_url: str) -> str:
 
 async def _typed(request: Request) -> str:
     """What the person wrote into the form that was refused; it is parsed already."""
-    forms = ("/decision", "/change", "/review")
+    forms = ("/decision", "/change", "/review", "/question", "/answer")
     if request.method != "POST" or not request.url.path.endswith(forms):
         return ""
     sent = await _sent(request)
@@ -594,10 +666,16 @@ def _static(name: str) -> Response:
 
 
 def router(
-    service: Requests, access: Sessions, steps: Steps, *, base_url: str, reviews: Looks
+    service: Requests,
+    access: Sessions,
+    steps: Steps,
+    *,
+    base_url: str,
+    reviews: Looks,
+    informing: Informs,
 ) -> APIRouter:
     """All pages. `base_url` is the address that people use; https makes the cookie Secure."""
-    pages = Pages(service, access, steps, base_url, reviews)
+    pages = Pages(service, access, steps, base_url=base_url, reviews=reviews, informing=informing)
     made = APIRouter(route_class=PageRoute, include_in_schema=False)
     made.get("/")(pages.index)
     made.get("/login/{token}")(pages.login_page)
@@ -606,6 +684,8 @@ def router(
     made.get("/requests/{request_id}")(pages.detail)
     made.post("/requests/{request_id}/decision")(pages.decide)
     made.post("/requests/{request_id}/review")(pages.review)
+    made.post("/requests/{request_id}/question")(pages.ask)
+    made.post("/requests/{request_id}/answer")(pages.answer)
     made.get("/requests/{request_id}/change")(pages.change_page)
     made.post("/requests/{request_id}/change")(pages.change)
     made.get("/static/{name}")(_static)

@@ -11,6 +11,7 @@ from fastapi.responses import RedirectResponse
 from gates.access import Access
 from gates.core.errors import Refused
 from gates.core.standing import covers
+from gates.informing import Informing
 from gates.reviews import Reviews
 from gates.service import Gates
 from gates.standing import StandingDesk
@@ -22,7 +23,14 @@ class StandingPages(Pages):
     """Plain functions, as all pages are."""
 
     def __init__(self, gates: Gates, access: Access, steps: StepUp, reviews: Reviews) -> None:
-        super().__init__(gates, access, steps, gates.base_url, reviews)
+        super().__init__(
+            gates,
+            access,
+            steps,
+            base_url=gates.base_url,
+            reviews=reviews,
+            informing=Informing(gates),
+        )
         self.desk = StandingDesk(gates.database, lambda: gates.asking, gates.clock)
 
     def standing(self, request: Request) -> Response:

@@ -389,6 +389,8 @@ ROUTES = [  # method, path, body, who may
     ("GET", "/v1/requests", None, {"admin", "person"}),
     ("GET", "/v1/requests/ID", None, {"admin", "person"}),
     ("POST", "/v1/requests/ID/decisions", {"kind": "approve"}, {"person"}),
+    ("POST", "/v1/requests/ID/question", {"question": "why?"}, {"person"}),
+    ("POST", "/v1/requests/ID/answer", {"text": "so"}, {"admin", "person"}),
     ("GET", "/v1/reviews", None, {"admin", "person"}),
     ("POST", "/v1/requests/ID/reviews", {"verdict": "fine"}, {"person"}),
     ("GET", "/v1/me", None, {"person"}),

@@ -362,6 +362,24 @@ def test_escalating_asks_more_people(terminal: Terminal) -> None:
     assert "approved by Tess Laurent" in terminal("approve", asked, "--reason", "ours").stdout
 
 
+def test_asking_for_information_first(terminal: Terminal) -> None:
+    """Both are told how the clock stands, and everybody reads question and answer."""
+    asked = terminal.world.propose("5000.00").view.request.id
+    terminal.log_in("dana")
+    done = terminal("ask-info", asked[:8], "--question", "what \x1b[31mfor?")
+    assert "Dana Okafor waits for information: the clock stands still" in " ".join(
+        done.stdout.split()
+    )
+    assert "Dana Okafor waits for" in terminal("ask-info", asked[:8], "--question", "who?").stderr
+    terminal.log_in("sam")
+    told = terminal("answer-info", asked[:8], "--text", "for the roof")
+    assert "Recorded. So far: information given 1 time." in told.stdout
+    assert "any more" in terminal("answer-info", asked[:8], "--text", "again").stderr
+    shown = terminal("show", asked[:8]).stdout
+    assert "\x1b" not in shown
+    assert "Sam Rivera: for the roof" in " ".join(shown.split())
+
+
 def test_approving_with_changes_names_the_new_round(terminal: Terminal) -> None:
     """The command says which round it is now and who is still asked; the old one says why."""
     first = terminal.world.propose("20000.00").view.request.id

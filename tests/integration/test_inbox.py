@@ -194,6 +194,41 @@ def test_an_escalation_asks_more_people(log_in: LogIn, world: World) -> None:
     assert found.by == ("Tess Laurent",)
 
 
+def inform(client: httpx.Client, request_id: str, what: str, words: str) -> httpx.Response:
+    found = dict(re.findall(FORM, client.get(f"/requests/{request_id}").text))
+    form = {"csrf": found.get("csrf", ""), "reason": words}
+    return client.post(f"/requests/{request_id}/{what}", data=form)
+
+
+def test_somebody_asks_for_information_first(log_in: LogIn, asked: str) -> None:
+    """Whom the agent acts for answers, and reads the question as it was written, escaped; the form
+    is there for whoever can use it.
+    """
+    dana, mika, sam, tess = log_in(), log_in("mika"), log_in("sam"), log_in("tess")
+    ask, answer = f'action="/requests/{asked}/question"', f'action="/requests/{asked}/answer"'
+    assert ask in dana.get(f"/requests/{asked}").text
+    assert ask not in sam.get(f"/requests/{asked}").text
+    assert inform(dana, asked, "question", "<b>what</b> for?").status_code == 303
+    shown = sam.get(f"/requests/{asked}").text
+    assert "&lt;b&gt;what&lt;/b&gt; for?" in shown
+    assert answer in shown
+    assert "Dana Okafor waits for information: the clock stands still" in (
+        mika.get(f"/requests/{asked}").text
+    )
+    assert answer not in tess.get(f"/requests/{asked}").text
+    again = inform(mika, asked, "question", "kept, this is")
+    assert (again.status_code, "kept, this is" in again.text) == (409, True)
+    assert inform(tess, asked, "answer", "mine").status_code == 403
+    forged = sam.post(f"/requests/{asked}/answer", data={"csrf": "forged", "reason": "kept, it is"})
+    assert (forged.status_code, "kept, it is" in forged.text) == (403, True)
+    assert inform(sam, asked, "answer", "<i>roof</i>").status_code == 303
+    shown = dana.get(f"/requests/{asked}").text
+    assert "&lt;i&gt;roof&lt;/i&gt;" in shown
+    assert "Sam Rivera" in shown
+    assert ask in shown
+    assert decide(dana, asked).status_code == 303
+
+
 @pytest.mark.parametrize(
     ("changes", "status", "words"),
     [

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from gates.core import lifecycle
-from gates.core.model import Climb, Limit, RequestView, Verdict
+from gates.core.model import Climb, Inquiry, Limit, RequestView, Verdict
 from gates.core.timeline import in_time
 from tests.support.rounds import DEADLINE, OPENED, request
 
@@ -62,6 +62,19 @@ def test_it_tells_that_a_question_stays_open():
     line = told(END, keep_open=True)
     assert line.startswith(f"{THEN} directly, kept open 1 time. ")
     assert line.endswith(f"Next, hour {2 * END:g}: it stays open.")
+
+
+def test_it_tells_that_the_clock_stands_still():
+    """Until the answer, or the latest moment; then what was left comes next."""
+    inquiry = Inquiry(
+        person="dana", name="Dana", question="what for?", at=OPENED, until=OPENED + 5 * HOUR
+    )
+    assert told(0, inquiries=(inquiry,)).startswith(
+        "Dana waits for information: the clock stands still until there is an answer, at the "
+        "latest until hour 5. Next, "
+    )
+    heard = inquiry.model_copy(update={"open": False, "answered_at": OPENED + HOUR})
+    assert told(0, inquiries=(heard,)).startswith("So far: information given 1 time. Next, ")
 
 
 def test_a_question_with_a_deadline_alone_has_no_such_line():
