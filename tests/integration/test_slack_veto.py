@@ -24,7 +24,9 @@ def clock() -> Clock:
 
 @pytest.fixture
 def company(tmp_path: Path, clock: Clock) -> Iterator[Office]:
-    with office(tmp_path, policy_file=WINDOW, clock=clock) as opened, open_desk(opened):
+    # without a reminder: it would come between a late click and its answer
+    bare = office(tmp_path, policy_file=WINDOW, clock=clock, remind=0)
+    with bare as opened, open_desk(opened):
         yield opened
 
 
