@@ -14,7 +14,7 @@ from integrations.slack.modals import REASON_BLOCK, REASON_INPUT
 from tests.support.slack import POLICY, Office, office, open_desk
 from tests.support.world import Clock
 
-WINDOW = POLICY.replace("verdict: require_approval", "verdict: veto_window, window: 2h")
+WINDOW = POLICY.replace("verdict: require_approval", "verdict: veto_window\n    window: 2h")
 
 
 @pytest.fixture

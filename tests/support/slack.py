@@ -65,7 +65,11 @@ POLICY = """
 version: 1
 defaults: {{tier: {tier}, ask: {{who: [ap], quorum: {quorum}, deadline: 4h{more}}}}}
 rules:
-  - {{name: everything, on: erp.payment.submit, when: "true", verdict: require_approval, because: "It pays"}}
+  - name: everything
+    on: erp.payment.submit
+    when: "true"
+    verdict: require_approval
+    because: "It pays"
 """
 
 

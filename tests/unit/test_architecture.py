@@ -27,12 +27,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("gates.whom",),
     ("gates.rungs",),
     ("gates.weighing", "gates.panel"),
-    ("gates.asking",),
     ("gates.asking", "gates.originating"),
     ("gates.store",),
     ("gates.circumstances", "gates.statistics_judge"),
     ("gates.standing",),
-    ("gates.grants.keyring", "gates.grants.granting"),
     ("gates.grants.keyring", "gates.grants.granting", "gates.orders"),
     ("gates.reading",),
     ("gates.recording",),
@@ -42,7 +40,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("gates.covering",),
     ("gates.service",),
     ("gates.commanding",),
-    ("gates.four_eyes", "gates.versioned"),
+    ("gates.four_eyes", "gates.informing", "gates.versioned"),
     ("gates.reloading",),
     (
         "gates.work",
@@ -55,9 +53,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("gates.access", "gates.cards", "gates.deliveries", "gates.outbox", "gates.replays"),
     ("gates.step_up",),
-    ("gates.timers", "gates.health", "gates.announcing", "gates.shadow"),
+    ("gates.timers", "gates.health", "gates.announcing", "gates.shadow", "gates.alarms"),
     ("gates.explaining",),
-    ("gates.timers", "gates.health", "gates.announcing", "gates.alarms"),
     ("gates.web",),
 )
 CLIENT_SIDE = ("gates.calling", "gates.client", "gates.flow", "gates.executor", "gates.testing")

@@ -110,6 +110,7 @@ def html(shown_: RequestView, *rounds: RequestView, person: str = "dana") -> str
         typed_for="",
         table=None,
         look=None,
+        info=None,
         confirming="",
         longest=99,
     )
