@@ -3,28 +3,21 @@
 from datetime import timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query
+from fastapi import APIRouter, Depends, Query
 
 from gates.access import Access
 from gates.alarms import Alarms, of_store, report
-from gates.core.errors import NotAuthenticated
-from gates.service import Gates, KeyHolder
+from gates.service import Gates
+from gates.web.callers import Callers
 
 LONGEST = 3_660  # days
 
 
 def router(gates: Gates, access: Access) -> APIRouter:
     api = APIRouter(prefix="/v1", tags=["admins"])
+    callers = Callers(access)
 
-    def admin(authorization: Annotated[str, Header()] = "") -> KeyHolder:
-        kind, _, secret = authorization.partition(" ")
-        if kind != "Bearer":
-            raise NotAuthenticated("Send `Authorization: Bearer <API key>` (GATES_API_KEY).")
-        holder = access.key_holder(secret)
-        holder.refuse_unless("admin")
-        return holder
-
-    @api.get("/admin/alarms", dependencies=[Depends(admin)])
+    @api.get("/admin/alarms", dependencies=[Depends(callers.admin)])
     def alarms(days: Annotated[int, Query(ge=1, le=LONGEST)] = 90) -> list[Alarms]:
         """By action and detector, what people said of the alarms of so many days."""
         return report(of_store(gates.database, gates.clock(), timedelta(days=days)))

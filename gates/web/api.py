@@ -30,6 +30,7 @@ from gates.passes import Passes
 from gates.recording import ANY
 from gates.service import Gates, KeyHolder
 from gates.step_up import StepUp
+from gates.web.callers import Callers
 from gates.web.direct import Direct
 from gates.web.passes import passes_router
 from gates.web.waiters import LONGEST_WAIT, STILL, WORK, Waiters, rung
@@ -114,6 +115,7 @@ def router(  # noqa: C901, PLR0915 - a table of routes
 ) -> APIRouter:
     """`direct` is told which of these it may answer by itself."""
     api = APIRouter(prefix="/v1")
+    callers = Callers(access)
     steps = StepUp(gates.database, gates.clock)
 
     async def key_holder(authorization: Annotated[str, Header()] = "") -> KeyHolder:
@@ -126,25 +128,19 @@ def router(  # noqa: C901, PLR0915 - a table of routes
             return remembered
         return await run_in_threadpool(access.key_holder, secret)
 
-    def person(authorization: Annotated[str, Header()] = "") -> Session:
-        kind, _, secret = authorization.partition(" ")
-        if kind != "Session":
-            raise NotAuthenticated("This is for people: log in with `gates login LINK`.")
-        return access.session(secret)
-
     async def reader(authorization: Annotated[str, Header()] = "") -> None:
         """A person, or an admin's process: flows read only through their own gates."""
         if authorization.startswith("Bearer "):
             (await key_holder(authorization)).refuse_unless("admin")
         else:
-            await run_in_threadpool(person, authorization)
+            await run_in_threadpool(callers.person, authorization)
 
     async def admin(caller: Annotated[KeyHolder, Depends(key_holder)]) -> KeyHolder:
         caller.refuse_unless("admin")
         return caller
 
     Caller = Annotated[KeyHolder, Depends(key_holder)]  # noqa: N806 - a type
-    Person = Annotated[Session, Depends(person)]  # noqa: N806
+    Person = Annotated[Session, Depends(callers.person)]  # noqa: N806
 
     # -- flows ------------------------------------------------------------------------------
 

@@ -7,11 +7,12 @@ from fastapi import APIRouter, Depends, Header, Query
 from pydantic import BaseModel, Field
 
 from gates import versioned
-from gates.access import Access
+from gates.access import Access, Session
 from gates.commanding import Commander
 from gates.core.errors import NotAuthenticated
 from gates.core.freezes import Freeze, Hold, Scope
 from gates.four_eyes import FourEyes
+from gates.web.callers import Callers
 from gates.web.waiters import WORK, Waiters
 
 
@@ -57,6 +58,7 @@ def router(  # noqa: C901 - a table of routes
 ) -> APIRouter:
     commanding = eyes.commanding
     api = APIRouter(prefix="/v1", tags=["command"])
+    callers = Callers(access)
 
     def commander(authorization: Annotated[str, Header()] = "") -> Commander:
         """A person in command, or an admin's process."""
@@ -67,21 +69,9 @@ def router(  # noqa: C901 - a table of routes
             return commanding.key(access.key_holder(secret))
         raise NotAuthenticated("This is for people in command: log in with `gates login LINK`.")
 
-    def person(authorization: Annotated[str, Header()] = "") -> str:
-        kind, _, secret = authorization.partition(" ")
-        if kind != "Session":
-            raise NotAuthenticated("This is for people: log in with `gates login LINK`.")
-        return access.session(secret).person_id
-
-    def reader(authorization: Annotated[str, Header()] = "") -> None:
-        if authorization.startswith("Bearer "):
-            access.key_holder(authorization.removeprefix("Bearer ")).refuse_unless("admin")
-        else:
-            person(authorization)
-
     Who = Annotated[Commander, Depends(commander)]  # noqa: N806 - a type
 
-    @api.get("/freezes", dependencies=[Depends(reader)])
+    @api.get("/freezes", dependencies=[Depends(callers.person_or_admin)])
     def orders() -> Orders:
         """What is frozen and held now."""
         found = commanding.in_force()
@@ -93,9 +83,11 @@ def router(  # noqa: C901 - a table of routes
         return commanding.freeze(who, body.scope, body.reason)
 
     @api.post("/freezes/{freeze_id}/thaw")
-    def thaw(who: Annotated[str, Depends(person)], freeze_id: str, body: ReasonIn) -> Thawed:
+    def thaw(
+        who: Annotated[Session, Depends(callers.person)], freeze_id: str, body: ReasonIn
+    ) -> Thawed:
         """Lift a freeze that somebody else has made, or ask for it where that needs four eyes."""
-        found, asked = eyes.thaw(who, freeze_id, body.reason)
+        found, asked = eyes.thaw(who.person_id, freeze_id, body.reason)
         waiters.ring(WORK)
         return Thawed(freeze=found, request=asked)
 
@@ -109,12 +101,12 @@ def router(  # noqa: C901 - a table of routes
         """End a run for good."""
         return Stopped(withdrawn=commanding.stop(who, run, body.reason))
 
-    @api.get("/policies", dependencies=[Depends(reader)])
+    @api.get("/policies", dependencies=[Depends(callers.person_or_admin)])
     def policies(limit: Annotated[int, Query(ge=1, le=500)] = 50) -> list[VersionOut]:
         """Policies that were ever in force or asked for, the newest first."""
         return [VersionOut(**one._asdict()) for one in versioned.newest(eyes.gates, limit)]
 
-    @api.get("/policies/{digest}", dependencies=[Depends(reader)])
+    @api.get("/policies/{digest}", dependencies=[Depends(callers.person_or_admin)])
     def policy(digest: str) -> VersionOut:
         """One of them as it is written, by six or more characters of its digest."""
         return VersionOut(**versioned.find(eyes.gates, digest)._asdict())

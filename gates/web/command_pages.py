@@ -12,7 +12,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import RedirectResponse
-from pydantic import BaseModel
 
 from gates import versioned
 from gates.commanding import Commander
@@ -23,6 +22,7 @@ from gates.web.pages import (
     HEADERS,
     LONGEST_REASON,
     PageRoute,
+    ReasonForm,
     Session,
     Sessions,
     check_form,
@@ -33,28 +33,19 @@ from gates.web.values import visible
 from gates.web.words import Moment, moment
 
 
-class FreezeForm(BaseModel):
+class FreezeForm(ReasonForm):
     agent: str = ""
     action: str = ""
     counterparty: str = ""
     run: str = ""
     everything: str = ""
-    reason: str = ""
-    csrf: str = ""
 
 
-class RunForm(BaseModel):
+class RunForm(ReasonForm):
     """`order`: hold or stop."""
 
     run: str = ""
     order: str = ""
-    reason: str = ""
-    csrf: str = ""
-
-
-class ReasonForm(BaseModel):
-    reason: str = ""
-    csrf: str = ""
 
 
 @dataclass(frozen=True)

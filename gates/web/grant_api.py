@@ -5,15 +5,15 @@ keys for admins.
 from datetime import datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
 from gates.access import Access
-from gates.core.errors import NotAuthenticated
 from gates.core.messages import Redemption
 from gates.grants.redeeming import Redeeming
 from gates.grants.token import LONGEST_TOKEN
 from gates.service import Gates, KeyHolder
+from gates.web.callers import Callers
 
 LONGEST_DELAY = 30 * 86_400  # seconds
 
@@ -51,19 +51,10 @@ class KnownSigningKey(BaseModel):
 
 def router(gates: Gates, access: Access) -> APIRouter:
     api = APIRouter(prefix="/v1", tags=["grants"])
+    callers = Callers(access)
     redeeming = Redeeming(gates)
 
-    def key_holder(authorization: Annotated[str, Header()] = "") -> KeyHolder:
-        kind, _, secret = authorization.partition(" ")
-        if kind != "Bearer":
-            raise NotAuthenticated("Send `Authorization: Bearer <API key>` (GATES_API_KEY).")
-        return access.key_holder(secret)
-
-    def admin(caller: Annotated[KeyHolder, Depends(key_holder)]) -> KeyHolder:
-        caller.refuse_unless("admin")
-        return caller
-
-    Admin = Annotated[KeyHolder, Depends(admin)]  # noqa: N806 - a type
+    Admin = Annotated[KeyHolder, Depends(callers.admin)]  # noqa: N806 - a type
 
     @api.get("/grant-keys")
     def grant_keys() -> KeySet:
@@ -71,7 +62,9 @@ def router(gates: Gates, access: Access) -> APIRouter:
         return KeySet(keys=[dict(key.jwk) for key in gates.ring.published()])
 
     @api.post("/grants/redeem")
-    def redeem(caller: Annotated[KeyHolder, Depends(key_holder)], body: RedeemIn) -> Redemption:
+    def redeem(
+        caller: Annotated[KeyHolder, Depends(callers.key_holder)], body: RedeemIn
+    ) -> Redemption:
         """Use a grant up, once; the answer is what was approved."""
         return redeeming.redeem(caller, body.token, body.method)
 

@@ -1,16 +1,16 @@
 """/v1, the part about the server's own health, for admins."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
 from gates.access import Access
-from gates.core.errors import NotAuthenticated
 from gates.health import Finding, findings
 from gates.service import Gates
 from gates.store import shadows
+from gates.web.callers import Callers
 
 
 class Health(BaseModel):
@@ -22,19 +22,14 @@ class Health(BaseModel):
 
 def router(gates: Gates, access: Access) -> APIRouter:
     api = APIRouter(prefix="/v1", tags=["admins"])
+    callers = Callers(access)
 
-    def admin(authorization: Annotated[str, Header()] = "") -> None:
-        kind, _, secret = authorization.partition(" ")
-        if kind != "Bearer":
-            raise NotAuthenticated("Send `Authorization: Bearer <API key>` (GATES_API_KEY).")
-        access.key_holder(secret).refuse_unless("admin")
-
-    @api.get("/admin/health", dependencies=[Depends(admin)])
+    @api.get("/admin/health", dependencies=[Depends(callers.admin)])
     def health() -> Health:
         """What this server finds amiss, with the cures."""
         return Health(findings=findings(gates), now=gates.clock())
 
-    @api.get("/admin/shadow", dependencies=[Depends(admin)])
+    @api.get("/admin/shadow", dependencies=[Depends(callers.admin)])
     def shadow() -> dict[str, Any]:
         """What the policy that looks on would have answered otherwise; no digest: there is none."""
         if not gates.shadow:

@@ -2,14 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
 from gates.access import Access, Session
-from gates.core.errors import NotAuthenticated
 from gates.core.model import RequestView
 from gates.informing import Informing
 from gates.service import Gates, KeyHolder
+from gates.web.callers import Callers
 
 
 class QuestionIn(BaseModel):
@@ -22,26 +22,12 @@ class AnswerIn(BaseModel):
 
 def router(gates: Gates, access: Access) -> APIRouter:
     api = APIRouter(prefix="/v1", tags=["people"])
+    callers = Callers(access)
     informing = Informing(gates)
-
-    def person(authorization: Annotated[str, Header()] = "") -> Session:
-        kind, _, secret = authorization.partition(" ")
-        if kind != "Session":
-            raise NotAuthenticated("This is for people: log in with `gates login LINK`.")
-        return access.session(secret)
-
-    def teller(authorization: Annotated[str, Header()] = "") -> Session | KeyHolder:
-        """A person, or an admin's process."""
-        kind, _, secret = authorization.partition(" ")
-        if kind == "Bearer":
-            caller = access.key_holder(secret)
-            caller.refuse_unless("admin")
-            return caller
-        return person(authorization)
 
     @api.post("/requests/{request_id}/question")
     def ask(
-        who: Annotated[Session, Depends(person)], request_id: str, body: QuestionIn
+        who: Annotated[Session, Depends(callers.person)], request_id: str, body: QuestionIn
     ) -> RequestView:
         """Ask for information as the person who is logged in; the clock stands still."""
         found = gates.find(request_id)
@@ -49,7 +35,9 @@ def router(gates: Gates, access: Access) -> APIRouter:
 
     @api.post("/requests/{request_id}/answer")
     def answer(
-        who: Annotated[Session | KeyHolder, Depends(teller)], request_id: str, body: AnswerIn
+        who: Annotated[Session | KeyHolder, Depends(callers.person_or_admin)],
+        request_id: str,
+        body: AnswerIn,
     ) -> RequestView:
         """Answer it; the clock goes on."""
         found, text = gates.find(request_id), body.text

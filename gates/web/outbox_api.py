@@ -3,13 +3,13 @@
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict
 
 from gates import deliveries
 from gates.access import Access
-from gates.core.errors import NotAuthenticated
 from gates.service import Gates, KeyHolder
+from gates.web.callers import Callers
 
 
 class DeliveryOut(BaseModel):
@@ -35,22 +35,17 @@ class RetryIn(BaseModel):
 
 def router(gates: Gates, access: Access) -> APIRouter:
     api = APIRouter(prefix="/v1", tags=["admins"])
+    callers = Callers(access)
 
-    def admin(authorization: Annotated[str, Header()] = "") -> KeyHolder:
-        kind, _, secret = authorization.partition(" ")
-        if kind != "Bearer":
-            raise NotAuthenticated("Send `Authorization: Bearer <API key>` (GATES_API_KEY).")
-        holder = access.key_holder(secret)
-        holder.refuse_unless("admin")
-        return holder
-
-    @api.get("/admin/outbox", dependencies=[Depends(admin)])
+    @api.get("/admin/outbox", dependencies=[Depends(callers.admin)])
     def outbox() -> list[DeliveryOut]:
         """Deliveries that were given up, that fail, or that are late."""
         return [DeliveryOut.model_validate(one) for one in deliveries.troubles(gates)]
 
     @api.post("/admin/outbox/retry")
-    def retry(caller: Annotated[KeyHolder, Depends(admin)], body: RetryIn) -> list[DeliveryOut]:
+    def retry(
+        caller: Annotated[KeyHolder, Depends(callers.admin)], body: RetryIn
+    ) -> list[DeliveryOut]:
         """Try them again now; what there was to try."""
         found = deliveries.retry(gates, body.ids, caller.requester.agent)
         return [DeliveryOut.model_validate(one) for one in found]

@@ -192,16 +192,14 @@ class DecisionForm(BaseModel):
     freeze: str = ""
 
 
-class ReviewForm(BaseModel):
+class ReasonForm(BaseModel):
+    reason: str = ""
+    csrf: str = ""
+
+
+class ReviewForm(ReasonForm):
     word: str = ""
-    reason: str = ""
     category: str = ""
-    csrf: str = ""
-
-
-class InfoForm(BaseModel):
-    reason: str = ""
-    csrf: str = ""
 
 
 def bar(session: Session) -> list[str]:
@@ -435,12 +433,10 @@ class Pages:
         self, request: Request, request_id: str, form: Annotated[ReviewForm, Form()]
     ) -> Response:
         """Say what one thinks of something that ran by itself."""
-        session = self._session(request)
-        view = self.service.view(_only_id(request_id))
-        try:
-            check_form(session, form.csrf)
+
+        def say(session: Session, found: str) -> None:
             self.reviews.say(
-                view.request.id,
+                found,
                 person_id=session.person_id,
                 word="fine" if form.word == "fine" else "wrong",
                 reason=_reason(form.reason),
@@ -449,51 +445,52 @@ class Pages:
                 assurance="session",
                 verified_by={"session": _trace(request.cookies[self.cookie])},
             )
-        except GatesError as error:
-            return self._request_page(
-                session, view, error, form=DecisionForm(decision="review", reason=form.reason)
-            )
-        return RedirectResponse(f"/requests/{view.request.id}", 303, HEADERS)
 
-    def ask(self, request: Request, request_id: str, form: Annotated[InfoForm, Form()]) -> Response:
+        return self._told(request, request_id, form, "review", say)
+
+    def ask(
+        self, request: Request, request_id: str, form: Annotated[ReasonForm, Form()]
+    ) -> Response:
         """Ask for information first."""
-        session = self._session(request)
-        view = self.service.view(_only_id(request_id))
-        try:
-            check_form(session, form.csrf)
+
+        def say(session: Session, found: str) -> None:
+            question = _reason(form.reason)
             self.informing.ask(
-                view.request.id,
-                person_id=session.person_id,
-                question=_reason(form.reason),
-                channel="inbox",
+                found, person_id=session.person_id, question=question, channel="inbox"
             )
-        except GatesError as error:
-            return self._not_told(session, view.request.id, error, "question", form.reason)
-        return RedirectResponse(f"/requests/{view.request.id}", 303, HEADERS)
+
+        return self._told(request, request_id, form, "question", say)
 
     def answer(
-        self, request: Request, request_id: str, form: Annotated[InfoForm, Form()]
+        self, request: Request, request_id: str, form: Annotated[ReasonForm, Form()]
     ) -> Response:
         """Answer what somebody wants to know."""
+
+        def say(session: Session, found: str) -> None:
+            text = _reason(form.reason)
+            self.informing.answer(found, person_id=session.person_id, text=text, channel="inbox")
+
+        return self._told(request, request_id, form, "answer", say)
+
+    def _told(
+        self,
+        request: Request,
+        request_id: str,
+        form: ReasonForm,
+        what: str,
+        say: Callable[[Session, str], None],
+    ) -> Response:
+        """Words that decide nothing: back to the page, which keeps them where they are refused."""
         session = self._session(request)
-        view = self.service.view(_only_id(request_id))
+        found = self.service.view(_only_id(request_id)).request.id
         try:
             check_form(session, form.csrf)
-            self.informing.answer(
-                view.request.id,
-                person_id=session.person_id,
-                text=_reason(form.reason),
-                channel="inbox",
-            )
+            say(session, found)
         except GatesError as error:
-            return self._not_told(session, view.request.id, error, "answer", form.reason)
-        return RedirectResponse(f"/requests/{view.request.id}", 303, HEADERS)
-
-    def _not_told(
-        self, session: Session, request_id: str, error: GatesError, what: str, words: str
-    ) -> Response:
-        form = DecisionForm(decision=what, reason=words)
-        return self._request_page(session, self.service.view(request_id), error, form=form)
+            typed = DecisionForm(decision=what, reason=form.reason)
+            view = self.service.view(found)
+            return self._request_page(session, view, error, form=typed)
+        return RedirectResponse(f"/requests/{found}", 303, HEADERS)
 
     def _assurance(self, request: Request, session: Session, code: str) -> str:
         """How surely it is known who this is; a code that comes along is used up."""

@@ -2,15 +2,14 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Header, Query
+from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
-from starlette.concurrency import run_in_threadpool
 
 from gates.access import Access, Session
-from gates.core.errors import NotAuthenticated
 from gates.core.model import RequestView
 from gates.reviews import Reviews
 from gates.service import Gates
+from gates.web.callers import Callers
 
 
 class ReviewIn(BaseModel):
@@ -21,23 +20,10 @@ class ReviewIn(BaseModel):
 
 def router(gates: Gates, access: Access) -> APIRouter:
     api = APIRouter(prefix="/v1", tags=["people"])
+    callers = Callers(access)
     reviews = Reviews(gates)
 
-    def person(authorization: Annotated[str, Header()] = "") -> Session:
-        kind, _, secret = authorization.partition(" ")
-        if kind != "Session":
-            raise NotAuthenticated("This is for people: log in with `gates login LINK`.")
-        return access.session(secret)
-
-    async def reader(authorization: Annotated[str, Header()] = "") -> None:
-        """A person, or an admin's process: a flow is not told what is looked at."""
-        kind, _, secret = authorization.partition(" ")
-        if kind == "Bearer":
-            (await run_in_threadpool(access.key_holder, secret)).refuse_unless("admin")
-        else:
-            await run_in_threadpool(person, authorization)
-
-    @api.get("/reviews", dependencies=[Depends(reader)])
+    @api.get("/reviews", dependencies=[Depends(callers.person_or_admin)])
     def listed(
         state: Literal["wanted", "done"] = "wanted",
         limit: Annotated[int, Query(ge=1, le=500)] = 200,
@@ -47,7 +33,7 @@ def router(gates: Gates, access: Access) -> APIRouter:
 
     @api.post("/requests/{request_id}/reviews")
     def say(
-        who: Annotated[Session, Depends(person)], request_id: str, body: ReviewIn
+        who: Annotated[Session, Depends(callers.person)], request_id: str, body: ReviewIn
     ) -> RequestView:
         """Say that it was fine or wrong, as the person who is logged in."""
         return reviews.say(

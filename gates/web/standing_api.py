@@ -3,14 +3,14 @@
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
 from gates.access import Access, Session
-from gates.core.errors import NotAuthenticated
 from gates.core.standing import Limits, StandingApproval
 from gates.service import Gates, KeyHolder
 from gates.standing import StandingDesk
+from gates.web.callers import Callers
 
 
 class GiveIn(BaseModel):
@@ -34,24 +34,10 @@ class StandingOut(BaseModel):
 
 def router(gates: Gates, access: Access) -> APIRouter:
     api = APIRouter(prefix="/v1", tags=["standing approvals"])
+    callers = Callers(access)
     desk = StandingDesk(gates.database, lambda: gates.asking, gates.clock)
 
-    def person(authorization: Annotated[str, Header()] = "") -> Session:
-        kind, _, secret = authorization.partition(" ")
-        if kind != "Session":
-            raise NotAuthenticated("This is for people: log in with `gates login LINK`.")
-        return access.session(secret)
-
-    def anybody(authorization: Annotated[str, Header()] = "") -> Session | KeyHolder:
-        """A person, or an admin's process."""
-        kind, _, secret = authorization.partition(" ")
-        if kind != "Bearer":
-            return person(authorization)
-        holder = access.key_holder(secret)
-        holder.refuse_unless("admin")
-        return holder
-
-    Caller = Annotated[Session | KeyHolder, Depends(anybody)]  # noqa: N806 - a type
+    Caller = Annotated[Session | KeyHolder, Depends(callers.person_or_admin)]  # noqa: N806 - a type
 
     @api.get("/standing")
     def standing(_caller: Caller) -> list[StandingOut]:
@@ -59,7 +45,7 @@ def router(gates: Gates, access: Access) -> APIRouter:
         return [shown(one, gates.clock()) for one in desk.all()]
 
     @api.post("/standing")
-    def give(who: Annotated[Session, Depends(person)], body: GiveIn) -> StandingOut:
+    def give(who: Annotated[Session, Depends(callers.person)], body: GiveIn) -> StandingOut:
         """Approve beforehand, as the person who is logged in."""
         made = desk.give(who.person_id, body.limits, body.reason)
         return shown(made, gates.clock())

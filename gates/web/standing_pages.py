@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import hmac
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import RedirectResponse
 
 from gates.access import Access
-from gates.core.errors import Refused
 from gates.core.standing import covers
 from gates.informing import Informing
 from gates.reviews import Reviews
 from gates.service import Gates
 from gates.standing import StandingDesk
 from gates.step_up import StepUp
-from gates.web.pages import HEADERS, PageRoute, Pages, page
+from gates.web.pages import HEADERS, PageRoute, Pages, check_form, page
 
 
 class StandingPages(Pages):
@@ -44,8 +42,7 @@ class StandingPages(Pages):
         self, request: Request, standing_id: str, csrf: Annotated[str, Form()] = ""
     ) -> Response:
         session = self._session(request)
-        if not hmac.compare_digest(session.csrf.encode(), csrf.encode()):
-            raise Refused("This form was made for another log-in: look at the page again.")
+        check_form(session, csrf)
         self.desk.revoke(standing_id, session.person_id)
         return RedirectResponse("/standing", 303, HEADERS)
 
