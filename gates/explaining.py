@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from gates.core.model import ApprovalRequest, Json, Value
 from gates.core.policy import Question
@@ -23,18 +22,8 @@ def explained(gates: Gates, request_id: str) -> Explained:
     """By id or a prefix; by the policy that is in force. Raises NotFound."""
     request = gates.view(request_id).request
     circumstances, when = _circumstances(gates, request)
-    question = Question(
-        action=request.action,
-        amount=request.amount,
-        claims=request.claims,
-        facts=request.facts,
-        requester=request.requester,
-        counterparty=request.counterparty,
-        circumstances=circumstances,
-        effect=request.effect,
-        in_process=request.in_process,
-    )
-    found = explain(gates.asking.policy, question, set(_kept(request, "lifted")))
+    question = Question.of(request).model_copy(update={"circumstances": circumstances})
+    found = explain(gates.asking.policy, question, request.lifted.keys())
     return Explained(
         request_id=request.id,
         explanation=found,
@@ -58,26 +47,12 @@ def _notes(request: ApprovalRequest, found: Explanation, when: str) -> Iterator[
 
 def _circumstances(gates: Gates, request: ApprovalRequest) -> tuple[dict[str, Json], str]:
     """As they were kept with the request, else as they are now."""
-    kept = _kept(request, "circumstances")
     wanted = gates.asking.policy.mentions(request.action.name)
-    if kept or not wanted:
-        return kept, ""
-    asked = Question(
-        action=request.action,
-        amount=request.amount,
-        claims=request.claims,
-        facts=request.facts,
-        requester=request.requester,
-        counterparty=request.counterparty,
-    )
+    if request.circumstances or not wanted:
+        return request.circumstances, ""
+    asked = Question.of(request)
     found: dict[str, Json] = {}
     for source in gates.asking.circumstances:
         if not wanted.isdisjoint(source.names):
             found |= source.look(asked, request.run, gates.clock())
     return found, f"{', '.join(sorted(wanted))}: as they are now, not as they were"
-
-
-def _kept(request: ApprovalRequest, name: str) -> dict[str, Any]:
-    """What a request keeps of its judging beside the facts, where it does."""
-    found: dict[str, Any] = getattr(request, name, {})
-    return found

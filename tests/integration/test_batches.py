@@ -8,6 +8,7 @@ import pytest
 from gates.core.errors import InvalidArguments, InvalidInput, NotEntitled, UnknownAction
 from gates.core.messages import LineOf
 from gates.core.model import GateReply, OutcomeKind, RequestView, Standing, Verdict, line_key
+from gates.explaining import explained
 from tests.support.world import POLICY, World
 
 RULES = (
@@ -110,6 +111,19 @@ def test_approved_lines_run_each_with_its_own_grant_and_nobody_is_asked_twice(
         assert line(ruled, whole, number, row).standing is Standing.SUCCEEDED
     assert sorted(ruled.till.paid.values()) == ["700.00", "900.00"]
     assert ruled.gates.waiting() == []
+
+
+def test_a_line_is_explained_as_it_was_judged(ruled: World) -> None:
+    """As one of a batch: alone nobody would have been asked about it."""
+    rows = lines("900.00", "700.00")
+    whole = batch(ruled, rows).view.request.id
+    for person in ("dana", "tess"):
+        ruled.decide(whole, person)
+    request = line(ruled, whole, 1, rows[0]).view.request
+    found = explained(ruled.gates, request.id)
+    (adds_up,) = [one for one in found.explanation.rules if one.rule == "adds-up"]
+    assert adds_up.answer == "matches"
+    assert found.notes == ()
 
 
 def test_some_lines_are_refused_and_the_rest_runs(ruled: World) -> None:
