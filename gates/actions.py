@@ -59,7 +59,9 @@ class ActionDefinition(Generic[ArgumentsT, ResultT]):
     did does not stand anywhere; `summary`: what stands done, in words; `counterparty`: who is on
     the other side (a supplier's id, an account), empty where nobody is; `effect`: whether it only
     looks, changes something or goes out to an address that its arguments name (also to read there);
-    `destinations`: values of its arguments that say where it goes, whatever they look like.
+    `destinations`: values of its arguments that say where it goes, whatever they look like;
+    `half_done`: what stands half done around it in the real system, in words, one for each object,
+    read where an agent goes in circles.
     """
 
     name: str
@@ -80,6 +82,7 @@ class ActionDefinition(Generic[ArgumentsT, ResultT]):
     counterparty: Callable[[ArgumentsT], str] = lambda _: ""
     effect: Effect = "write"
     destinations: Callable[[ArgumentsT], list[str]] = lambda _: []
+    half_done: Callable[[Any, ArgumentsT], list[str]] = lambda _resource, _arguments: []
 
     def parse(self, arguments: object) -> ArgumentsT:
         """Raises InvalidArguments naming each field, its value and what was expected; its detail
@@ -131,6 +134,7 @@ def action(
     counterparty: Callable[[Any], str] = lambda _: "",
     effect: Effect = "write",
     destinations: Callable[[Any], list[str]] = lambda _: [],
+    half_done: Callable[[Any, Any], list[str]] = lambda _resource, _arguments: [],
 ) -> Callable[[Callable[..., ResultT]], ActionDefinition[Any, ResultT]]:
     """Make `f(resource, arguments, *, idempotency_key)` an action of the registry.
 
@@ -159,6 +163,7 @@ def action(
             counterparty=counterparty,
             effect=effect,
             destinations=destinations,
+            half_done=half_done,
         )
 
     return define

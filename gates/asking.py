@@ -26,7 +26,7 @@ from gates.core.errors import (
 from gates.core.events import Decided, Event
 from gates.core.execution import idempotency_key
 from gates.core.freezes import Hold, held
-from gates.core.loops import Finding
+from gates.core.loops import HALF_DONE, Finding, Guidance, climbed, level_of, why_up
 from gates.core.messages import Proposal
 from gates.core.model import (
     Action,
@@ -51,6 +51,7 @@ from gates.core.model import (
 )
 from gates.core.policy import Policy, Question
 from gates.core.policy.batched import joined
+from gates.core.policy.voices import added
 from gates.core.standing import StandingApproval
 from gates.ports import Circumstances, Directory, StandingApprovals
 from gates.weighing import Judges, Weighed, beforehand, weigh
@@ -292,17 +293,24 @@ class Asking:
         )
 
     def loop_question(
-        self, request: ApprovalRequest, finding: Finding, now: datetime
+        self,
+        request: ApprovalRequest,
+        finding: Finding,
+        guided: Sequence[Guidance],
+        now: datetime,
     ) -> ApprovalRequest:
-        """The next round of a gate whose action failed the same way too often."""
-        evidence = finding.model_dump(mode="json") | {"allow_more": self.policy.loops.allow_more}
+        """The next round of a gate whose action failed the same way too often. `guided`: what
+        people have said about that before.
+        """
+        evidence = finding.model_dump(mode="json") | climbed(guided)
+        level = self.policy.loop_level(level_of(evidence))
         words = f"{request.action.title or request.action.name} failed {finding.count} times: "
         return self._again(
             request,
             purpose=Purpose.LOOP,
-            ask=self.policy.loops.ask,
+            ask=level.ask,
             reason=Reason(rule="loop.same_failure", text=words + finding.error),
-            evidence=evidence,
+            evidence=evidence | {"allow_more": level.allow_more} | self._half_done(request),
             now=now,
         )
 
@@ -310,22 +318,33 @@ class Asking:
         self, request: ApprovalRequest, evidence: Json, now: datetime
     ) -> ApprovalRequest:
         """The same question, put as one about a circle: `evidence` says what came before."""
-        words = f"{request.action.title or request.action.name}: {evidence['words']}"
-        judged = request.judgement
-        asks = judged.verdict is Verdict.REQUIRE_APPROVAL and judged.ask is not None
+        judged, found = request.judgement, level_of(evidence)
+        level = self.policy.loop_level(found)
+        words = f"{request.action.title or request.action.name}: {_found(evidence)}"
+        ask = level.ask
+        if judged.verdict is Verdict.REQUIRE_APPROVAL and judged.ask is not None:
+            # whoever has to agree to it anyhow is asked about the circle; further up, others, too
+            more = [level.ask] if found > 1 else []
+            ask = added(Verdict.REQUIRE_APPROVAL, judged.ask, more)
         judgement = Judgement(
             verdict=Verdict.REQUIRE_APPROVAL,
             tier=max(judged.tier, Tier.HIGH, key=lambda tier: tier.height),
-            reasons=(Reason(rule=f"loop.{evidence['detector']}", text=words), *judged.reasons),
+            reasons=(
+                Reason(rule=f"loop.{evidence.get('detector', 'same_failure')}", text=words),
+                *_level(evidence),
+                *judged.reasons,
+            ),
             policy_digest=judged.policy_digest,
-            ask=judged.ask if asks else self.policy.loops.ask,
+            ask=ask,
         )
+        counts = "circle" in evidence or found > 1  # a write is allowed once, whatever the policy
+        more_tries: Json = {"allow_more": level.allow_more} if counts else {}
         return request.model_copy(
             update={
                 "purpose": Purpose.LOOP,
                 "judgement": judgement,
                 "requirement": self.requirement(judgement, request.action, request.requester, now),
-                "evidence": evidence,
+                "evidence": evidence | more_tries | self._half_done(request),
             }
         )
 
@@ -404,7 +423,7 @@ class Asking:
                 key=lambda tier: tier.height,
             ),
             reasons=(
-                *(reason, *(words if changed else ())),
+                *(reason, *_level(evidence), *(words if changed else ())),
                 *(one for one in (fresh.reasons if fresh else ()) if one != reason),
             ),
             policy_digest=self.policy.digest,
@@ -421,7 +440,7 @@ class Asking:
                 "judgement": judgement,
                 "requirement": self._required(judgement, request.action, request.requester, now),
                 "evidence": evidence,
-                "facts": facts if changed else request.facts,
+                "facts": request.facts if trouble and not changed else facts,
                 "precondition": precondition,
                 "opened_at": now,
                 "before": (),
@@ -500,6 +519,18 @@ class Asking:
         except Exception as error:  # noqa: BLE001 - whatever it is, fail closed and say it
             trouble = f"{type(error).__name__}: {error}"
             return {}, {UNREADABLE: trouble}, f"The facts could not be read ({trouble})."
+
+    def _half_done(self, request: ApprovalRequest) -> Json:
+        """What an agent that goes in circles has left, or somebody else that it stumbles over."""
+        definition = self._definition(request)
+        if definition is None:
+            return {}
+        try:
+            arguments = definition.parse(request.action.arguments)
+            left = definition.half_done(self.registry.resource(definition), arguments)
+        except Exception as error:  # noqa: BLE001 - whatever it is, people are asked all the same
+            left = [f"could not be read ({type(error).__name__}: {error})"]
+        return {HALF_DONE: [*left]} if left else {}
 
     @staticmethod
     def _amount(definition: ActionDefinition[Any, Any] | None, action: Action) -> Money | None:
@@ -594,6 +625,17 @@ class Asking:
             limits=(ask.limit, *ask.limits),
             keep_open=ask.keep_open,
         )
+
+
+def _found(evidence: Json) -> str:
+    """What goes round, in words."""
+    return str(evidence.get("words") or f"failed {evidence.get('total')} times the same way")
+
+
+def _level(evidence: Json) -> tuple[Reason, ...]:
+    """Why it is no longer on the first level; nothing while it is."""
+    words = why_up(evidence)
+    return (Reason(rule="loop.level", text=words),) if words else ()
 
 
 def _since(before: Before, request: ApprovalRequest) -> tuple[str, ...]:

@@ -1,8 +1,9 @@
 """Whether a run goes in circles, looked at before each of its calls.
 
 One detector a run, fed with what ended in it, whichever server heard of that; what it knows can be
-made anew from the store at any time, so that servers need not share it. Answers of people come to
-it in the order in which they were given.
+made anew from the store at any time, so that servers need not share it. What ended and what people
+answered come to it in the order in which they happened: an answer that came after the calls which
+it allowed would allow as many once more.
 """
 
 from __future__ import annotations
@@ -14,7 +15,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from gates.core.canonical import digest
-from gates.core.loops import Call, Circle, Detector, End, Step, Thresholds, allowed
+from gates.core.loops import (
+    Call,
+    Circle,
+    Detector,
+    End,
+    Guidance,
+    Step,
+    Thresholds,
+    allowed,
+    climbed,
+    guidance,
+    spent,
+)
 from gates.core.model import UNDO, ApprovalRequest, Json, OutcomeKind, Purpose, RunRef, Verdict
 from gates.core.policy import LoopPolicy, Policy, Question
 from gates.store.database import Database
@@ -22,19 +35,55 @@ from gates.store.repository import Aggregate, Unit
 
 MOST_KEPT = 512  # runs whose detectors are kept; of others they are made anew
 MOST_CIRCLES = 32  # of one run
-STEERED = (OutcomeKind.SENT_BACK, OutcomeKind.VOIDED)
 
 
 @dataclass
 class Watched:
     """`last`: the number of the last call that the detector was fed with. `circles`: what it found,
-    by key, with the attempts that people are shown.
+    by key, with the attempts that people are shown; `guided`: what people said about it.
     """
 
     detector: Detector
     last: int = 0
     circles: OrderedDict[str, Circle] = field(default_factory=OrderedDict)
     answered: set[str] = field(default_factory=set)
+    guided: dict[str, list[Guidance]] = field(default_factory=dict)
+
+    def follow(self, calls: Sequence[tuple[int, Call]], answers: Sequence[Aggregate]) -> None:
+        """What is new of these, as it came about. At the same moment the call came first: the
+        answer is about it.
+        """
+        told = [one for one in answers if one.outcome is not None]
+        told.sort(key=_given_at, reverse=True)
+        for number, call in calls:
+            while told and _given_at(told[-1]) < call.at:
+                self.hear(told.pop())
+            if number > self.last:
+                self.hear_of(number, call)
+        while told:
+            self.hear(told.pop())
+
+    def hear(self, answer: Aggregate) -> None:
+        """A person's word on a circle, once."""
+        request, outcome = answer.request, answer.outcome
+        key = self._circle(request)
+        if outcome is None or not key or request.id in self.answered:
+            return
+        self.answered.add(request.id)
+        if outcome.kind is OutcomeKind.APPROVED:
+            self.detector.allow(key, allowed(request, answer.decisions))
+        elif given := guidance(answer.decisions, outcome):
+            self.detector.steer(key)
+            self.guided.setdefault(key, []).append(given)
+
+    def _circle(self, request: ApprovalRequest) -> str:
+        """The circle that a question is about: one that the detector has found, or, where failures
+        were counted over runs, the one that the call makes here. Empty where it is about neither.
+        """
+        key = request.evidence.get("circle")
+        if isinstance(key, str):
+            return key
+        return self.detector.circle_of(_step(request)) if "signature" in request.evidence else ""
 
     def hear_of(self, number: int, call: Call) -> None:
         found = self.detector.after(*_told(call))
@@ -76,16 +125,12 @@ class Circling:
             return None
         with self._lock:
             watched = self._watched(request.run.root_run_id, loops.thresholds)
-            for number, call in calls:
-                if number > watched.last:
-                    watched.hear_of(number, call)
-            for one in answers:
-                _hear(watched, one)
+            watched.follow(calls, answers)
             found = watched.detector.before(_step(request))
             if found is None:
                 return None
-            told = _evidence(watched.circles.get(found.key, found), found.level)
-            return told | {"allow_more": loops.allow_more}
+            told = _evidence(watched.circles.get(found.key, found))
+            return told | climbed(watched.guided.get(found.key, ()), found.level)
 
     def _watched(self, root_run_id: str, thresholds: Thresholds) -> Watched:
         watched = self._runs.setdefault(root_run_id, Watched(Detector(thresholds)))
@@ -115,10 +160,7 @@ class RunOf:
             answers = unit.loops_of_run(run.root_run_id)
         action = question.action
         watched = Watched(Detector(self.policy().loops.thresholds))
-        for number, call in calls:
-            watched.hear_of(number, call)
-        for one in answers:
-            _hear(watched, one)
+        watched.follow(calls, answers)
         step = Step.of(
             action.name,
             action.arguments,
@@ -140,16 +182,8 @@ class RunOf:
         }
 
 
-def _hear(watched: Watched, answer: Aggregate) -> None:
-    """A person's word on a circle, once."""
-    key = answer.request.evidence.get("circle")
-    if answer.outcome is None or not isinstance(key, str) or answer.request.id in watched.answered:
-        return
-    watched.answered.add(answer.request.id)
-    if answer.outcome.kind is OutcomeKind.APPROVED:
-        watched.detector.allow(key, allowed(answer.request, answer.decisions))
-    elif answer.outcome.kind in STEERED:
-        watched.detector.steer(key)
+def _given_at(answer: Aggregate) -> datetime:
+    return answer.outcome.at if answer.outcome else answer.request.opened_at
 
 
 def _step(request: ApprovalRequest) -> Step:
@@ -164,7 +198,13 @@ def _step(request: ApprovalRequest) -> Step:
 
 def _told(call: Call) -> tuple[Step, End]:
     step = Step.of(
-        call.action, call.arguments, writes=call.writes, at=call.at, attempt_id=call.attempt_id
+        call.action,
+        call.arguments,
+        writes=call.writes,
+        at=call.at,
+        business_key=call.business_key,
+        agent=call.agent,
+        attempt_id=call.attempt_id,
     )
     return step, End(
         outcome=call.outcome_digest,
@@ -176,7 +216,7 @@ def _told(call: Call) -> tuple[Step, End]:
     )
 
 
-def _evidence(found: Circle, level: int) -> Json:
+def _evidence(found: Circle) -> Json:
     attempts: list[Json] = [
         {
             "number": one.number,
@@ -191,13 +231,11 @@ def _evidence(found: Circle, level: int) -> Json:
         "circle": found.key,
         "count": found.count,
         "total": found.count,
-        "level": level,
         "words": found.words,
         "attempts": [*attempts],
         "differences": [*found.differences],
     }
     if found.drawn:
         told["cycle"] = found.drawn
-    if found.cost or found.tokens:
-        told["spent"] = {"cost_minor": found.cost, "tokens": found.tokens}
-    return told
+    times = [one.at for one in found.attempts if one.at is not None]
+    return told | spent(times, found.cost, found.tokens)

@@ -29,6 +29,7 @@ from gates.core.quorum import satisfied
 from gates.deciding import Deciding
 from gates.ports import RunStates
 from gates.recording import RING, KeyHolder
+from gates.repeats import WRITE
 from gates.standing import gone
 from gates.store.repository import Aggregate, Unit
 from gates.withdrawing import out_of_the_queue
@@ -164,6 +165,8 @@ class Claiming(Deciding):
             return Stale(by, because, words, self.asking.doubt_again(request, now))
         before = Before(request, f"voided, {because}: {'; '.join(words)}")
         fresh = self.asking.question(Origin.of(request), request.action, now, before)
+        if _still_a_loop(request, by) and fresh.judgement.verdict is not Verdict.FORBID:
+            fresh = self.asking.repeat_question(fresh, request.evidence, now)
         return Stale(by, because, words, fresh)
 
     def void_if_stale(self, request_id: str, version: int) -> bool:
@@ -248,6 +251,15 @@ class Claiming(Deciding):
         aggregate.row.collected = done
         if request.requirement is not None and not done:  # until it has the result it may be lost
             unit.wish(request.id, RING)
+
+
+def _still_a_loop(request: ApprovalRequest, by: str) -> bool:
+    """Whether a question about a loop is asked again as one. A world that has changed may let pass
+    what has failed; it never makes a write that was done already another one.
+    """
+    if request.purpose is not Purpose.LOOP:
+        return False
+    return by != "precondition" or request.evidence.get("detector") == WRITE
 
 
 def does_for(given: Aggregate, fresh: ApprovalRequest, now: datetime) -> bool:

@@ -12,29 +12,34 @@ from collections.abc import Sequence
 
 from gates.actions import Registry
 from gates.core.errors import UnknownAction
+from gates.core.loops import Guidance, climbed, guidance, reported, spent
 from gates.core.messages import Proposal
 from gates.core.model import ApprovalRequest, Json, Outcome, OutcomeKind, Purpose, Verdict
 from gates.store.repository import Aggregate
 
+WRITE, REFUSED = "same_write", "refused_again"
 MOST_REFUSED = 2  # refusals that an agent is simply told
 MOST_SHOWN = 10
 
 
-def evidence(request: ApprovalRequest, alike: Sequence[Aggregate]) -> Json | None:
+def evidence(
+    request: ApprovalRequest, alike: Sequence[Aggregate], rounds: Sequence[Aggregate] = ()
+) -> Json | None:
     """Why this proposal is put to people as a circle; None where it is not. `alike`: what the run
-    has proposed before, word for word, through other gates.
+    has proposed before, word for word, through other gates; `rounds`: through this one.
     """
     if request.purpose is not Purpose.ACTION:
         return None
+    guided = _guided((*alike, *rounds))
     done = [one for one in alike if _done(one)]
     if done and not request.changes_nothing and request.judgement.verdict is not Verdict.FORBID:
-        return _told("same_write", done, "it has been done")
+        return _told(WRITE, done, "it has been done") | climbed(guided)
     refused = [one for one in alike if _refused(one.outcome)]
     if len(refused) < MOST_REFUSED or _answered(alike):
         return None
-    found = _told("refused_again", refused, "it was refused")
+    found = _told(REFUSED, refused, "it was refused")
     forbidden = request.judgement.verdict is Verdict.FORBID
-    return found | {"refused_by": "policy" if forbidden else "people"}
+    return found | climbed(guided) | {"refused_by": "policy" if forbidden else "people"}
 
 
 def changes_nothing(registry: Registry, proposal: Proposal) -> bool:
@@ -65,6 +70,12 @@ def _answered(alike: Sequence[Aggregate]) -> bool:
     )
 
 
+def _guided(before: Sequence[Aggregate]) -> list[Guidance]:
+    """What people have said about these very circles."""
+    asked = [one for one in before if one.request.evidence.get("detector") in (WRITE, REFUSED)]
+    return [given for one in asked if (given := guidance(one.decisions, one.outcome))]
+
+
 def _skipped(one: Aggregate) -> bool:
     return one.outcome is not None and one.outcome.skipped
 
@@ -88,4 +99,9 @@ def _told(detector: str, before: Sequence[Aggregate], words: str) -> Json:
         "total": count,
         "attempts": [*attempts[-MOST_SHOWN:]],
         "words": f"{words} {times} in this run, in the very same words",
+        **spent(
+            [one.request.opened_at for one in before],
+            sum(reported(one.request.claims, "cost_minor") for one in before),
+            sum(reported(one.request.claims, "tokens") for one in before),
+        ),
     }

@@ -9,14 +9,13 @@ import orjson
 from gates.core import execution as tries
 from gates.core.canonical import digest
 from gates.core.errors import InvalidGrant, InvalidInput
-from gates.core.loops import Call
+from gates.core.loops import Call, reported
 from gates.core.messages import AttemptReport
 from gates.core.model import ApprovalRequest, Attempt, Execution, ExecutionState, Json
 from gates.recording import KeyHolder
 from gates.store.repository import Aggregate, Unit
 
 LONGEST_ANSWER = 500  # bytes of a result that the loop detector compares
-MOST_REPORTED = 10**12
 
 
 def weighed(attempt: Attempt, told: AttemptReport) -> AttemptReport:
@@ -82,8 +81,10 @@ def as_call(request: ApprovalRequest, attempt_id: str, told: AttemptReport, unit
         arguments=request.action.arguments,
         answer="" if told.result is None else _beginning(told.result),
         writes=not request.changes_nothing,
-        cost=_reported(request, "cost_minor"),
-        tokens=_reported(request, "tokens"),
+        cost=reported(request.claims, "cost_minor"),
+        tokens=reported(request.claims, "tokens"),
+        business_key=" ".join(request.action.subject),
+        agent=request.requester.agent,
     )
 
 
@@ -91,14 +92,6 @@ def _beginning(result: Json) -> str:
     return orjson.dumps(result, option=orjson.OPT_SORT_KEYS)[:LONGEST_ANSWER].decode(
         errors="ignore"
     )
-
-
-def _reported(request: ApprovalRequest, name: str) -> int:
-    """What the agent says of a call's price; what is no number of its kind counts for nothing."""
-    said = request.claims.get(name)
-    if not isinstance(said, int) or isinstance(said, bool):
-        return 0
-    return min(max(said, 0), MOST_REPORTED)
 
 
 def note(

@@ -72,6 +72,7 @@ class Gates(Claiming):
                 root = proposal.run.root_run_id
                 last, waits = self.circling.known(root)
                 first = unit.first(gate, root, action.fingerprint, last)
+                waits = waits or any(call.failed for _, call in first.calls)
                 answers = unit.loops_of_run(root) if waits and (last or first.calls) else []
                 self.orders.now(session)
             rounds = first.rounds
@@ -104,7 +105,8 @@ class Gates(Claiming):
             request = covered(self, proposal, request)
             harmless = repeats.changes_nothing(self.asking.registry, proposal)
             request = request.model_copy(update={"changes_nothing": harmless})
-            circle = repeats.evidence(request, first.alike)
+            alike = self._alike(request) if rounds else first.alike
+            circle = repeats.evidence(request, alike, rounds)
             if circle is None and not rounds and request.covered is None:
                 loops = self.asking.policy.loops
                 circle = self.circling.look(request, first.calls, answers, loops)
@@ -127,6 +129,14 @@ class Gates(Claiming):
         if request.requirement is not None:
             self.woken(request.gate_id)
         return self._again(proposal, action, current)
+
+    def _alike(self, request: ApprovalRequest) -> list[Aggregate]:
+        """What the run has done or was refused in the same words. A later round is asked about it
+        as well: guidance to let something be is no leave to do it.
+        """
+        with self.database.read() as session:
+            root, fingerprint = request.run.root_run_id, request.action.fingerprint
+            return Unit(session, self.clock()).alike(request.gate_id, root, fingerprint)
 
     def _left_unused(self, request: ApprovalRequest) -> Sequence[Json]:
         """Questions about the very same that this run slept for and has not asked again: its code

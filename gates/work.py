@@ -18,7 +18,6 @@ from sqlalchemy.exc import IntegrityError
 from gates import reports
 from gates.core import execution as tries
 from gates.core import restored
-from gates.core.canonical import digest
 from gates.core.errors import (
     InvalidGrant,
     InvalidInput,
@@ -26,7 +25,6 @@ from gates.core.errors import (
     Unavailable,
     UnknownAction,
 )
-from gates.core.loops import Allowance, Finding, allowed, look
 from gates.core.messages import AttemptReport
 from gates.core.model import (
     ApprovalRequest,
@@ -39,6 +37,7 @@ from gates.core.model import (
 )
 from gates.drifting import report_drift
 from gates.grants.granting import key_audience
+from gates.recurring import Recurring, recurring
 from gates.service import CARDS, TELL, Gates, KeyHolder
 from gates.steady import Steady
 from gates.store.repository import Aggregate, Leasable, Unit
@@ -48,7 +47,6 @@ log = logging.getLogger(__name__)
 
 LATE = timedelta(seconds=60)  # queued for so long, work is looked at again before it is handed out
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
-REMEMBERED = timedelta(days=7)  # so long a failure counts, whichever run it was in
 MAX_RECONCILED = 3  # as often may a system say "not there" before a person is asked
 
 
@@ -207,7 +205,7 @@ class Work:
         request: ApprovalRequest,
         attempt_id: str,
         told: AttemptReport,
-        finding: Finding | None,
+        finding: Recurring | None,
         following: ApprovalRequest | None,
     ) -> list[Aggregate] | None:
         """All rounds of the gate, or None where `finding` is no longer what would be found."""
@@ -285,12 +283,12 @@ class Work:
             unit.wish(current.request.id, CARDS, TELL)
 
     def _following(
-        self, seen: Aggregate, told: AttemptReport, finding: Finding | None
+        self, seen: Aggregate, told: AttemptReport, finding: Recurring | None
     ) -> ApprovalRequest | None:
         """The question that this report puts to people, if it does."""
         request, execution, now = seen.request, seen.execution, self.gates.clock()
         if finding is not None:
-            return self.gates.asking.loop_question(request, finding, now)
+            return self.gates.asking.loop_question(request, finding.finding, finding.guided, now)
         if execution is None or execution.last is None:
             return None
         asks = told.state == "in_doubt" and self._asks_people(request, execution)
@@ -302,29 +300,8 @@ class Work:
 
     def _finding(
         self, unit: Unit, request: ApprovalRequest, attempt_id: str, told: AttemptReport
-    ) -> Finding | None:
-        if told.state != "failed":
-            return None
-        name, arguments = request.action.name, digest(request.action.arguments)
-        calls = unit.calls(name, arguments, unit.now - REMEMBERED)
-        if any(call.attempt_id == attempt_id for call in calls):
-            return None  # a repeated report
-        allowances = [
-            Allowance(
-                action=name,
-                arguments_digest=arguments,
-                signature=str(one.request.evidence["signature"]),
-                more=allowed(one.request, one.decisions),
-                at=one.row.settled_at,
-            )
-            for one in unit.loop_rounds(request.action.fingerprint)
-            if one.row.settled_at is not None and "signature" in one.request.evidence
-        ]
-        return look(
-            [*calls, reports.as_call(request, attempt_id, told, unit)],
-            allowances,
-            self.gates.asking.policy.loops,
-        )
+    ) -> Recurring | None:
+        return recurring(unit, request, attempt_id, told, self.gates.asking.policy.loops)
 
     def lapse(self) -> int:
         """Close attempts whose lease ran out; how many. The timer's command. After a jump of the

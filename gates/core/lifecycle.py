@@ -61,6 +61,7 @@ from gates.core.events import (
     Reminded,
     Withdrawn,
 )
+from gates.core.loops.levels import barred, level_of
 from gates.core.model import (
     RUN_ENDED,
     ApprovalRequest,
@@ -298,11 +299,8 @@ def _refuse_foreign(request: ApprovalRequest, decision: Decision) -> None:
                 f"freeze with kind = {decision.kind.value!r}: an agent is frozen by whoever stops "
                 "its run: reject it."
             )
-        if request.evidence.get("refused_by") == "policy" and decision.kind is DecisionKind.APPROVE:
-            raise InvalidInput(
-                "kind = 'approve': the policy forbids this, and no word of people changes that: "
-                "send it back, approve it with changes, skip the step, or stop the run."
-            )
+        if decision.kind is DecisionKind.APPROVE:
+            _refuse_more(request, decision)
         return
     if decision.kind is DecisionKind.SKIP:
         raise InvalidInput(
@@ -310,6 +308,22 @@ def _refuse_foreign(request: ApprovalRequest, decision: Decision) -> None:
         )
     if decision.loop is not None:
         raise InvalidInput("loop: nobody was stopped for going in circles here; leave it out.")
+
+
+def _refuse_more(request: ApprovalRequest, decision: Decision) -> None:
+    """What came back after guidance is not let go on for ever: each level says how long at most."""
+    if why := barred(request):
+        raise InvalidInput(
+            f"kind = 'approve': {why}: send it back, approve it with changes, skip the step, or "
+            "stop the run."
+        )
+    more, most = decision.loop.more if decision.loop else None, request.evidence.get("allow_more")
+    level = level_of(request.evidence)
+    if level > 1 and more is not None and isinstance(most, int) and more > most:
+        raise InvalidInput(
+            f"more = {more}: on level {level} nobody allows more than {most}: it came back after "
+            "guidance."
+        )
 
 
 def _added(requirement: Requirement, events: Sequence[Event]) -> dict[str, str]:

@@ -82,9 +82,10 @@ REVIEWED = Whole.of(
 )
 LOOP_ROUNDS = Whole.of(
     select(request).where(
-        request.c.fingerprint == bindparam("fingerprint"),
+        (request.c.fingerprint == bindparam("fingerprint"))
+        | (request.c.root_run_id == bindparam("root_run_id")),
         request.c.purpose == "loop",
-        request.c.outcome == "approved",
+        request.c.outcome.is_not(None),
     )
 )
 LOOP_QUESTIONS = Whole.of(

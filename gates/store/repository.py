@@ -179,6 +179,12 @@ class Unit:
         numbered = [(row.seq, _call(row)) for (row,) in calls]
         return First([], [self.load(row.id) for (row,) in alike], numbered)
 
+    def alike(self, gate_id: str, root_run_id: str, fingerprint: str) -> list[Aggregate]:
+        """What a run has proposed before through other gates, word for word."""
+        wanted = {"gate_id": gate_id, "root_run_id": root_run_id, "fingerprint": fingerprint}
+        found = self.rows.read([RequestRow], queries.ALIKE, **wanted)
+        return [self.load(row.id) for (row,) in found]
+
     def loops_of_run(self, root_run_id: str) -> list[Aggregate]:
         """A run's questions about loops that have their answer, in the order of the answers."""
         return self._read(queries.LOOPS_OF_RUN, root_run_id=root_run_id)
@@ -409,9 +415,11 @@ class Unit:
         values = dict(call) | {"root_run_id": root_run_id, "arguments": _dumps(call.arguments)}
         self.rows.note(queries.ADD_CALL, values)
 
-    def loop_rounds(self, fingerprint: str) -> list[Aggregate]:
-        """Approved loop requests about an action, of any run: each allowed some more attempts."""
-        return self._read(queries.LOOP_ROUNDS, fingerprint=fingerprint)
+    def loop_rounds(self, fingerprint: str, root_run_id: str) -> list[Aggregate]:
+        """Questions about loops that have their answer: about just this action, in whatever run,
+        and about others of the same name in this run.
+        """
+        return self._read(queries.LOOP_ROUNDS, fingerprint=fingerprint, root_run_id=root_run_id)
 
     def loop_questions(self, after: datetime, last: str, limit: int) -> list[Aggregate]:
         """Those opened after `after`, or then and of an id above `last`; oldest first."""

@@ -276,6 +276,8 @@ class LoopCallRow(Row, table=True):
     tokens: int = Field(
         default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": text("0")}
     )
+    business_key: str = Field(default="", sa_type=Text, sa_column_kwargs={"server_default": ""})
+    agent: str = Field(default="", sa_column_kwargs={"server_default": ""})
 
 
 class LogRow(Row, table=True):

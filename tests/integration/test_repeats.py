@@ -1,5 +1,6 @@
 """The very same proposal once more: what is done already, what was refused, whoever fails at it."""
 
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from uuid import uuid4
@@ -11,15 +12,18 @@ from gates.circling import Circling
 from gates.core.errors import Frozen, InvalidInput
 from gates.core.messages import AttemptReport
 from gates.core.model import (
+    ApprovalRequest,
     DecisionKind,
     ExecutionState,
     GateReply,
     LoopAnswer,
     LoopLabel,
+    OutcomeKind,
     Purpose,
     Standing,
 )
-from tests.support.world import World
+from gates.core.policy import load_policy
+from tests.support.world import POLICY, World
 
 
 def paid(world: World, key: str) -> GateReply:
@@ -118,6 +122,225 @@ def test_nobody_lets_through_what_the_policy_forbids(world: World) -> None:
         world.decide(third.view.request.id, "dana")
     world.decide(third.view.request.id, "dana", "send_back", "Burn nothing; book it instead.")
     assert burn(key="burn-3").standing is Standing.SENT_BACK
+
+
+def test_guidance_is_no_leave_to_do_a_write_again(world: World) -> None:
+    """The same gate's next round asks anew, of those on the next level."""
+    paid(world, "first")
+    asked = world.propose("500.00", key="second").view.request
+    world.decide(asked.id, "dana", "send_back", "it is paid: leave it")
+    again = world.propose("500.00", key="second", call=2)
+    request = again.view.request
+    assert (again.standing, request.purpose, request.round) == (Standing.WAITING, Purpose.LOOP, 2)
+    assert request.evidence["level"] == 2
+    assert "guidance by Dana Okafor: it is paid: leave it" in str(request.judgement.reasons)
+    assert world.lease() is None
+
+
+def test_a_lapsed_leave_to_do_a_write_again_is_asked_for_again(world: World) -> None:
+    """Not judged by the policy alone, which would let it pass as it let the first one."""
+    paid(world, "first")
+    asked = world.propose("500.00", key="second", begins=False).view.request
+    world.decide(asked.id, "dana")
+    world.clock.advance(days=3)
+    later = world.propose("500.00", key="second")
+    assert (later.standing, later.view.request.purpose) == (Standing.WAITING, Purpose.LOOP)
+    assert later.view.request.evidence["detector"] == "same_write"
+    assert world.lease() is None
+
+
+def failing(world: World, key: str) -> GateReply:
+    """A call that fails, of a flow that gives each of its calls a gate of its own."""
+    world.clock.advance(seconds=1)
+    reply = world.propose("500.00", key=key)
+    if reply.standing is Standing.WAITING:
+        return reply
+    job = world.lease()
+    assert job is not None
+    world.perform(job)
+    return world.propose("500.00", key=key)
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["same server", "after a restart"])
+def test_tries_that_people_allowed_are_used_up_once(world: World, restarted: bool) -> None:
+    """Through whichever gate, counted over runs or in this one: two more are two more, and a server
+    that reads them again from the store does not allow them anew.
+    """
+    world.till.broken = "overpays line 17"
+    standings = [failing(world, f"try-{number}").standing for number in (1, 2, 3)]
+    assert standings == [Standing.FAILED, Standing.FAILED, Standing.WAITING]
+    (asked,) = world.gates.waiting()
+    world.clock.advance(seconds=1)
+    world.decide(asked.request.id, "dana")
+    world.clock.advance(seconds=1)
+    job = world.lease() if world.propose("500.00", key="try-3") else None
+    assert job is not None
+    world.perform(job)
+    if restarted:
+        world.gates.circling = Circling()
+    fifth = failing(world, "try-5")
+    assert (fifth.standing, fifth.view.request.purpose) == (Standing.WAITING, Purpose.LOOP)
+    assert len(fifth.view.request.evidence["attempts"]) == 5  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["same server", "after a restart"])
+@pytest.mark.parametrize(
+    ("budget", "scope"),
+    [
+        ("run: {tokens: 300}", "run"),
+        ("agent: {tokens: 300}", "agent:invoice-agent"),
+        ("business_key: {cost: 30}", "key:payee:acme"),
+        ("run: {seconds: 2}", "run"),
+        ("run: {attempts: 3}", "run"),
+    ],
+)
+def test_budgets_are_used_up_and_never_refill(
+    world: World, budget: str, scope: str, restarted: bool
+) -> None:
+    """Tokens and money as the agent reports them, of a run, an agent and a business key; neither a
+    restart nor a yes gives anything back.
+    """
+    ruled(world, f"{{same_failure: 3, allow_more: 2, thresholds: {{{budget}}}}}")
+    claims = {"tokens": 100, "cost_minor": 10}
+    for number in range(4):
+        world.clock.advance(seconds=1)
+        reply = world.propose(f"{number + 1}.00", key=f"pay-{number}", claims=claims)
+        if reply.standing is Standing.WAITING:
+            break
+        job = world.lease()
+        assert job is not None
+        world.perform(job)
+    request = reply.view.request
+    assert request.judgement.reasons[0].rule == "loop.budget"
+    assert f"{scope} has used" in request.judgement.reasons[0].text
+    assert number == 3
+    world.decide(request.id, "dana", "send_back", "be brief")
+    if restarted:
+        world.gates.circling = Circling()
+    allowed = world.propose("5.00", key="pay-5", claims=claims)
+    assert allowed.standing is Standing.EXECUTING  # the guidance lets it go on ...
+    job = world.lease()
+    assert job is not None
+    world.perform(job)
+    again = world.propose("6.00", key="pay-6", claims=claims)  # ... and gives nothing back
+    assert again.standing is Standing.WAITING
+    assert again.view.request.evidence["level"] == 2
+
+
+def ruled(world: World, loops: str) -> None:
+    """The world with another section `loops`."""
+    kept = [line for line in POLICY.splitlines() if not line.startswith("loops:")]
+    policy = load_policy("\n".join([*kept, f"loops: {loops}"]), "policy.yaml", world.directory)
+    world.gates.asking = replace(world.gates.asking, policy=policy)
+
+
+LEVELS = """
+  same_failure: 3
+  allow_more: 2
+  ask: {who: [controllers]}
+  levels:
+    - ask: {who: [treasury], deadline: 10m}
+    - {ask: {who: [controllers, treasury], quorum: 2}, allow_more: 0}
+"""
+
+
+def test_what_comes_back_after_guidance_goes_a_level_up(world: World) -> None:
+    """At its next failure, to other people, who are told by whose guidance it came; they may allow
+    one more try, and those above them none.
+    """
+    ruled(world, LEVELS)
+    world.till.broken = "overpays line 17"
+    first = [failing(world, f"try-{number}") for number in (1, 2, 3)][-1].view.request
+    assert (first.evidence["level"], names(first)) == (1, ["Dana Okafor", "Mika Lindqvist"])
+    world.decide(first.id, "dana", "send_back", "withdraw the draft, then pay")
+    second = failing(world, "try-4").view.request
+    assert (second.evidence["level"], names(second)) == (2, ["Tess Laurent"])
+    why = "Level 2: it came back after guidance by Dana Okafor: withdraw the draft, then pay"
+    assert why in [reason.text for reason in second.judgement.reasons]
+    with pytest.raises(InvalidInput, match="on level 2 nobody allows more than 1"):
+        allow(world, second.id, "tess", more=5)
+    world.decide(second.id, "tess", "send_back", "withdraw SCRIPT-7")
+    third = failing(world, "try-5").view.request
+    assert third.evidence["level"] == 3
+    assert third.requirement is not None
+    assert third.requirement.quorum == 2
+    with pytest.raises(InvalidInput, match="on level 3 the policy lets nobody allow more tries"):
+        allow(world, third.id, "dana")
+    world.decide(third.id, "mika", "reject", "stop it")
+
+
+def test_other_trouble_begins_on_the_first_level(world: World) -> None:
+    """Guidance about one failure says nothing of another, or of another run's business."""
+    ruled(world, LEVELS)
+    world.till.broken = "overpays line 17"
+    first = [failing(world, f"try-{number}") for number in (1, 2, 3)][-1].view.request
+    world.decide(first.id, "dana", "send_back", "withdraw the draft, then pay")
+    world.till.broken = "the period is closed"
+    asked = None
+    for number in range(4, 9):
+        reply = failing(world, f"try-{number}")
+        if reply.standing is Standing.WAITING:
+            asked = reply.view.request
+            break
+    assert asked is not None
+    assert asked.evidence["level"] == 1
+
+
+def test_without_levels_people_in_command_are_asked_next(world: World) -> None:
+    """Whoever may stop everything hears of what guidance could not cure."""
+    ruled(world, "{ask: {who: [controllers]}}\ncommand: {who: [treasury]}")
+    world.till.broken = "overpays line 17"
+    first = [failing(world, f"try-{number}") for number in (1, 2, 3)][-1].view.request
+    world.decide(first.id, "dana", "send_back", "withdraw the draft, then pay")
+    assert names(failing(world, "try-4").view.request) == ["Tess Laurent"]
+
+
+def names(request: ApprovalRequest) -> list[str]:
+    return sorted(request.requirement.people.values()) if request.requirement else []
+
+
+def allow(world: World, request_id: str, person: str, more: int | None = None) -> None:
+    world.gates.decide(
+        request_id,
+        person_id=person,
+        kind=DecisionKind.APPROVE,
+        channel="test",
+        assurance="session",
+        loop=LoopAnswer(more=more),
+    )
+
+
+def test_changed_arguments_are_guidance_too(world: World) -> None:
+    """A person's own arguments that fail the same way again come back on the next level."""
+    ruled(world, LEVELS)
+    world.till.broken = "overpays line 17"
+    first = [failing(world, f"try-{number}") for number in (1, 2, 3)][-1].view.request
+    fewer = {"payee": "acme", "amount": "400.00"}
+    world.decide(first.id, "dana", "approve_with_changes", "less", changes=fewer)
+    replies = []
+    for call in (1, 2, 3):
+        world.clock.advance(seconds=1)
+        world.propose("500.00", key="try-3", call=call)
+        job = world.lease()
+        assert job is not None
+        world.perform(job)
+        replies.append(world.propose("500.00", key="try-3", call=call))
+    request = replies[-1].view.request
+    assert (request.purpose, request.evidence["level"]) == (Purpose.LOOP, 2)
+    assert request.action.arguments == fewer
+
+
+def test_a_changed_world_is_nobodys_guidance(world: World) -> None:
+    """An approval that a drift has voided moves nothing up, and allows nothing."""
+    ruled(world, LEVELS)
+    world.till.broken = "overpays line 17"
+    first = [failing(world, f"try-{number}") for number in (1, 2, 3)][-1].view.request
+    world.decide(first.id, "dana")
+    world.till.accounts["acme"] = "NL02"
+    assert world.propose("500.00", key="try-3").standing is Standing.EXECUTING  # judged anew
+    again = failing(world, "try-3").view.request
+    assert world.gates.view(first.id).outcome.kind is OutcomeKind.VOIDED  # type: ignore[union-attr]
+    assert (again.purpose, again.evidence["level"]) == (Purpose.LOOP, 1)
 
 
 def test_whoever_stops_a_circle_may_freeze_its_agent(world: World) -> None:

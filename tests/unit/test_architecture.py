@@ -45,6 +45,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "gates.work",
         "gates.reports",
+        "gates.recurring",
         "gates.drifting",
         "gates.grants.redeeming",
         "gates.passes",

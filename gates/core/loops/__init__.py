@@ -15,13 +15,16 @@ from gates.core.loops.failing import (
     differences,
     look,
 )
+from gates.core.loops.levels import Guidance, barred, climbed, guidance, level_of, why_up
 from gates.core.loops.replay import Episode, Replayed, replay, replay_run
 from gates.core.loops.similar import Likeness, Liking
 from gates.core.loops.steps import End, Step, digest_of
+from gates.core.loops.telling import HALF_DONE, reported, rows, spent
 from gates.core.loops.thresholds import Budget, Limits, Thresholds
 from gates.core.loops.volatile import failure_signature
 
 __all__ = [
+    "HALF_DONE",
     "Allowance",
     "Budget",
     "Call",
@@ -30,6 +33,7 @@ __all__ = [
     "End",
     "Episode",
     "Finding",
+    "Guidance",
     "Kind",
     "Likeness",
     "Liking",
@@ -40,10 +44,18 @@ __all__ = [
     "Thresholds",
     "Tried",
     "allowed",
+    "barred",
+    "climbed",
     "differences",
     "digest_of",
     "failure_signature",
+    "guidance",
+    "level_of",
     "look",
     "replay",
     "replay_run",
+    "reported",
+    "rows",
+    "spent",
+    "why_up",
 ]

@@ -117,6 +117,10 @@ class Detector:
         memory.stale = memory.errors = 0
         memory.alike = ("", 0, 0)
 
+    def circle_of(self, step: Step) -> str:
+        """The key of the circle that this call makes by itself, found or not."""
+        return _name([self._call(step)])
+
     @property
     def stopped(self) -> tuple[str, ...]:
         """The keys of the circles that wait for an answer."""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, JsonValue
 
+from gates.core.loops.telling import spent
 from gates.core.loops.volatile import failure_signature
 from gates.core.model import ApprovalRequest, Decision, DecisionKind, Json, Value
 
@@ -32,7 +33,7 @@ MOST_SHOWN = 10
 class Call(Value):
     """One finished call. `outcome_digest` names what came back, whether it failed or not; `answer`:
     the beginning of that. `writes`: a success changes the world. `cost` (minor units) and `tokens`,
-    as its agent reports them.
+    as its agent reports them. `business_key`: what it was about; empty for nothing in particular.
     """
 
     request_id: str
@@ -49,6 +50,8 @@ class Call(Value):
     writes: bool = True
     cost: int = 0
     tokens: int = 0
+    business_key: str = ""
+    agent: str = ""
 
 
 class Allowance(Value):
@@ -74,7 +77,9 @@ class Tried(Value):
 
 
 class Finding(Value):
-    """`count`: failures since the last allowance. `attempts`: the last ten of `total`."""
+    """`count`: failures since the last allowance. `attempts`: the last ten of `total`. `spent`:
+    what all of them have cost.
+    """
 
     action: str
     arguments_digest: str
@@ -85,6 +90,7 @@ class Finding(Value):
     error: str
     attempts: tuple[Tried, ...]
     differences: tuple[str, ...]
+    spent: Json = Field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.action} failed {self.total} times in the same way: {self.error}"
@@ -135,6 +141,11 @@ def look(
         error=last.error,
         attempts=tried,
         differences=differences(tried),
+        **spent(
+            [call.at for call in same],
+            sum(call.cost for call in same),
+            sum(call.tokens for call in same),
+        ),
     )
 
 

@@ -63,15 +63,26 @@ LONGEST_PART = 20_000  # characters of conditions that are evaluated as one expr
 MOST_IN_PART = 200
 
 
+class LoopLevel(Value):
+    """Whom a loop is put to that has gone so far up, and how many more tries they may allow at
+    once; 0: none.
+    """
+
+    ask: Ask
+    allow_more: int = 1
+
+
 class LoopPolicy(Value):
     """The same call failing the same way `same_failure` times asks; "go on" allows `allow_more`
     failures before it asks again. `thresholds`: of the detector that watches a run's calls.
+    `levels`: from the second one on.
     """
 
     same_failure: int = 3
     allow_more: int = 3
     ask: Ask
     thresholds: Thresholds = Thresholds()
+    levels: tuple[LoopLevel, ...] = ()
 
 
 class Defaults(Value):
@@ -212,6 +223,26 @@ class Policy:
         wanted = [one for tier, one in table.items() if tier.height <= height]
         asked = judgement.ask.assurance if judgement.ask else Assurance.ANY
         return max([asked, *wanted], key=lambda one: one.strength)
+
+    def loop_level(self, level: int) -> LoopLevel:
+        """Where nobody has written levels, what came back after guidance is for people in command;
+        and for those of level 1 where there are none.
+        """
+        loops = self.loops
+        if level <= 1:
+            return LoopLevel(ask=loops.ask, allow_more=loops.allow_more)
+        if loops.levels:
+            return loops.levels[min(level - 2, len(loops.levels) - 1)]
+        return LoopLevel(ask=self.commanders(loops.ask))
+
+    def commanders(self, default: Ask) -> Ask:
+        """Any one of those in command, asked as `default` says."""
+        command = self.command
+        whom = command.ask.who if command.ask else command.who
+        if not whom:
+            return default
+        alone = {"quorum": 1, "from_each": (), "roles": (), "escalate_to": (), "ladder": ()}
+        return default.model_copy(update={"who": whom} | alone)
 
     @property
     def command(self) -> Command:

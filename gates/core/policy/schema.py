@@ -15,6 +15,7 @@ from gates.core.policy.circumstances import CIRCUMSTANCES
 from gates.core.policy.examples import KEYS as EXAMPLE_KEYS
 from gates.core.policy.examples import MAPPINGS
 from gates.core.policy.ladders import ENDS, STEPS
+from gates.core.policy.loop_levels import SCHEMA as LEVELS
 from gates.core.policy.rules import RULE_KEYS
 from gates.core.policy.sections import SECTIONS
 
@@ -179,6 +180,7 @@ _OWN: dict[str, Json] = {
             "allow_more": COUNT,
             "thresholds": {"type": "object"},
             "ask": {"$ref": "#/$defs/ask"},
+            "levels": LEVELS,
         }
     ),
     "in_doubt": _object({"ask": {"$ref": "#/$defs/ask"}}),

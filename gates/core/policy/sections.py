@@ -26,6 +26,7 @@ from gates.core.policy import (
 )
 from gates.core.policy.command import ADMINS, Command
 from gates.core.policy.judging import Defaults, LoopPolicy
+from gates.core.policy.loop_levels import read_levels
 from gates.core.policy.places import Demand, Place, Section
 from gates.core.yaml_file import Fields, plain
 
@@ -45,12 +46,14 @@ def read_defaults(place: Place) -> Defaults:
 
 
 def read_loops(place: Place) -> LoopPolicy:
-    fields = place.fields("same_failure", "allow_more", "ask", "thresholds")
+    fields = place.fields("same_failure", "allow_more", "ask", "thresholds", "levels")
+    ask = place.ask(fields)
     return LoopPolicy(
         thresholds=_thresholds(place, fields),
         same_failure=fields.integer("same_failure", least=LEAST_FAILURES) or 3,
         allow_more=fields.integer("allow_more", least=1) or 3,
-        ask=place.ask(fields),
+        ask=ask,
+        levels=read_levels(place, fields, ask),
     )
 
 

@@ -1,0 +1,69 @@
+"""A loop's evidence in words, the same in the inbox, in Slack and on a terminal. Pure.
+
+What an agent reports of a call's price comes as claims beside the proposal (`cost_minor`,
+`tokens`): nobody checks it, so it is told as the agent's word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from pydantic import JsonValue
+
+from gates.core.model import Json
+
+HALF_DONE = "half_done"
+MOST_REPORTED = 10**12
+MINUTE, HOUR = 60, 3_600
+
+
+def reported(claims: Json, name: str) -> int:
+    """What the agent says of a call's price; what is no number of its kind counts for nothing."""
+    said = claims.get(name)
+    if not isinstance(said, int) or isinstance(said, bool):
+        return 0
+    return min(max(said, 0), MOST_REPORTED)
+
+
+def spent(times: Sequence[datetime], cost: int, tokens: int) -> Json:
+    """As evidence. `times`: of the attempts."""
+    seconds = int((max(times) - min(times)).total_seconds()) if times else 0
+    found = {"seconds": seconds, "cost_minor": cost, "tokens": tokens}
+    return {"spent": {name: number for name, number in found.items() if number}}
+
+
+def rows(evidence: Json) -> list[tuple[str, str]]:
+    """Names and texts: what goes round, what it has cost, what stands half done."""
+    found = []
+    if isinstance(cycle := evidence.get("cycle"), str) and cycle:
+        found.append(("Goes round", cycle))
+    if words := _cost(evidence.get("spent")):
+        found.append(("Has cost", words))
+    left = evidence.get(HALF_DONE)
+    found += [("Half done", str(one)) for one in left] if isinstance(left, list) else []
+    return found
+
+
+def _cost(told: JsonValue) -> str:
+    if not isinstance(told, dict):
+        return ""
+    seconds, cost, tokens = (_number(told.get(one)) for one in ("seconds", "cost_minor", "tokens"))
+    parts = [_time(seconds)] if seconds else []
+    agent = [f"{cost / 100:,.2f} in money"] if cost else []
+    agent += [f"{tokens:,} tokens"] if tokens else []
+    parts += [f"{' and '.join(agent)} by the agent's own count"] if agent else []
+    return ", ".join(parts)
+
+
+def _number(value: JsonValue) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _time(seconds: int) -> str:
+    if seconds < MINUTE:
+        return f"{seconds} s"
+    if seconds < HOUR:
+        return f"{seconds // MINUTE} min"
+    hours, rest = divmod(seconds, HOUR)
+    return f"{hours:,} h {rest // MINUTE} min"

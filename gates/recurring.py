@@ -1,0 +1,72 @@
+"""The same failure of the same call, counted over runs: whether this one closes a circle."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import NamedTuple
+
+from gates import reports
+from gates.core.canonical import digest
+from gates.core.loops import Allowance, Finding, Guidance, allowed, guidance, look
+from gates.core.messages import AttemptReport
+from gates.core.model import ApprovalRequest, OutcomeKind
+from gates.core.policy import LoopPolicy
+from gates.store.repository import Aggregate, Unit
+
+REMEMBERED = timedelta(days=7)  # so long a failure counts, whichever run it was in, and guidance
+
+
+class Recurring(NamedTuple):
+    """`guided`: what people have said about it before."""
+
+    finding: Finding
+    guided: tuple[Guidance, ...]
+
+
+def recurring(
+    unit: Unit, request: ApprovalRequest, attempt_id: str, told: AttemptReport, loops: LoopPolicy
+) -> Recurring | None:
+    """What a report of an attempt of `request` adds up to."""
+    if told.state != "failed":
+        return None
+    calls = unit.calls(request.action.name, digest(request.action.arguments), unit.now - REMEMBERED)
+    if any(call.attempt_id == attempt_id for call in calls):
+        return None  # a repeated report
+    before = unit.loop_rounds(request.action.fingerprint, request.run.root_run_id)
+    allowances = [one for one in map(_allowance, before) if one and _same_call(one, request)]
+    found = look([*calls, reports.as_call(request, attempt_id, told, unit)], allowances, loops)
+    if found is None:
+        return None
+    since = unit.now - REMEMBERED
+    told_before = [
+        guidance(one.decisions, one.outcome) for one in before if _same_trouble(one, request, found)
+    ]
+    return Recurring(found, tuple(one for one in told_before if one and one.at >= since))
+
+
+def _allowance(asked: Aggregate) -> Allowance | None:
+    request, outcome = asked.request, asked.outcome
+    if outcome is None or outcome.kind is not OutcomeKind.APPROVED:
+        return None
+    if asked.row.settled_at is None or "signature" not in request.evidence:
+        return None
+    return Allowance(
+        action=request.action.name,
+        arguments_digest=digest(request.action.arguments),
+        signature=str(request.evidence["signature"]),
+        more=allowed(request, asked.decisions),
+        at=asked.row.settled_at,
+    )
+
+
+def _same_call(allowance: Allowance, request: ApprovalRequest) -> bool:
+    """Not another one of this run."""
+    same = digest(request.action.arguments) == allowance.arguments_digest
+    return same and allowance.action == request.action.name
+
+
+def _same_trouble(asked: Aggregate, request: ApprovalRequest, finding: Finding) -> bool:
+    """The same failure about the same thing: guidance may have changed the arguments."""
+    action = asked.request.action
+    same = (action.name, action.subject) == (request.action.name, request.action.subject)
+    return same and asked.request.evidence.get("signature") == finding.signature
