@@ -17,6 +17,7 @@ from rich.text import Text
 
 from gates.core.batches import lines_of
 from gates.core.errors import GatesError, InvalidInput, NotFound
+from gates.core.loops import rows, tried
 from gates.core.model import Json, Purpose, RequestView
 from gates.core.timeline import in_time
 from gates.core.wording import (
@@ -172,6 +173,7 @@ def details(view: RequestView) -> Iterator[tuple[str, str]]:
         yield "fact", f"{plain(key)} = {plain(value)}"
     for key, value in request.claims.items():
         yield "agent says", f"{plain(key)} = {plain(value)}"
+    yield from _loop(view)
     for line in left_unused(view):
         yield "note", plain(f"in this run {line}")
     yield from _happened(view)
@@ -182,6 +184,22 @@ def details(view: RequestView) -> Iterator[tuple[str, str]]:
     if line := in_time(view, spelled):
         yield "in time", plain(line)
     yield "page", view.url
+
+
+def _loop(view: RequestView) -> Iterator[tuple[str, str]]:
+    """The evidence of a loop: the attempts one below the other, what differs between them, and what
+    it has led to.
+    """
+    evidence = view.request.evidence
+    if view.request.purpose is not Purpose.LOOP:
+        return
+    for one in tried(evidence):
+        yield f"attempt {one.number}", plain(f"{one.at} {one.call} {one.error}".strip())
+    differ = evidence.get("differences")
+    for line in differ if isinstance(differ, list) else ():
+        yield "differs", plain(line)
+    for name, words in rows(evidence):
+        yield name.lower(), plain(words)
 
 
 def spelled(at: datetime) -> str:

@@ -14,6 +14,7 @@ from datetime import datetime
 from pydantic import JsonValue
 
 from gates.core.canonical import canonical_json
+from gates.core.loops import rows
 from gates.core.model import (
     Attempt,
     Decision,
@@ -177,6 +178,7 @@ class RequestPage:
     evidence: Fields
     more_evidence: Fields
     finding: str
+    told: tuple[tuple[str, str], ...]
     last_tried: ExecutionShown | None
     attempts: Comparison | None
     attempts_left_out: int
@@ -240,6 +242,7 @@ def request_page(
         evidence=fields(evidence),
         more_evidence=fields(more_evidence),
         finding=_finding(view),
+        told=tuple((name, visible(words)) for name, words in _told(view)),
         last_tried=last_tried,
         attempts=attempts,
         attempts_left_out=left_out,
@@ -325,6 +328,11 @@ def _finding(view: RequestView) -> str:
         words += f" since people last allowed more ({total} times in all)"
     kind = found.get("error_class")
     return visible(f"{words}: {kind}." if kind else f"{words}.")
+
+
+def _told(view: RequestView) -> list[tuple[str, str]]:
+    """What goes round in a loop, what it has cost, and what stands half done."""
+    return rows(view.request.evidence) if view.request.purpose is Purpose.LOOP else []
 
 
 def _last_tried(

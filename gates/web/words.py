@@ -12,9 +12,11 @@ from urllib.parse import urlsplit
 
 from gates.core.care import wants_reason
 from gates.core.lifecycle import silent
+from gates.core.loops import barred
 from gates.core.model import (
     DecisionKind,
     ExecutionState,
+    LoopLabel,
     OutcomeKind,
     PersonId,
     Purpose,
@@ -63,6 +65,11 @@ ASKED: tuple[str, Tone] = ("asked", "wait")
 SEND_BACK = "Send back"
 ESCALATE = "Escalate"
 SKIP = "Skip this step"
+LABELS = (
+    (LoopLabel.LOOP.value, "a loop"),
+    (LoopLabel.NOT_A_LOOP.value, "not a loop: a false alarm"),
+    (LoopLabel.HARMFUL.value, "harmful: it did damage or tried to"),
+)
 SAID = {
     DecisionKind.SEND_BACK: "Your guidance is recorded. The run is told, and the agent may propose "
     "again.",
@@ -110,7 +117,8 @@ class Choice:
     """What this reader may do. `why_not` says why there are no buttons; `send_back` is empty
     where the question admits only yes and no. `escalate` is empty where there is nobody to escalate
     to; `reason`: an approval has to say why. `skip`: empty where nothing goes in circles; `more`:
-    how many tries the policy would allow there.
+    how many tries the policy would allow there; `labels`: what it may be called. `approve` is empty
+    where nobody may let it go on as it is.
     """
 
     may_decide: bool
@@ -124,6 +132,7 @@ class Choice:
     reason: bool
     skip: str = ""
     more: int = 0
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 def moment(at: datetime, now: datetime) -> Moment:
@@ -261,6 +270,7 @@ def choice(view: RequestView, person: PersonId) -> Choice:
         reason=wants_reason(view.request),
         skip=SKIP if view.request.purpose is Purpose.LOOP else "",
         more=_more(view),
+        labels=LABELS if view.request.purpose is Purpose.LOOP else (),
     )
 
 
@@ -288,6 +298,8 @@ def _buttons(view: RequestView) -> tuple[str, str, str]:
     """The words of both buttons, and what follows from the first."""
     purpose = view.request.purpose
     if purpose is Purpose.LOOP:
+        if why := barred(view.request):
+            return "", "Stop the run", f"Nobody may let it go on: {why}. Say what to do instead."
         words, more = "Allow more attempts", _more(view)
         if more:
             words = f"Allow {more} more attempt{'' if more == 1 else 's'}"

@@ -14,6 +14,7 @@ from integrations.erp.answers import failed
 from integrations.erp.arguments import AccountReceipt, ChangeBankAccount
 from integrations.erp.errors import ErpError
 from integrations.erp.facts import minor
+from integrations.erp.half_done import of_supplier
 from integrations.erp.port import OPEN_PAYMENT, Erp, Supplier
 
 
@@ -102,6 +103,7 @@ def _undo(done: Executed[ChangeBankAccount, AccountReceipt]) -> Undo | str:
     counterparty=lambda one: one.supplier,
     facts=_facts,
     precondition=_state,
+    half_done=of_supplier,
     reconcile=_reconcile,
     verify=_verify,
     undo=_undo,

@@ -21,6 +21,7 @@ from integrations.erp.arguments import (
 )
 from integrations.erp.errors import ErpError
 from integrations.erp.facts import create_facts, create_state, post_facts, post_state
+from integrations.erp.half_done import of_invoice
 from integrations.erp.port import Bill, BillLine, Erp, NewBill
 from integrations.erp.soundness import disagreements
 from integrations.erp.taking_back import cancel_bill, discard_bill
@@ -114,6 +115,7 @@ def _undo_create(done: Executed[CreateBill, BillReceipt]) -> Undo | str:
     amount=lambda bill: (bill.total, bill.currency),
     facts=create_facts,
     precondition=create_state,
+    half_done=of_invoice,
     reconcile=_reconcile_create,
     verify=_verify_create,
     undo=_undo_create,
@@ -212,6 +214,7 @@ def _undo_post(done: Executed[PostBill, BillReceipt]) -> Undo | str:
     amount=lambda bill: (bill.total, bill.currency),
     facts=post_facts,
     precondition=post_state,
+    half_done=of_invoice,
     reconcile=_reconcile_post,
     verify=_verify_post,
     undo=_undo_post,

@@ -17,6 +17,7 @@ from integrations.erp.answers import differences, error_class, failed
 from integrations.erp.arguments import Payment, PaymentReceipt, WithdrawPayment
 from integrations.erp.errors import ErpError, ErpRefused
 from integrations.erp.facts import payment_facts, payment_state
+from integrations.erp.half_done import of_invoice
 from integrations.erp.port import (
     OPEN_PAYMENT,
     Bill,
@@ -100,6 +101,7 @@ def _undo(done: Executed[Payment, PaymentReceipt]) -> Undo | str:
     amount=lambda payment: (payment.amount, payment.currency),
     facts=payment_facts,
     precondition=payment_state,
+    half_done=of_invoice,
     reconcile=_reconcile,
     verify=_verify,
     undo=_undo,

@@ -24,6 +24,7 @@ from integrations.erp.facts import (
     withdraw_facts,
     withdraw_state,
 )
+from integrations.erp.half_done import of_invoice
 from integrations.erp.port import OPEN_PAYMENT, Bill, Erp, SupplierPayment
 
 ABSENT = "absent"
@@ -71,6 +72,7 @@ def _verify_discard(erp: Erp, arguments: DiscardBill, _result: Json) -> list[str
     counterparty=lambda one: one.supplier,
     facts=discard_facts,
     precondition=discard_state,
+    half_done=of_invoice,
     reconcile=_reconcile_discard,
     verify=_verify_discard,
     undo=lambda _done: "A deleted draft is entered anew, from its document.",
@@ -119,6 +121,7 @@ def _verify_cancel(erp: Erp, arguments: CancelBill, _result: Json) -> list[str]:
     amount=lambda bill: (bill.total, bill.currency),
     facts=cancel_facts,
     precondition=cancel_state,
+    half_done=of_invoice,
     reconcile=_reconcile_cancel,
     verify=_verify_cancel,
     undo=lambda _done: "A cancelled bill is entered anew, from its document.",
@@ -184,6 +187,7 @@ def _verify_withdraw(erp: Erp, arguments: WithdrawPayment, _result: Json) -> lis
     amount=lambda payment: (payment.amount, payment.currency),
     facts=withdraw_facts,
     precondition=withdraw_state,
+    half_done=of_invoice,
     reconcile=_reconcile_withdraw,
     verify=_verify_withdraw,
     undo=lambda _done: "Nothing was paid: propose the payment again.",

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from gates.core.batches import lines_of
+from gates.core.loops import rows as told_of
+from gates.core.loops import tried
 from gates.core.model import Purpose, RequestView
 from gates.core.timeline import at_end, in_time
 from gates.core.wording import approvers, asks, changed, surely, unless_objected
@@ -74,7 +76,7 @@ def card(view: RequestView, token: str, *, prefect_ui_url: str = "") -> Card:
     """Draw the whole card; `token` goes on the buttons, and an empty one leaves them out."""
     blocks = body(view, prefect_ui_url=prefect_ui_url)
     if token and view.outcome is None:
-        blocks = [*blocks, _buttons(view, token)]
+        blocks = [*blocks, *_barred(view), _buttons(view, token)]
     return Card(summary(view), tuple(blocks))
 
 
@@ -220,14 +222,13 @@ def _evidence(view: RequestView) -> Iterator[Block]:
         rows = [("Found", words)]
     for name in ("error_class", "error"):
         rows += [(name, str(evidence[name]))] if evidence.get(name) else []
-    attempts = evidence.get("attempts")
-    for attempt in attempts[-ATTEMPTS:] if isinstance(attempts, list) else []:
-        if isinstance(attempt, dict):
-            told = f"{attempt.get('at')}: {attempt.get('error')}"
-            rows.append((f"Attempt {attempt.get('number')}", told))
+    for one in tried(evidence)[-ATTEMPTS:]:
+        call = f"{one.call}: " if one.call else ""
+        rows.append((f"Attempt {one.number}", f"{one.at}: {call}{one.error}"))
     differ = evidence.get("differences")
     listed = [scalar(one) for one in differ] if isinstance(differ, list) else []
     rows.append(("Changed between them", "; ".join(listed) or "nothing"))
+    rows += told_of(evidence)
     yield context("*The same once more*" if words else "*The same call fails the same way*")
     yield from pairs(rows)
 
@@ -350,10 +351,18 @@ def _links(view: RequestView, prefect_ui_url: str) -> str:
     return " · ".join([*(part for part in parts if part), f"Runs {where}"])
 
 
+def _barred(view: RequestView) -> Iterator[Block]:
+    """Why there is nothing to approve."""
+    words = choice(view, "")
+    if not words.approve:
+        yield context(escape(words.hint))
+
+
 def _buttons(view: RequestView, token: str) -> Block:
     words = choice(view, "")
     windowed = unless_objected(view.request)  # what is usual needs no click there
-    buttons = [button(APPROVE, words.approve, token, "" if windowed else "primary")]
+    style = "" if windowed else "primary"
+    buttons = [button(APPROVE, words.approve, token, style)] if words.approve else []
     if words.send_back and view.request.action.arguments and not view.request.lines:
         buttons.append(button(CHANGE, "Approve with changes", token))
     if words.send_back:

@@ -36,7 +36,7 @@ from gates.core.lifecycle import too_unsure
 from gates.core.model import DecisionKind, RequestView
 from gates.service import Gates
 from gates.web.words import choice
-from integrations.slack import forms
+from integrations.slack import forms, loop_fields
 from integrations.slack.blocks import (
     APPROVE,
     CHANGE,
@@ -272,6 +272,7 @@ class Interactions:
             request = self._gates.view(card.request_id).request
             schema = self._gates.asking.schema(request)
             changes, _ = forms.read(request.action.arguments, schema, filled(payload))
+        loop = loop_fields.read(filled(payload)) if pressed(payload) in TOLD_IN else None
         self._gates.decide(
             card.request_id,
             person_id=who.person.id,
@@ -281,6 +282,7 @@ class Interactions:
             assurance=ASSURANCE,
             card_revision=card.revision,
             changes=changes,
+            loop=loop,
             verified_by=who.record(
                 transport=self._transport, place=shown_on(payload)[1], card=f"sha256:{card.digest}"
             ),

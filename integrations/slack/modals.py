@@ -10,6 +10,7 @@ from gates.core.care import wants_reason
 from gates.core.model import DecisionKind, RequestView
 from gates.core.wording import unless_objected
 from gates.web.words import OBJECT, RUN_NOW, choice
+from integrations.slack import loop_fields
 from integrations.slack.blocks import HEADER, ROWS, Block, context, flat, pairs, plain, said
 from integrations.slack.card import ASKED, changes_shown, changing, title
 from integrations.slack.text import escape
@@ -85,7 +86,7 @@ def answer_view(kind: DecisionKind, view: RequestView, token: str, place: str) -
         "title": {"type": "plain_text", "text": said_by(kind, view)},
         "submit": {"type": "plain_text", "text": said_by(kind, view)},
         "close": {"type": "plain_text", "text": "Back"},
-        "blocks": [*about, _field(words, optional=optional)],
+        "blocks": [*about, *loop_fields.fields(kind, view), _field(words, optional=optional)],
     }
 
 

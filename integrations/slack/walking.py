@@ -218,10 +218,8 @@ def _order(view: RequestView) -> tuple[str, str]:
 
 def _choices(view: RequestView, person: PersonId) -> Block:
     words = choice(view, person)
-    options = [
-        (DecisionKind.APPROVE.value, words.approve),
-        (DecisionKind.REJECT.value, words.reject),
-    ]
+    options = [(DecisionKind.APPROVE.value, words.approve)] if words.approve else []
+    options.append((DecisionKind.REJECT.value, words.reject))
     if words.send_back:
         options.append((DecisionKind.SEND_BACK.value, words.send_back))
     options.append((SKIP, "Decide later"))

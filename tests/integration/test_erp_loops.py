@@ -147,6 +147,11 @@ def test_the_agent_is_steered_out_of_its_circle(house: ErpGates, tmp_path: Path)
     assert asked.purpose is Purpose.LOOP
     assert len(asked.evidence["attempts"]) == 3
     assert stray in str(asked.facts["payments"])
+    (left,) = asked.evidence["half_done"]
+    assert left == (
+        f"payment {stray} on bill {payment.number}, {payment.amount:,.2f} EUR, is draft: "
+        "no money has left"
+    )
     assert isinstance(receipt, PaymentReceipt)
     (paid,) = house.entry(payment.number).payments
     assert (paid.state, paid.amount) == ("succeeded", payment.amount)
@@ -174,6 +179,9 @@ def test_a_closed_period_is_put_to_people_at_the_third_try(house: ErpGates) -> N
     asked = replies[-1].view.request
     assert asked.purpose is Purpose.LOOP
     assert "period" in str(asked.evidence["error"])
+    (left,) = asked.evidence["half_done"]
+    assert f"(id {posting.bill_id})" in left
+    assert left.endswith("is draft and not posted")
     raw.call("model.account.period.reopen", [period])
     journals = raw.call("model.account.journal.period.search", [["period", "=", period]])
     raw.call("model.account.journal.period.reopen", journals)

@@ -19,7 +19,7 @@ from gates.core.loops.levels import Guidance, barred, climbed, guidance, level_o
 from gates.core.loops.replay import Episode, Replayed, replay, replay_run
 from gates.core.loops.similar import Likeness, Liking
 from gates.core.loops.steps import End, Step, digest_of
-from gates.core.loops.telling import HALF_DONE, reported, rows, spent
+from gates.core.loops.telling import HALF_DONE, reported, rows, spent, tried
 from gates.core.loops.thresholds import Budget, Limits, Thresholds
 from gates.core.loops.volatile import failure_signature
 
@@ -57,5 +57,6 @@ __all__ = [
     "reported",
     "rows",
     "spent",
+    "tried",
     "why_up",
 ]

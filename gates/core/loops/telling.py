@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from pydantic import JsonValue
 
@@ -31,6 +32,29 @@ def spent(times: Sequence[datetime], cost: int, tokens: int) -> Json:
     seconds = int((max(times) - min(times)).total_seconds()) if times else 0
     found = {"seconds": seconds, "cost_minor": cost, "tokens": tokens}
     return {"spent": {name: number for name, number in found.items() if number}}
+
+
+class Told(NamedTuple):
+    """One attempt of the evidence. `call`: what was called, where that is not the same in all."""
+
+    number: str
+    at: str
+    call: str
+    error: str
+
+
+def tried(evidence: Json) -> list[Told]:
+    """The attempts, oldest first."""
+    attempts = evidence.get("attempts")
+    found = []
+    for one in attempts if isinstance(attempts, list) else ():
+        if not isinstance(one, dict):
+            continue
+        arguments = one.get("arguments")
+        call = arguments.get("call") if isinstance(arguments, dict) else ""
+        number, at, error = (str(one.get(name) or "") for name in ("number", "at", "error"))
+        found.append(Told(number, at, str(call or ""), error))
+    return found
 
 
 def rows(evidence: Json) -> list[tuple[str, str]]:
