@@ -12,14 +12,21 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
 from uuid import uuid4
 
-from gates.core.errors import ActionFailed, GatesError, GateStopped, InvalidGrant, SentBack
+from gates.core.errors import (
+    ActionFailed,
+    Forbidden,
+    GatesError,
+    GateStopped,
+    InvalidGrant,
+    Rejected,
+    SentBack,
+)
 from gates.core.messages import AttemptReport, Awaited, LineOf, Proposal
 from gates.core.model import GateReply, Grant, Json, Standing, Step
 from gates.flow import words
-from gates.flow.keys import Ticket
+from gates.flow.keys import State, Ticket
 from gates.flow.places import Place
 from gates.flow.session import Resting, Transport
 from gates.grants.held import Held
@@ -343,9 +350,11 @@ def suspend(place: Place) -> float:
     return REFUSED
 
 
-def _ended_by(error: GatesError) -> Literal["failed", "sent_back", "ended", "void"]:
+def _ended_by(error: GatesError) -> State:
     if isinstance(error, ActionFailed):
         return "failed"
+    if isinstance(error, (Rejected, Forbidden)):
+        return "refused"
     if isinstance(error, SentBack):
         return "sent_back"
     return "ended" if isinstance(error, GateStopped) else "void"

@@ -9,7 +9,9 @@ arguments, and only equal calls, which are interchangeable, are counted. What co
 2. A call after the same key's call failed is the next try, not a repeat: it gets the next
    number. With other arguments it is another gate (`key~2`), or a replay of the earlier try
    would look like a change of mind. What was sent back is the same gate's next round, whatever
-   the agent proposes then: people are to see what has changed.
+   the agent proposes then: people are to see what has changed. What was refused is over: an agent
+   that proposes once more, however often, opens another gate (`key~2`), so that people see that it
+   does not take no for an answer.
 3. A task that Prefect runs again repeats its calls: the same keys once more, the same gates.
 """
 
@@ -23,6 +25,9 @@ from typing import Literal, NamedTuple
 from gates.core.errors import MisusedGate
 
 LONGEST = 200  # characters of a key, as the server takes them
+
+
+State = Literal["open", "ended", "failed", "sent_back", "refused", "void"]
 
 
 class Scope(NamedTuple):
@@ -44,7 +49,7 @@ class Ticket:
 
     `failed`: raised ActionFailed, the next call is the next try. `void`: nothing came of it
     (the server was away), the next call takes its place. `sent_back`: the next call is the next
-    round.
+    round. `refused`: by people or the policy.
     """
 
     key: str
@@ -53,7 +58,7 @@ class Ticket:
     digest: str
     scope: Scope
     variant: int = 1
-    state: Literal["open", "ended", "failed", "sent_back", "void"] = "open"
+    state: State = "open"
 
 
 @dataclass
@@ -115,11 +120,17 @@ class Keys:
         if last.state == "failed":
             if last.digest == digest:
                 return Ticket(last.key, last.call + 1, words, digest, scope, last.variant)
-            variant = last.variant + 1
-            return Ticket(f"{base}~{variant}", 1, words, digest, scope, variant)
+            return self._another(base, last, digest, words, scope)
+        if last.state == "refused" and last.scope == scope and (scope.ordered or scope.task):
+            return self._another(base, last, digest, words, scope)
         if last.state == "void" or repeated:
             return Ticket(last.key, last.call, words, digest, scope, last.variant)
         raise MisusedGate(
             f"Two calls share the gate key {base!r}: {last.words} and {words}. The second would "
             "get the first one's answer: give each call a `key` of its own."
         )
+
+    @staticmethod
+    def _another(base: str, last: Ticket, digest: str, words: str, scope: Scope) -> Ticket:
+        variant = last.variant + 1
+        return Ticket(f"{base}~{variant}", 1, words, digest, scope, variant)

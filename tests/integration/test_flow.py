@@ -423,6 +423,68 @@ def test_two_calls_with_one_key_fail_the_run():
         twice()
 
 
+@pytest.mark.parametrize("key", [None, "burn"], ids=["default key", "one key"])
+def test_an_agent_that_takes_no_no_is_brought_to_people(stack, key):
+    """It is told why twice; the third time people are asked, and what they say reaches the agent as
+    data. What it then proposes again goes a level up.
+    """
+    told: list[str] = []
+
+    @flow
+    def stubborn() -> list[str]:
+        for _ in range(4):
+            try:
+                gated(burn, key=key)(SMALL)
+            except Forbidden as error:
+                told.append(f"forbidden: {error}")
+            except SentBack as back:
+                told.append(f"guided: {back.guidance}")
+            except Rejected as error:
+                told.append(f"stopped: {error}")
+        return told
+
+    run = Beside(stubborn)
+    asked = stack.asked(run.id)[0]
+    assert asked.request.purpose is Purpose.LOOP
+    assert len(told) == 2
+    assert "money is not burned" in told[0]
+    stack.decide(asked, "send_back", "book it instead")
+    again = until(
+        lambda: next((v for v in stack.asked(run.id) if v.request.id != asked.request.id), None)
+    )
+    assert again.request.evidence["level"] == 2
+    stack.decide(again, "reject", "enough")
+    assert run.end()[2:] == ["guided: book it instead", told[3]]
+    assert told[3].startswith("stopped: Rejected by Dana Okafor: enough")
+
+
+def test_sub_flows_share_their_runs_circles(stack):
+    """The same write in two sub-flows of one run is the same write twice."""
+
+    @gated("note")
+    def write_note(text: str) -> str:
+        DONE.append(text)
+        return text
+
+    @flow
+    def part() -> str:
+        return write_note("the same words")
+
+    @flow
+    def whole() -> list[str]:
+        return [part(), part()]
+
+    run = Beside(whole)
+    (asked,) = stack.asked(run.id)
+    assert asked.request.judgement.reasons[0].rule == "loop.same_write"
+    assert asked.request.run.root_run_id == run.id != asked.request.run.run_id
+    assert DONE == ["the same words"]
+    stack.decide(asked, "reject", "once is enough")
+    with pytest.raises(Rejected):
+        run.end()
+    assert DONE == ["the same words"]
+
+
 def test_a_task_that_is_tried_again_after_its_gate_pays_once(stack):
     """Prefect's task retries repeat the call; the gate returns what it recorded."""
     tries: list[dict[str, str]] = []

@@ -114,6 +114,41 @@ def test_a_corrected_call_after_a_failure_is_a_gate_of_its_own():
     assert (third.key, third.call) == ("k~2", 2)
 
 
+@pytest.mark.parametrize("scope", [LINE, task(1)])
+@pytest.mark.parametrize("digest", ["a", "b"])
+def test_a_call_after_a_refusal_is_a_gate_of_its_own(scope, digest):
+    """Whatever it proposes: the agent is told again, and in the end people are."""
+    passes = []
+    for _ in range(2):
+        keys = Keys()
+        found = [ended(take(keys, key="k", scope=scope), "refused").key]
+        found += [
+            ended(take(keys, key="k", digest=digest, scope=scope), "refused").key for _ in range(2)
+        ]
+        passes.append(found)
+    assert passes == [["k", "k~2", "k~3"]] * 2
+
+
+def test_a_task_that_is_tried_again_is_told_the_same_refusal():
+    """It repeats its call, and does not propose anew."""
+    keys = Keys()
+    ended(take(keys, key="k", scope=task(1)), "refused")
+    again = take(keys, key="k", scope=task(1, 1))
+    assert (again.key, again.call) == ("k", 1)
+
+
+def test_another_place_must_not_take_a_refused_key():
+    """Side by side nobody knows who comes first: a later pass could mix them up."""
+    keys = Keys()
+    ended(take(keys, key="k", scope=task(1)), "refused")
+    with pytest.raises(MisusedGate):
+        take(keys, key="k", scope=task(2))
+    aside = Scope(ordered=False)
+    ended(take(keys, key="a", scope=aside), "refused")
+    with pytest.raises(MisusedGate):
+        take(keys, key="a", scope=aside)
+
+
 def test_a_call_that_came_to_nothing_can_be_made_again():
     """The server was away, or the arguments were refused: there is no gate yet."""
     keys = Keys()
