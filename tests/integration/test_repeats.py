@@ -16,13 +16,16 @@ from gates.core.model import (
     DecisionKind,
     ExecutionState,
     GateReply,
+    Job,
     LoopAnswer,
     LoopLabel,
     OutcomeKind,
     Purpose,
     Standing,
 )
-from gates.core.policy import load_policy
+from gates.store.repository import Unit
+from gates.work import Work
+from tests.integration.test_work import at_once
 from tests.support.world import POLICY, World
 
 
@@ -230,8 +233,7 @@ def test_budgets_are_used_up_and_never_refill(
 def ruled(world: World, loops: str) -> None:
     """The world with another section `loops`."""
     kept = [line for line in POLICY.splitlines() if not line.startswith("loops:")]
-    policy = load_policy("\n".join([*kept, f"loops: {loops}"]), "policy.yaml", world.directory)
-    world.gates.asking = replace(world.gates.asking, policy=policy)
+    world.rule("\n".join([*kept, f"loops: {loops}"]))
 
 
 LEVELS = """
@@ -379,6 +381,51 @@ def test_failures_count_over_runs(world: World) -> None:
         assert reply.standing is expected
     assert reply.view.request.purpose is Purpose.LOOP
     assert len(reply.view.request.evidence["attempts"]) == 3  # type: ignore[arg-type]
+
+
+def test_runs_that_fail_at_the_same_moment_open_one_question(world: World) -> None:
+    """Three runs, two servers, one transaction that fails: the last of them asks, whichever it is,
+    and no failure slips between two counts.
+    """
+    jobs = []
+    for _ in range(3):
+        world.run = uuid4().hex
+        world.propose("500.00")
+        jobs.append(world.lease())
+    world.till.broken = "overpays line 17"
+    other = world.server(replace(world.gates, circling=Circling()))
+
+    def perform(job: Job, work: Work) -> GateReply:
+        told = AttemptReport(
+            state="failed", fence=job.grant.fence, error=world.till.broken, error_class="TillError"
+        )
+        return work.report(world.executor, job.grant.attempt_id, told)
+
+    works = [world.work, other, world.work]
+    calls = [partial(perform, job, work) for job, work in zip(jobs, works, strict=True) if job]
+    assert len(calls) == 3
+    replies = at_once(*calls)
+    assert [reply.standing for reply in replies].count(Standing.WAITING) == 1
+    (asked,) = world.gates.waiting()
+    assert asked.request.purpose is Purpose.LOOP
+    assert len(asked.request.evidence["attempts"]) == 3  # type: ignore[arg-type]
+
+
+def test_what_a_resumed_run_repeats_is_no_attempt(world: World) -> None:
+    """It runs from its top and meets what failed before; nothing of that counts twice, here or on a
+    server that has just been started.
+    """
+    world.till.broken = "overpays line 17"
+    for number in (1, 2):
+        assert failing(world, f"try-{number}").standing is Standing.FAILED
+    for _ in range(3):
+        world.gates.circling = Circling()
+        replayed = [world.propose("500.00", key=f"try-{number}") for number in (1, 2)]
+        assert [one.standing for one in replayed] == [Standing.FAILED, Standing.FAILED]
+    with world.database.read() as session:
+        calls = Unit(session, world.clock()).first("", world.run, "", 0).calls
+    assert len(calls) == 2
+    assert world.propose("500.00", key="try-3").standing is Standing.EXECUTING
 
 
 def test_failures_of_last_week_are_forgotten(world: World) -> None:
