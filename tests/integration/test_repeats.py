@@ -187,6 +187,22 @@ def test_tries_that_people_allowed_are_used_up_once(world: World, restarted: boo
 
 
 @pytest.mark.parametrize("restarted", [False, True], ids=["same server", "after a restart"])
+def test_looks_that_people_allowed_are_used_up_once(world: World, restarted: bool) -> None:
+    """What a run knows is read in the order in which it came about: an answer that was heard after
+    the calls that it allowed would allow as many once more.
+    """
+    looks(world, "5", "5", "5", "5")
+    (asked,) = world.gates.waiting()
+    world.clock.advance(seconds=1)
+    world.decide(asked.request.id, "dana")  # two more, as the policy says
+    world.clock.advance(seconds=1)
+    assert looks(world, "5", "5") == [Standing.CLAIMED] * 2
+    if restarted:
+        world.gates.circling = Circling()
+    assert looks(world, "5") == [Standing.WAITING]
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["same server", "after a restart"])
 @pytest.mark.parametrize(
     ("budget", "scope"),
     [
