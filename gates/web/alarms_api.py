@@ -20,6 +20,7 @@ def router(gates: Gates, access: Access) -> APIRouter:
     @api.get("/admin/alarms", dependencies=[Depends(callers.admin)])
     def alarms(days: Annotated[int, Query(ge=1, le=LONGEST)] = 90) -> list[Alarms]:
         """By action and detector, what people said of the alarms of so many days."""
-        return report(of_store(gates.database, gates.clock(), timedelta(days=days)))
+        found = of_store(gates.database, gates.clock(), timedelta(days=days))
+        return report(found, gates.asking.policy.loops)
 
     return api

@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from gates.core.model import Money
 from integrations.shell import AsJson, as_admin, out
 from integrations.terminal import plain, told
 
@@ -18,7 +19,7 @@ def report(
     days: Annotated[int, typer.Option(help="How far back to look.", min=1, max=3660)] = 90,
     as_json: AsJson = False,
 ) -> None:
-    """Alarms by action and detector: what people said of them, and what to change."""
+    """Alarms by action and detector: what people said of them, what they saved, what to change."""
     with told(), as_admin() as client:
         found = client.alarms(days)
         if as_json:
@@ -32,12 +33,23 @@ def report(
 
 def _table(found: list[dict[str, Any]]) -> Table:
     heads = ("action", "found by", "alarms", "loops", "harmful", "none", "open", "precision")
-    table = Table(*heads, "answered in", "proposal")
+    table = Table(*heads, "answered in", "saved at least", "proposal")
     for one in found:
         right = "" if one["precision"] is None else f"{one['precision']:.0%}"
         wait = one["answered_seconds"]
         after = "" if wait is None else f"{wait / 60:.0f} min"
         counts = [one[name] for name in ("alarms", "loops", "harmful", "not_loops", "open")]
-        cells = [one["action"], one["detector"], *counts, right, after, one["proposal"]]
+        cells = [one["action"], one["detector"], *counts, right, after]
+        cells += [_saved(one), one["proposal"]]
         table.add_row(*(Text(plain(str(cell))) for cell in cells))
     return table
+
+
+def _saved(one: dict[str, Any]) -> str:
+    """What did not happen, thanks to the alarms that were right."""
+    parts = [f"{Money(**sum_)} a second time" for sum_ in one["held_back"]]
+    if one["saved_cost_minor"]:
+        parts.append(f"{one['saved_cost_minor'] / 100:,.2f} in money")
+    if one["saved_tokens"]:
+        parts.append(f"{one['saved_tokens']:,} tokens")
+    return ", ".join(parts)

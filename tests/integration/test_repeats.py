@@ -3,11 +3,12 @@
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from gates.alarms import of_store, report
+from gates.alarms import Alarms, of_store, report
 from gates.circling import Circling
 from gates.core.errors import Frozen, InvalidInput
 from gates.core.messages import AttemptReport
@@ -152,10 +153,10 @@ def test_a_lapsed_leave_to_do_a_write_again_is_asked_for_again(world: World) -> 
     assert world.lease() is None
 
 
-def failing(world: World, key: str) -> GateReply:
+def failing(world: World, key: str, claims: dict[str, Any] | None = None) -> GateReply:
     """A call that fails, of a flow that gives each of its calls a gate of its own."""
     world.clock.advance(seconds=1)
-    reply = world.propose("500.00", key=key)
+    reply = world.propose("500.00", key=key, claims=claims or {})
     if reply.standing is Standing.WAITING:
         return reply
     job = world.lease()
@@ -379,7 +380,7 @@ def test_whoever_stops_a_circle_may_freeze_its_agent(world: World) -> None:
     answer(kind=DecisionKind.REJECT)
     with pytest.raises(Frozen, match="Dana Okafor"):
         world.propose("501.00", key="third")
-    (row,) = report(of_store(world.database, world.clock(), timedelta(days=1)))
+    (row,) = alarms(world)
     assert row.harmful == 1
 
 
@@ -460,6 +461,37 @@ def test_failures_of_last_week_are_forgotten(world: World) -> None:
     assert execution.state is ExecutionState.FAILED
 
 
+def alarms(world: World) -> list[Alarms]:
+    found = of_store(world.database, world.clock(), timedelta(days=1))
+    return report(found, world.gates.asking.policy.loops)
+
+
+def test_what_the_alarms_saved_is_counted_from_below(world: World) -> None:
+    """One attempt for each that was right, at the price of those before; and the money that would
+    have moved twice. What went on as it was has saved nothing.
+    """
+    ruled(world, "{same_failure: 3, ask: {who: [controllers]}}")
+    claims = {"tokens": 100, "cost_minor": 7}
+    world.till.broken = "overpays line 17"
+    for kind in ("reject", "approve"):
+        world.run = uuid4().hex
+        for number in (1, 2, 3):
+            reply = failing(world, f"try-{number}", claims)
+            if reply.standing is Standing.WAITING:
+                break
+        world.decide(reply.view.request.id, "dana", kind, "said")
+    world.till.broken, world.run = "", uuid4().hex
+    paid(world, "first")
+    again = world.propose("500.00", key="second").view.request
+    world.decide(again.id, "dana", "skip", "paid already")
+    rows = {row.detector: row for row in alarms(world)}
+    failures, writes = rows["same_failure_over_runs"], rows["same_write"]
+    assert failures.alarms == 2
+    assert (failures.saved_tokens, failures.saved_cost_minor) == (100, 7)
+    assert failures.tokens == 100 * failures.tried
+    assert [str(one) for one in writes.held_back] == ["500.00 EUR"]
+
+
 def test_every_answer_labels_its_alarm(world: World) -> None:
     """By action and detector: what was a loop, what was none, and what nobody has said yet."""
     answers = [("reject", None), ("approve", None), ("approve", LoopLabel.HARMFUL)]
@@ -477,10 +509,10 @@ def test_every_answer_labels_its_alarm(world: World) -> None:
             loop=LoopAnswer(label=label) if label else None,
         )
     world.propose("500.00", key="open")
-    (row,) = report(of_store(world.database, world.clock(), timedelta(days=1)))
+    (row,) = alarms(world)
     assert (row.action, row.detector, row.alarms) == ("till.pay", "same_write", 4)
     assert (row.loops, row.not_loops, row.harmful, row.open) == (1, 1, 1, 1)
     assert row.precision == pytest.approx(2 / 3)
     assert row.answered_seconds == pytest.approx(120)
     world.clock.advance(days=2)
-    assert report(of_store(world.database, world.clock(), timedelta(days=1))) == []
+    assert alarms(world) == []

@@ -1,5 +1,6 @@
 """Levels of a loop: how far up it goes, who is asked there, and how its cost is told."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,6 +10,7 @@ from gates.core.loops import Guidance, climbed, guidance, level_of, reported, ro
 from gates.core.model import Decision, DecisionKind, Outcome, OutcomeKind
 from gates.core.people import load_people
 from gates.core.policy import Policy, load_policy
+from tests.support.policies import ROOT
 from tests.support.world import PEOPLE, POLICY
 
 AT = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -124,3 +126,16 @@ def test_the_price_is_told_as_the_agents_word():
 def test_what_is_no_number_costs_nothing(value):
     """Claims are whatever an agent writes."""
     assert reported({"tokens": value}, "tokens") == 0
+
+
+def test_the_sections_of_the_page_are_a_policy():
+    """What docs/loops.md shows is read as it stands there."""
+    page = (ROOT / "docs" / "loops.md").read_text()
+    written = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert len(written) == 2
+    shipped = (ROOT / "policies" / "erp.yaml").read_text()
+    rest = re.sub(r"^loops:.*?^(?=\S)", "", shipped, flags=re.DOTALL | re.MULTILINE)
+    people = load_people((ROOT / "policies" / "people.yaml").read_text(), "people.yaml")
+    asked, spent = (load_policy(f"{rest}\n{one}", "loops.md", people) for one in written)
+    assert [asked.loop_level(n).ask.who[0] for n in (1, 2, 3)] == ["ap", "controllers", "admins"]
+    assert spent.loops.thresholds.agent.tokens == 1_000_000
