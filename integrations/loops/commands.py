@@ -33,6 +33,8 @@ def replay_(
     """Run the detector over recorded runs. Exit code 0: no loop; 1: found one; 2: a bad file."""
     try:
         runs = list(_replayed(file))
+        if not runs:  # a script that looks at nothing must not take that for good news
+            raise InvalidInput("holds no run: give one a line.")
     except GatesError as error:
         err.print(Text(f"{file}: {error}"), soft_wrap=True)
         raise typer.Exit(BAD_FILE) from None

@@ -90,6 +90,52 @@ def test_reject_wants_a_reason(terminal: Terminal) -> None:
     assert str(outcome) == "rejected by Dana Okafor: not ours"
 
 
+def stuck(terminal: Terminal, first: int) -> str:
+    """A payment that fails until people are asked: the id of their question."""
+    world = terminal.world
+    world.till.broken = "overpays line 17"
+    for number in range(first, first + 3):
+        claims = {"tokens": 500, "cost_minor": 25}
+        key = f"try-{number}"
+        world.clock.advance(seconds=30)
+        world.propose("500.00", key=key, claims=claims)
+        job = world.lease()
+        assert job is not None
+        world.perform(job)
+        if waiting := world.gates.waiting():
+            return waiting[0].request.id[:8]
+    raise AssertionError("nobody was asked")
+
+
+def test_a_loop_is_looked_at_and_answered_on_the_command_line(terminal: Terminal) -> None:
+    """The attempts and their cost; a level up the limit of that level, and why it is there; then
+    what the alarms were good for.
+    """
+    asked = stuck(terminal, 1)
+    terminal.log_in("dana")
+    shown = terminal("show", asked).stdout
+    assert shown.count("overpays line 17") >= 3
+    assert "1 min, 0.75 in money and 1,500 tokens by the agent's own count" in shown
+    done = terminal("send-back", asked, "--guidance", "withdraw SCRIPT-7", "--label", "loop")
+    assert done.exit_code == 0
+    again = stuck(terminal, 4)
+    shown = terminal("show", again).stdout
+    assert "Level 2: it came back after guidance by Dana Okafor: withdraw SCRIPT-7" in shown
+    refused = terminal("approve", again, "--more", "5")
+    assert (refused.exit_code, "on level 2 nobody allows more than 1" in refused.stderr) == (
+        1,
+        True,
+    )
+    stopped = terminal("reject", again, "--reason", "enough", "--freeze-agent")
+    assert stopped.exit_code == 0
+    assert terminal("freezes").stdout.count("invoice-agent") == 1
+    report = terminal("loops", "report").stdout
+    for words in ("same_failure_over_runs", "100%", "1,000 tokens"):
+        assert words in report
+    (row,) = json.loads(terminal("loops", "report", "--json").stdout)
+    assert (row["alarms"], row["harmful"], row["saved_tokens"]) == (2, 1, 1_000)
+
+
 def test_refusals_are_one_sentence_with_a_code(terminal: Terminal) -> None:
     """Not asked, decided already, unknown: exit code 1 or 3, no traceback, nothing written."""
     request_id = terminal.world.propose("5000.00").view.request.id

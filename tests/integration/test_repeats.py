@@ -305,6 +305,28 @@ def test_other_trouble_begins_on_the_first_level(world: World) -> None:
     assert asked.evidence["level"] == 1
 
 
+def test_a_level_is_no_way_round_who_has_to_agree_anyhow(world: World) -> None:
+    """What controllers must approve they approve a level up, too, beside whom the level names; the
+    level's people alone are not enough.
+    """
+    ruled(world, LEVELS)
+    first = world.propose("5000.00", key="first").view.request
+    world.decide(first.id, "dana")
+    world.propose("5000.00", key="first")
+    job = world.lease()
+    assert job is not None
+    world.perform(job)
+    second = world.propose("5000.00", key="second").view.request
+    assert (second.purpose, names(second)) == (Purpose.LOOP, ["Dana Okafor", "Mika Lindqvist"])
+    world.decide(second.id, "dana", "send_back", "it is paid: leave it")
+    third = world.propose("5000.00", key="second", call=2).view.request
+    assert names(third) == ["Dana Okafor", "Mika Lindqvist", "Tess Laurent"]
+    world.decide(third.id, "tess")
+    assert world.propose("5000.00", key="second", call=2).standing is Standing.WAITING
+    world.decide(third.id, "mika")
+    assert world.propose("5000.00", key="second", call=2).standing is Standing.EXECUTING
+
+
 def test_without_levels_people_in_command_are_asked_next(world: World) -> None:
     """Whoever may stop everything hears of what guidance could not cure."""
     ruled(world, "{ask: {who: [controllers]}}\ncommand: {who: [treasury]}")

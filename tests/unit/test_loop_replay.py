@@ -127,6 +127,7 @@ def test_the_command_finds_nothing_in_a_run_that_goes_well(command: Command):
         (b"\xff\xfe", "line 1: is no JSON"),
         (gzip.compress(own(*[FAILED] * 99).encode())[:-20], "is cut off or damaged"),
         (b"\x1f\x8b\x00nothing of the kind", "cannot be read"),
+        (b"\n\n", "holds no run"),
     ],
 )
 def test_the_command_refuses_a_bad_file(command: Command, content, words):
