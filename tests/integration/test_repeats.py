@@ -371,6 +371,40 @@ def test_changed_arguments_are_guidance_too(world: World) -> None:
     assert request.action.arguments == fewer
 
 
+def test_what_is_pushed_against_a_no_goes_a_level_up(world: World) -> None:
+    """Stopped by the detector, rejected by people, proposed all the same: it is not refused for
+    ever, the third time others are asked.
+    """
+    ruled(world, LEVELS)
+    looks(world, "5", "5", "5")
+    asked = []
+    for _ in range(3):
+        assert looks(world, "5") == [Standing.WAITING]
+        (waiting,) = world.gates.waiting()
+        asked.append(waiting.request)
+        person = "tess" if waiting.request.evidence["level"] == 2 else "dana"
+        world.decide(waiting.request.id, person, "reject", "leave it")
+    assert [one.evidence["level"] for one in asked] == [1, 1, 2]
+    assert names(asked[-1]) == ["Tess Laurent"]
+    assert "Level 2: it was tried again and again" in str(asked[-1].judgement.reasons)
+
+
+def test_a_no_and_a_yes_in_between_are_no_progress(world: World) -> None:
+    """What a gate refuses changes nothing, and neither does what people agree to with nothing
+    behind it.
+    """
+    assert looks(world, "5", "5") == [Standing.CLAIMED] * 2
+    refused = world.propose("5000.00", key="refused").view.request
+    world.decide(refused.id, "dana", "reject", "not this supplier")
+    burnt = world.propose(name="till.burn", key="burnt")
+    assert burnt.standing is Standing.FORBIDDEN
+    agreed = {"name": "May it?", "in_process": True, "question": True, "arguments": {}}
+    asked = world.propose(key="agreed", **agreed).view.request
+    world.decide(asked.id, "dana")
+    world.propose(key="agreed", **agreed)
+    assert looks(world, "5", "5") == [Standing.CLAIMED, Standing.WAITING]
+
+
 def test_a_changed_world_is_nobodys_guidance(world: World) -> None:
     """An approval that a drift has voided moves nothing up, and allows nothing."""
     ruled(world, LEVELS)
