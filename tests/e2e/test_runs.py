@@ -138,6 +138,29 @@ def test_a_flow_that_goes_in_circles_is_stopped(stack):
     assert stack.trace(run).count("memo x") == 3
 
 
+def test_a_resumed_run_counts_nothing_twice_and_climbs(stack):
+    """It is suspended at the third failure, runs from its top with people's guidance, fails once
+    more, and is put to people a level up; who replays is not trying.
+    """
+    run = stack.run("guided")
+    (first,) = stack.asked(run)
+    stack.reaches(run, "PAUSED")
+    stack.decide(first, "send_back", "buy paper")
+    second = until(
+        lambda: next((v for v in stack.asked(run) if v.request.id != first.request.id), None)
+    )
+    assert (second.request.purpose, second.request.evidence["level"]) == ("loop", 2)
+    assert len(second.request.evidence["attempts"]) == 4
+    stack.reaches(run, "PAUSED")
+    stack.decide(second, "skip", "nobody reads it")
+    stack.reaches(run, "COMPLETED")
+    assert stack.trace(run).count("memo y") == 4
+    assert stack.trace(run)[-1] == "skipped"
+    assert "guided buy paper" in stack.trace(run)
+    query = "SELECT count(*) FROM loop_call WHERE root_run_id = ?"
+    assert stack.stored(query, run) == ["4"]
+
+
 def test_a_cancelled_run_stays_cancelled(stack):
     """Its question is withdrawn, saying why; a resume does not bring it back."""
     run = stack.run("one_payment", amount="5000.00")

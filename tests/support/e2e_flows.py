@@ -9,7 +9,16 @@ from typing import Literal
 from prefect import flow, task
 from prefect.context import FlowRunContext
 
-from gates import ActionFailed, Rejected, batch, gated, require_approval, together
+from gates import (
+    ActionFailed,
+    Rejected,
+    SentBack,
+    Skipped,
+    batch,
+    gated,
+    require_approval,
+    together,
+)
 from gates.flow import Ask
 from tests.support.world import Payout, pay
 
@@ -138,6 +147,21 @@ def circles() -> None:
             fails("x")
         except ActionFailed as error:
             trace(f"failed {error}")
+
+
+@flow
+def guided() -> None:
+    """An agent that reads what people say, and does the same all the same."""
+    for _ in range(6):
+        try:
+            fails("y")
+        except ActionFailed as error:
+            trace(f"failed {error}")
+        except SentBack as back:
+            trace(f"guided {back.guidance}")
+        except Skipped:
+            trace("skipped")
+            return
 
 
 def told(one: Ask[dict[str, str]]) -> str:
