@@ -38,14 +38,7 @@ PAGE = 200
 RIGHT = (LoopLabel.LOOP, LoopLabel.HARMFUL)
 PRICES = ("cost_minor", "tokens")
 OVER_RUNS = "same_failure_over_runs"  # counted from the store, not by a run's detector
-THRESHOLDS = {  # which of them a detector's rule obeys
-    "same_outcome": "same_outcome",
-    "failing_retry": "same_failing_call",
-    "cycle": "laps",
-    "same_failure": "same_failure",
-    "errors": "errors",
-    "nothing_new": "nothing_new",
-}
+RENAMED = {"failing_retry": "same_failing_call", "cycle": "laps"}  # others obey one of their name
 
 
 class Alarms(Value):
@@ -192,7 +185,7 @@ def _proposal(
     if detector == OVER_RUNS:
         wanted = loops.same_failure + step
         return f"loops.same_failure: {wanted} ({why})" if wanted >= LEAST_FAILURES else ""
-    name = THRESHOLDS.get(detector, "")
+    name = RENAMED.get(detector, detector)
     limits = loops.thresholds.of_action(action)
     of_action = name in type(limits).model_fields
     if not of_action and name not in type(loops.thresholds).model_fields:
