@@ -115,6 +115,31 @@ def test_steps_that_bring_nothing_new_are_found():
     assert (at, circle.kind) == (15, Kind.NOTHING_NEW)
 
 
+def far(news: int, *laps: int) -> list[tuple[Step, End]]:
+    """Of each lap so many steps bring news; then one repeats the first of them, and one fails."""
+    pairs = []
+    for lap in range(*laps):
+        word = f"{chr(97 + lap % 26)}{chr(97 + lap // 26)}" * 3
+        fresh = [(step(f"tool.{n}", lap), answered(word * (n + 1))) for n in range(news)]
+        pairs += [*fresh, fresh[0], (step("tool.write", word), failed(word))]
+    return pairs
+
+
+def test_a_long_way_nowhere_is_found_though_there_is_news_now_and_then():
+    """As soon as forty steps are known, at one that brings nothing; a steer begins anew."""
+    detector = Detector()
+    at, circle = first(*far(1, 30), detector=detector)
+    assert (at, circle.kind) == (41, Kind.WASTED)
+    assert str(circle) == "27 of the last 40 steps failed or repeated what was known"
+    detector.steer(circle.key)
+    assert first(*far(1, 30, 60), detector=detector)[0] == 41
+
+
+def test_work_that_fails_now_and_then_is_no_long_way_nowhere():
+    """Three steps of five bring news."""
+    assert silent(*far(3, 100))
+
+
 def test_a_veto_is_no_progress_and_a_refused_call_retried_is_a_circle():
     """The gate's own words may differ each time."""
     vetoes = [
@@ -347,6 +372,7 @@ def test_an_action_has_thresholds_of_its_own():
     [
         ({"limits": {"same_outcome": 1_000}}, "loops.limits.same_outcome = 1000"),
         ({"actions": {"a": {"laps": 0}}}, "loops.actions.a.laps = 0"),
+        ({"wasted": 61}, "loops.wasted = 61"),
         ({"nothing_new": 99}, "loops.nothing_new = 99"),
         ({"errors": None}, "loops.errors = None"),
         ({"limits": {"same_write": 5}}, "loops.limits.same_write = 5"),

@@ -21,6 +21,7 @@ class Kind(StrEnum):
     SAME_FAILURE = "same_failure"
     ERRORS = "errors"
     NOTHING_NEW = "nothing_new"
+    WASTED = "wasted"
     SAME_WRITE = "same_write"
     BUDGET = "budget"
 

@@ -8,7 +8,9 @@ evidence first, each with what it protects from:
 4. One action failing in the same way whatever it is given: guessing.
 5. Failures in a row, whatever the action: flailing.
 6. Steps that bring nothing new: re-reading what is known.
-7. A budget that is used up.
+7. Many of forty steps failed or repeated what was known: a long way nowhere, with a little news
+   now and then.
+8. A budget that is used up.
 Before a call: a write that has succeeded with the same arguments never runs again, and what a
 finding has stopped stays stopped until a person answers.
 
@@ -33,12 +35,14 @@ from gates.core.loops.numbers import mix, number_of
 from gates.core.loops.rules import VETOED, Hit, judged
 from gates.core.loops.spending import spend
 from gates.core.loops.steps import End, Step, short
-from gates.core.loops.thresholds import LONGEST_PERIOD, Thresholds
+from gates.core.loops.thresholds import LONGEST_PERIOD, WASTE_WINDOW, Thresholds
 from gates.core.loops.volatile import LONGEST_KEPT, Labels, failure_signature, steady
 
-VERSION = 1
+VERSION = 2
 PUSHED = 3  # refusals of one circle after which it goes to the next level
-EVERYTHING = (Kind.ERRORS, Kind.NOTHING_NEW, Kind.BUDGET)  # what stops the run, not one call
+# What stops the run, not one call.
+EVERYTHING = (Kind.ERRORS, Kind.NOTHING_NEW, Kind.WASTED, Kind.BUDGET)
+ALL_WASTED = (1 << WASTE_WINDOW) - 1
 ERRORS_KEPT = 2_000  # characters of an error that are compared: head and tail
 
 
@@ -114,7 +118,7 @@ class Detector:
         memory.leave.pop(key, None)
         memory.since = memory.number
         memory.laps, memory.keys = [0] * (LONGEST_PERIOD + 1), []
-        memory.stale = memory.errors = 0
+        memory.stale = memory.errors = memory.barren = memory.repeated = 0
         memory.alike = ("", 0, 0)
 
     def circle_of(self, step: Step) -> str:
@@ -183,6 +187,9 @@ class Detector:
         memory.keys.insert(0, key)
         del memory.keys[LONGEST_PERIOD:]
         remember(memory.known, key, 1, kept_in.MOST_KNOWN)
+        barren = again or end.failed or end.vetoed
+        memory.barren = (memory.barren << 1 | barren) & ALL_WASTED
+        memory.repeated = (memory.repeated << 1 | again) & ALL_WASTED
         seen = Seen(
             memory.number,
             call,

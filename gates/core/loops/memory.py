@@ -94,6 +94,8 @@ class Memory:
         self.since = 0  # steps up to here no longer count: a person has answered
         self.stale = 0
         self.errors = 0
+        # A bit a step, the last one lowest: whether it failed or was known, whether it was known.
+        self.barren = self.repeated = 0
         self.alike: tuple[str, int, int] = ("", 0, 0)  # action, signature, how often in a row
         self.laps = [0] * (LONGEST_PERIOD + 1)
         self.keys: list[int] = []  # of the last steps, the latest first

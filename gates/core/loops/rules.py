@@ -11,7 +11,7 @@ from gates.core.loops.memory import Failing, Memory, Seen, remember
 from gates.core.loops.numbers import mix, number_of
 from gates.core.loops.spending import overspent
 from gates.core.loops.steps import End, Step
-from gates.core.loops.thresholds import LONGEST_PERIOD, Limits, Thresholds
+from gates.core.loops.thresholds import LONGEST_PERIOD, WASTE_WINDOW, Limits, Thresholds
 
 REPEATS_WITHIN = 16
 VETOED = number_of("vetoed")  # the words of a refusal may differ each time
@@ -44,6 +44,11 @@ def judged(
         return Hit(Kind.ERRORS, memory.errors, [seen], "run")
     if memory.stale >= thresholds.nothing_new:
         return Hit(Kind.NOTHING_NEW, memory.stale, [seen], "run")
+    if memory.barren & 1 and memory.number - memory.since >= WASTE_WINDOW:
+        barren = memory.barren.bit_count()
+        if barren + memory.repeated.bit_count() >= thresholds.wasted:
+            words = f"{barren} of the last {WASTE_WINDOW} steps failed or repeated what was known"
+            return Hit(Kind.WASTED, barren, [seen], "run", words)
     over = overspent(memory, step, thresholds)
     return Hit(Kind.BUDGET, over.used, [seen], over.scope, over.words) if over else None
 

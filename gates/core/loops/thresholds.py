@@ -20,6 +20,7 @@ from gates.core.model import Value
 
 LONGEST_PERIOD = 8
 WINDOW = 3 * LONGEST_PERIOD  # steps that are remembered one by one: three laps of the longest cycle
+WASTE_WINDOW = 40  # steps over which it is counted what brought nothing
 Small = Annotated[int, Field(ge=2, le=6)]
 
 
@@ -58,6 +59,10 @@ class Thresholds(Value):
     """Failing calls in a row, of whatever action."""
     nothing_new: Annotated[int, Field(ge=4, le=16)] = 6
     """Steps in a row whose call and outcome were both seen before."""
+    wasted: Annotated[int, Field(ge=12, le=60)] = 26
+    """Points of the last forty steps: one for a failure, two for what was known already, since a
+    failure tells at least that; of eighty, a third.
+    """
     patience: Annotated[int, Field(ge=4, le=20)] = 10
     """Steps after which a failing call that comes again is no longer a retry of the last."""
     actions: dict[str, Limits] = Field(default_factory=dict)
