@@ -44,7 +44,8 @@ bench: install ## speed: medians, p95, ratios against a floor in the same run
 storm: install ## a minute of kills, cuts and delays; the seed is printed (STORM="--seed 7 --kills 60")
 	@$(BIN)/python -m tests.storm $(STORM)
 
-soak: install ## 300 kills and more, with both stores and the whole house; about a quarter of an hour
+soak: install ## the rest of the crash tests, then 300 kills and more, with both stores and the whole house
+	@$(BIN)/python -m pytest -m soak
 	@$(BIN)/python -m tests.storm --kills 320 --profile all $(STORM)
 
 hardened: install ## as root on Linux: the house with a user for each process, in /var/lib/prefect-gates

@@ -88,10 +88,17 @@ class Commanding:
     # -- freezing ---------------------------------------------------------------------------
 
     def freeze(self, who: Commander, scope: Scope, reason: str) -> Freeze:
-        """Nothing that matches starts from now on. Raises InvalidInput: no scope, no reason."""
+        """Nothing that matches starts from now on. Told again in the same words it is the freeze
+        that stands: a lost answer must not leave one that nobody knows of. Raises InvalidInput: no
+        scope, no reason.
+        """
+        scope, reason = rules.checked(scope), rules.why(reason)
         with self.gates.database.write() as session:
+            for one in freezes.in_force(session).freezes:
+                if (one.by, one.scope, one.reason) == (who.id, scope, reason) and not one.for_good:
+                    return one
             unit = Unit(session, self.gates.clock())
-            made = self._freeze(unit, who, rules.checked(scope), rules.why(reason))
+            made = self._freeze(unit, who, scope, reason)
             for one in self._waiting(unit):
                 if scope.covers(one.start):
                     unit.wish(one.id, CARDS, TELL)

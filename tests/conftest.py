@@ -2,7 +2,9 @@
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -47,26 +49,65 @@ def postgres() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-def postgres_database(postgres: str) -> Iterator[str]:
-    """A fresh, empty database."""
+@contextmanager
+def made(postgres: str, *, template: str = "template1") -> Iterator[str]:
+    """Address of a database that exists for as long as this does."""
     name = f"gates_{secrets.token_hex(6)}"
     with psycopg.connect(postgres, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name}")
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     yield f"{postgres.rsplit('/', 1)[0]}/{name}"
     with psycopg.connect(postgres, autocommit=True) as admin:
         admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.fixture
+def postgres_database(postgres: str) -> Iterator[str]:
+    """A fresh, empty database."""
+    with made(postgres) as url:
+        yield url
+
+
+def migrated(url: str) -> str:
+    store = Database(url)
+    store.migrate()
+    store.close()
+    return url
+
+
+# Most tests begin with an empty store: it is migrated once, and then copied.
+
+
+@pytest.fixture(scope="session")
+def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("store") / "empty.sqlite"
+    migrated(f"sqlite:///{file}")
+    return file
+
+
+@pytest.fixture(scope="session")
+def empty_postgres(postgres: str) -> Iterator[str]:
+    """Name of a database that PostgreSQL copies."""
+    with made(postgres) as url:
+        yield migrated(url).rsplit("/", 1)[1]
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """An empty store, once on each database."""
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path / 'gates.sqlite'}"
-    else:
-        url = request.getfixturevalue("postgres_database")
+    with ExitStack() as stack:
+        if request.param == "sqlite":
+            file = tmp_path / "gates.sqlite"
+            shutil.copy(request.getfixturevalue("empty_file"), file)
+            url = f"sqlite:///{file}"
+        else:
+            postgres = request.getfixturevalue("postgres")
+            template = request.getfixturevalue("empty_postgres")
+            url = stack.enter_context(made(postgres, template=template))
+        yield from opened(url)
+
+
+def opened(url: str) -> Iterator[Database]:
     store = Database(url)
-    store.migrate()
     yield store
     assert store.engine.pool.checkedout() == 0, "a connection leaked"
     store.close()

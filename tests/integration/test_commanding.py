@@ -279,6 +279,16 @@ def test_only_people_in_command_order_and_somebody_else_thaws(house: House) -> N
     assert kinds(house, *made) == made * 2
 
 
+def test_a_freeze_that_is_told_twice_is_one(house: House) -> None:
+    """Its answer was lost and the client asks again: one thaw lifts it. Once thawed it is another."""
+    first, again = house.freeze(), house.freeze()
+    assert again == first
+    assert house.command.freeze(TESS, ALL, "other amounts").id != first
+    house.command.thaw("sam", first, "looked into")
+    assert house.freeze() != first
+    assert len(kinds(house, "freeze.made")) == 3
+
+
 def test_without_the_section_nobody_is_in_command(house: House) -> None:
     """Unless there is a group `admins`."""
     house.world.rule(POLICY)

@@ -26,7 +26,7 @@ from gates import (
     retriable,
 )
 from gates.core.errors import UnknownAction
-from gates.core.model import Purpose
+from gates.core.model import DecisionKind, Purpose
 from gates.flow.awaiting import ForgottenAwait
 from gates.flow.places import here
 from gates.flow.session import current
@@ -426,7 +426,7 @@ def test_two_calls_with_one_key_fail_the_run():
 @pytest.mark.parametrize("key", [None, "burn"], ids=["default key", "one key"])
 def test_an_agent_that_takes_no_no_is_brought_to_people(stack, key):
     """It is told why twice; the third time people are asked, and what they say reaches the agent as
-    data. What it then proposes again goes a level up.
+    data. What it then proposes again goes a level up, to whom is in command.
     """
     told: list[str] = []
 
@@ -453,9 +453,9 @@ def test_an_agent_that_takes_no_no_is_brought_to_people(stack, key):
         lambda: next((v for v in stack.asked(run.id) if v.request.id != asked.request.id), None)
     )
     assert again.request.evidence["level"] == 2
-    stack.decide(again, "reject", "enough")
+    stack.person("tess").decide(again.request.id, DecisionKind.REJECT, "enough")
     assert run.end()[2:] == ["guided: book it instead", told[3]]
-    assert told[3].startswith("stopped: Rejected by Dana Okafor: enough")
+    assert told[3].startswith("stopped: Rejected by Tess Laurent: enough")
 
 
 def test_sub_flows_share_their_runs_circles(stack):
@@ -664,10 +664,9 @@ def frozen(stack: Stack, **scope: object) -> str:
 
 
 def thaw(stack: Stack, freeze_id: str) -> None:
-    """The little world knows no group in command, so the store is told directly."""
-    with closing(sqlite3.connect(stack.folder / "gates.sqlite")) as store, store:
-        store.execute("UPDATE freeze SET ended_at = at WHERE id = ?", (freeze_id,))
-        store.execute("UPDATE request SET version = version + 1 WHERE outcome = 'approved'")
+    stack.person("tess").command(
+        "POST", f"/v1/freezes/{freeze_id}/thaw", {"reason": "looked into"}
+    )
 
 
 def test_what_is_frozen_ends_the_run_at_once(stack):
