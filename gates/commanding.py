@@ -94,9 +94,9 @@ class Commanding:
         """
         scope, reason = rules.checked(scope), rules.why(reason)
         with self.gates.database.write() as session:
-            for one in freezes.in_force(session).freezes:
-                if (one.by, one.scope, one.reason) == (who.id, scope, reason) and not one.for_good:
-                    return one
+            for old in freezes.in_force(session).freezes:
+                if (old.by, old.scope, old.reason) == (who.id, scope, reason) and not old.for_good:
+                    return old
             unit = Unit(session, self.gates.clock())
             made = self._freeze(unit, who, scope, reason)
             for one in self._waiting(unit):

@@ -280,7 +280,7 @@ def test_only_people_in_command_order_and_somebody_else_thaws(house: House) -> N
 
 
 def test_a_freeze_that_is_told_twice_is_one(house: House) -> None:
-    """Its answer was lost and the client asks again: one thaw lifts it. Once thawed it is another."""
+    """Its answer was lost and the client asks again: one thaw lifts it, and then it is another."""
     first, again = house.freeze(), house.freeze()
     assert again == first
     assert house.command.freeze(TESS, ALL, "other amounts").id != first

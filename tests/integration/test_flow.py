@@ -664,9 +664,7 @@ def frozen(stack: Stack, **scope: object) -> str:
 
 
 def thaw(stack: Stack, freeze_id: str) -> None:
-    stack.person("tess").command(
-        "POST", f"/v1/freezes/{freeze_id}/thaw", {"reason": "looked into"}
-    )
+    stack.person("tess").command("POST", f"/v1/freezes/{freeze_id}/thaw", {"reason": "looked into"})
 
 
 def test_what_is_frozen_ends_the_run_at_once(stack):

@@ -37,7 +37,6 @@ from integrations.prefect_runs.waker import PrefectRuns
 from integrations.wiring import handlers
 from tests.support.world import PEOPLE, POLICY, Till, burn, pay
 
-
 # Tess may thaw what the admin's process has frozen.
 COMMANDED = POLICY.replace("rules:", "command: {who: [treasury]}\nrules:")
 

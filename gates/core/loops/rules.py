@@ -40,15 +40,17 @@ def judged(
         return failing
     if memory.stale and (hit := _cycle(memory, limits, seen)):
         return hit
+    return _of_the_run(memory, thresholds, step, seen)
+
+
+def _of_the_run(memory: Memory, thresholds: Thresholds, step: Step, seen: Seen) -> Hit | None:
+    """What says that the run as a whole gets nowhere, or has had its share."""
     if memory.errors >= thresholds.errors:
         return Hit(Kind.ERRORS, memory.errors, [seen], "run")
     if memory.stale >= thresholds.nothing_new:
         return Hit(Kind.NOTHING_NEW, memory.stale, [seen], "run")
-    if memory.barren & 1 and memory.number - memory.since >= WASTE_WINDOW:
-        barren = memory.barren.bit_count()
-        if barren + memory.repeated.bit_count() >= thresholds.wasted:
-            words = f"{barren} of the last {WASTE_WINDOW} steps failed or repeated what was known"
-            return Hit(Kind.WASTED, barren, [seen], "run", words)
+    if memory.barren & 1 and (hit := _wasted(memory, thresholds, seen)):
+        return hit
     over = overspent(memory, step, thresholds)
     return Hit(Kind.BUDGET, over.used, [seen], over.scope, over.words) if over else None
 
@@ -72,6 +74,15 @@ def _failing(
         return Hit(Kind.FAILING_RETRY, times, [seen])
     most = limits.same_refused_write if step.writes else limits.same_failure
     return Hit(Kind.SAME_FAILURE, alike, [seen], seen.action) if alike >= most else None
+
+
+def _wasted(memory: Memory, thresholds: Thresholds, seen: Seen) -> Hit | None:
+    barren = memory.barren.bit_count()
+    points = barren + memory.repeated.bit_count()
+    if points < thresholds.wasted or memory.number - memory.since < WASTE_WINDOW:
+        return None
+    words = f"{barren} of the last {WASTE_WINDOW} steps failed or repeated what was known"
+    return Hit(Kind.WASTED, barren, [seen], "run", words)
 
 
 def _cycle(memory: Memory, limits: Limits, seen: Seen) -> Hit | None:
