@@ -3,6 +3,7 @@
 import httpx
 import pytest
 
+from gates.core.model import DecisionKind
 from tests.support.prefect import until
 
 pytestmark = pytest.mark.prefect
@@ -152,7 +153,7 @@ def test_a_resumed_run_counts_nothing_twice_and_climbs(stack):
     assert (second.request.purpose, second.request.evidence["level"]) == ("loop", 2)
     assert len(second.request.evidence["attempts"]) == 4
     stack.reaches(run, "PAUSED")
-    stack.decide(second, "skip", "nobody reads it")
+    stack.person("tess").decide(second.request.id, DecisionKind.SKIP, "nobody reads it")
     stack.reaches(run, "COMPLETED")
     assert stack.trace(run).count("memo y") == 4
     assert stack.trace(run)[-1] == "skipped"

@@ -336,16 +336,17 @@ def test_a_thread_of_the_flow_may_wait_for_a_group_too(stack):
     """Two groups in two tasks, each with its own wait."""
 
     @task
-    def two(amount: str) -> list[dict[str, str]]:
-        return together(gated(pay).ask(payout(amount)), gated(pay).ask(payout("500"))).results()
+    def two(*amounts: str) -> list[dict[str, str]]:
+        return together(*(gated(pay).ask(payout(one)) for one in amounts)).results()
 
     @flow
     def groups() -> Any:
-        futures = [two.submit("5000"), two.submit("6000")]
+        futures = [two.submit("5000", "500"), two.submit("6000", "600")]
         return [future.result() for future in futures]
 
     run = Beside(groups)
     for view in stack.asked(run.id, 2):
         stack.decide(view)
-    assert run.end() == [[{"paid": one}, {"paid": "500"}] for one in ("5000", "6000")]
+    paid = [[one["paid"] for one in pair] for pair in run.end()]
+    assert paid == [["5000", "500"], ["6000", "600"]]
     assert threading.active_count() < 50
