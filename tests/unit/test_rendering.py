@@ -34,8 +34,8 @@ from gates.core.model import (
     Verdict,
 )
 from gates.web.listing import inbox, row
-from gates.web.pages import TEMPLATES
 from gates.web.rendering import request_page
+from gates.web.showing import TEMPLATES
 from gates.web.values import LONG, ROWS, Table, Text, compare, fields, label, shown, text, visible
 from gates.web.words import duration, moment, safe_link, said, status
 
