@@ -20,7 +20,8 @@ from gates.core.model import PersonId
 from gates.orders import write_freeze
 from gates.service import CARDS, RING, TELL, Gates, KeyHolder
 from gates.store import freezes, runs
-from gates.store.repository import Aggregate, Unit
+from gates.store.aggregate import Aggregate
+from gates.store.repository import Unit
 from gates.store.tables import ExecutionRow, RequestRow, RunRow
 from gates.withdrawing import left_by_its_run
 

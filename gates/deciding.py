@@ -29,7 +29,8 @@ from gates.core.model import (
 )
 from gates.orders import write_freeze
 from gates.recording import Recording
-from gates.store.repository import Aggregate, Unit
+from gates.store.aggregate import Aggregate
+from gates.store.repository import Unit
 
 log = logging.getLogger(__name__)
 

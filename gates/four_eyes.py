@@ -43,7 +43,8 @@ from gates.core.versions import Pair, Texts, diff
 from gates.recording import OWN_RUNS
 from gates.service import CARDS, TELL, Gates
 from gates.store import freezes, versions
-from gates.store.repository import Aggregate, Unit
+from gates.store.aggregate import Aggregate
+from gates.store.repository import Unit
 
 SERVER = "gates"  # the requester of the server's own matters, and the key of their runs
 THAW, POLICY, DIRECTORY = "gates.freeze.thaw", "gates.policy.change", "gates.directory.change"

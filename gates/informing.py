@@ -14,7 +14,8 @@ from gates.core.errors import GatesError, NotEntitled, RequestClosed
 from gates.core.events import DeadlinePassed, Event
 from gates.core.model import PersonId, RequestView, Requirement
 from gates.service import Gates, KeyHolder
-from gates.store.repository import Aggregate, Unit
+from gates.store.aggregate import Aggregate
+from gates.store.repository import Unit
 
 
 @dataclass(frozen=True)
