@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from gates.core import lifecycle
+from gates.core.asked import Person, PersonId
 from gates.core.errors import (
     GatesError,
     InvalidInput,
@@ -23,8 +24,6 @@ from gates.core.model import (
     Json,
     LoopAnswer,
     OutcomeKind,
-    Person,
-    PersonId,
     RequestView,
 )
 from gates.orders import write_freeze

@@ -19,18 +19,17 @@ from datetime import datetime
 from gates.commanding import Commander, Commanding
 from gates.core import freezes as rules
 from gates.core import lifecycle
+from gates.core.asked import Ask, PersonId
 from gates.core.errors import Conflict
 from gates.core.freezes import Freeze
 from gates.core.model import (
     Action,
     ApprovalRequest,
-    Ask,
     Execution,
     ExecutionState,
     Json,
     Judgement,
     OutcomeKind,
-    PersonId,
     Reason,
     Requester,
     RunRef,

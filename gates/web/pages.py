@@ -14,8 +14,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, Request, Response
 from fastapi.responses import RedirectResponse
 
+from gates.core.asked import Assurance
 from gates.core.errors import GatesError, InvalidArguments, InvalidInput, NotFound
-from gates.core.model import Assurance, DecisionKind, Json, RequestView
+from gates.core.model import DecisionKind, Json, RequestView
 from gates.web import changing, forms, lines
 from gates.web.door import Door
 from gates.web.forms import LONGEST_REASON, DecisionForm, ReasonForm, ReviewForm
