@@ -112,13 +112,7 @@ def create_app(
     app.include_router(door.router(entrance))
     steps, reviews = StepUp(gates.database, gates.clock), Reviews(gates)
     app.include_router(
-        pages.router(
-            gates,
-            entrance,
-            steps,
-            reviews=reviews,
-            informing=Informing(gates),
-        )
+        pages.router(gates, entrance, steps, reviews=reviews, informing=Informing(gates))
     )
     app.include_router(people_pages.router(gates, entrance, steps))
     app.include_router(people_api.router(access, steps))

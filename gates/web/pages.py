@@ -36,13 +36,7 @@ class Pages:
     """The endpoints; plain functions, so that FastAPI runs them in its thread pool."""
 
     def __init__(
-        self,
-        service: Requests,
-        door: Door,
-        steps: Steps,
-        *,
-        reviews: Looks,
-        informing: Informs,
+        self, service: Requests, door: Door, steps: Steps, *, reviews: Looks, informing: Informs
     ) -> None:
         self.service = service
         self.door = door
@@ -301,12 +295,7 @@ def _only_id(request_id: str) -> str:
 
 
 def router(
-    service: Requests,
-    door: Door,
-    steps: Steps,
-    *,
-    reviews: Looks,
-    informing: Informs,
+    service: Requests, door: Door, steps: Steps, *, reviews: Looks, informing: Informs
 ) -> APIRouter:
     """The inbox and what belongs to a request."""
     pages = Pages(service, door, steps, reviews=reviews, informing=informing)
