@@ -18,8 +18,9 @@ import orjson
 from sqlmodel import Session as StoreSession
 from sqlmodel import col, select
 
+from gates.core.asked import PersonId
 from gates.core.errors import InvalidInput, NotAuthenticated
-from gates.core.model import PersonId, Requester
+from gates.core.model import Requester
 from gates.ports import Directory
 from gates.recording import ANY
 from gates.service import KeyHolder, utc_now

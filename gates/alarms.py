@@ -18,17 +18,10 @@ from statistics import median
 
 from gates.core.errors import InvalidInput
 from gates.core.loops import Thresholds
-from gates.core.model import (
-    Decision,
-    DecisionKind,
-    LoopLabel,
-    Money,
-    OutcomeKind,
-    RequestView,
-    Value,
-)
+from gates.core.model import Decision, DecisionKind, LoopLabel, Money, OutcomeKind, RequestView
 from gates.core.policy import LoopPolicy
 from gates.core.policy.sections import LEAST_FAILURES
+from gates.core.value import Value
 from gates.store.database import Database
 from gates.store.repository import Unit
 

@@ -13,6 +13,7 @@ from typing import Any
 from gates import rungs, whom
 from gates.actions import ActionDefinition, Registry
 from gates.core import lifecycle
+from gates.core.asked import Ask, PersonId, Requirement
 from gates.core.batches import base_of, given, refuse_unfit, summary, total
 from gates.core.calendars import later
 from gates.core.canonical import refuse_vast
@@ -31,18 +32,15 @@ from gates.core.messages import Proposal
 from gates.core.model import (
     Action,
     ApprovalRequest,
-    Ask,
     Attempt,
     DecisionKind,
     Json,
     Judgement,
     Line,
     Money,
-    PersonId,
     Purpose,
     Reason,
     Requester,
-    Requirement,
     RunRef,
     Tier,
     Verdict,

@@ -30,8 +30,9 @@ from gates.core.loops import (
 )
 from gates.core.model import UNDO, ApprovalRequest, Json, OutcomeKind, Purpose, RunRef, Verdict
 from gates.core.policy import LoopPolicy, Policy, Question
+from gates.store.aggregate import Aggregate
 from gates.store.database import Database
-from gates.store.repository import Aggregate, Unit
+from gates.store.repository import Unit
 
 MOST_KEPT = 512  # runs whose detectors are kept; of others they are made anew
 MOST_CIRCLES = 32  # of one run

@@ -31,7 +31,8 @@ from gates.ports import RunStates
 from gates.recording import RING, KeyHolder
 from gates.repeats import WRITE
 from gates.standing import gone
-from gates.store.repository import Aggregate, Unit
+from gates.store.aggregate import Aggregate
+from gates.store.repository import Unit
 from gates.withdrawing import out_of_the_queue
 
 

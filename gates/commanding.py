@@ -14,13 +14,14 @@ from sqlalchemy import select, update
 from sqlmodel import col
 
 from gates.core import freezes as rules
+from gates.core.asked import PersonId
 from gates.core.errors import InvalidInput, NotEntitled, NotFound, UnknownPerson
 from gates.core.freezes import Freeze, Hold, InForce, Scope, Start
-from gates.core.model import PersonId
 from gates.orders import write_freeze
 from gates.service import CARDS, RING, TELL, Gates, KeyHolder
 from gates.store import freezes, runs
-from gates.store.repository import Aggregate, Unit
+from gates.store.aggregate import Aggregate
+from gates.store.repository import Unit
 from gates.store.tables import ExecutionRow, RequestRow, RunRow
 from gates.withdrawing import left_by_its_run
 

@@ -20,7 +20,8 @@ from gates.core.drift import UNREADABLE, differences
 from gates.core.errors import InvalidInput, Unavailable
 from gates.core.messages import LineOf, Proposal
 from gates.core.model import ApprovalRequest, Covered, Line, OutcomeKind, Verdict, line_key
-from gates.store.repository import Aggregate, Unit
+from gates.store.aggregate import Aggregate
+from gates.store.repository import Unit
 
 
 def origin_of(gates: Claiming, proposal: Proposal, origin: Origin) -> Origin:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from gates.core import lifecycle
+from gates.core.asked import Person, PersonId
 from gates.core.errors import (
     GatesError,
     InvalidInput,
@@ -23,13 +24,12 @@ from gates.core.model import (
     Json,
     LoopAnswer,
     OutcomeKind,
-    Person,
-    PersonId,
     RequestView,
 )
 from gates.orders import write_freeze
 from gates.recording import Recording
-from gates.store.repository import Aggregate, Unit
+from gates.store.aggregate import Aggregate
+from gates.store.repository import Unit
 
 log = logging.getLogger(__name__)
 

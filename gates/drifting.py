@@ -15,7 +15,8 @@ from gates.core.errors import InvalidGrant, InvalidInput, Unavailable
 from gates.core.messages import AttemptReport
 from gates.core.model import Attempt, Execution, ExecutionState, GateReply, Json
 from gates.service import Gates, KeyHolder
-from gates.store.repository import Aggregate, Unit
+from gates.store.aggregate import Aggregate
+from gates.store.repository import Unit
 from gates.withdrawing import left_too_late
 
 DRIFTED = "Drifted"  # the error class of an attempt that found another world

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gates.core.model import ApprovalRequest, Json, Value
+from gates.core.model import ApprovalRequest, Json
 from gates.core.policy import Question
 from gates.core.policy.explaining import Explanation, explain
+from gates.core.value import Value
 from gates.service import Gates
 
 

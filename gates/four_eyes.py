@@ -19,18 +19,17 @@ from datetime import datetime
 from gates.commanding import Commander, Commanding
 from gates.core import freezes as rules
 from gates.core import lifecycle
+from gates.core.asked import Ask, PersonId
 from gates.core.errors import Conflict
 from gates.core.freezes import Freeze
 from gates.core.model import (
     Action,
     ApprovalRequest,
-    Ask,
     Execution,
     ExecutionState,
     Json,
     Judgement,
     OutcomeKind,
-    PersonId,
     Reason,
     Requester,
     RunRef,
@@ -43,7 +42,8 @@ from gates.core.versions import Pair, Texts, diff
 from gates.recording import OWN_RUNS
 from gates.service import CARDS, TELL, Gates
 from gates.store import freezes, versions
-from gates.store.repository import Aggregate, Unit
+from gates.store.aggregate import Aggregate
+from gates.store.repository import Unit
 
 SERVER = "gates"  # the requester of the server's own matters, and the key of their runs
 THAW, POLICY, DIRECTORY = "gates.freeze.thaw", "gates.policy.change", "gates.directory.change"

@@ -16,7 +16,8 @@ from sqlalchemy import func
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
-from gates.core.model import Assurance, Value
+from gates.core.asked import Assurance
+from gates.core.value import Value
 from gates.deliveries import LATE
 from gates.service import Gates, utc_now
 from gates.step_up import StepUp

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 
 from gates.commanding import Commander, Commanding
 from gates.core import informing, lifecycle, pausing
+from gates.core.asked import PersonId, Requirement
 from gates.core.errors import GatesError, NotEntitled, RequestClosed
 from gates.core.events import DeadlinePassed, Event
-from gates.core.model import PersonId, RequestView, Requirement
+from gates.core.model import RequestView
 from gates.service import Gates, KeyHolder
-from gates.store.repository import Aggregate, Unit
+from gates.store.aggregate import Aggregate
+from gates.store.repository import Unit
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from gates.core.messages import Awaited
 from gates.core.model import GateReply, Standing, Suspension, pause_key
 from gates.service import RING, TELL, Gates, KeyHolder
 from gates.store import runs
-from gates.store.repository import Aggregate, Unit
+from gates.store.aggregate import Aggregate
+from gates.store.repository import Unit
 
 
 @dataclass

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from gates.core.model import Json, Person, RequestView, RunRef, Signal, Value
+from gates.core.asked import Person
+from gates.core.model import Json, RequestView, RunRef, Signal
 from gates.core.people import Cover
 from gates.core.policy import Policy, Question
 from gates.core.policy.judges import JudgeRule
 from gates.core.standing import StandingApproval
+from gates.core.value import Value
 from gates.core.versions import Texts
 
 

@@ -30,8 +30,9 @@ from gates.orders import Orders
 from gates.reading import Reading
 from gates.standing import spent
 from gates.store import freezes
+from gates.store.aggregate import Aggregate
 from gates.store.database import AFTER, Database
-from gates.store.repository import Aggregate, Unit
+from gates.store.repository import Unit
 from gates.store.tables import KeyRow
 
 ENDED = (

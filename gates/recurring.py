@@ -11,7 +11,8 @@ from gates.core.loops import Allowance, Finding, Guidance, allowed, guidance, lo
 from gates.core.messages import AttemptReport
 from gates.core.model import ApprovalRequest, OutcomeKind
 from gates.core.policy import LoopPolicy
-from gates.store.repository import Aggregate, Unit
+from gates.store.aggregate import Aggregate
+from gates.store.repository import Unit
 
 REMEMBERED = timedelta(days=7)  # so long a failure counts, whichever run it was in, and guidance
 

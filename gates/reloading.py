@@ -21,8 +21,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from gates.core.asked import Person
 from gates.core.errors import GatesError, InvalidInput
-from gates.core.model import Person
 from gates.core.people import Cover
 from gates.core.policy.command import wants_approval
 from gates.core.versions import Pair, Texts

@@ -15,7 +15,7 @@ from gates.core.errors import UnknownAction
 from gates.core.loops import Guidance, climbed, guidance, reported, spent
 from gates.core.messages import Proposal
 from gates.core.model import ApprovalRequest, Json, Outcome, OutcomeKind, Purpose, Verdict
-from gates.store.repository import Aggregate
+from gates.store.aggregate import Aggregate
 
 WRITE, REFUSED = "same_write", "refused_again"
 MOST_REFUSED = 2  # refusals that an agent is simply told

@@ -13,7 +13,8 @@ from gates.core.loops import Call, reported
 from gates.core.messages import AttemptReport
 from gates.core.model import ApprovalRequest, Attempt, Execution, ExecutionState, Json
 from gates.recording import KeyHolder
-from gates.store.repository import Aggregate, Unit
+from gates.store.aggregate import Aggregate
+from gates.store.repository import Unit
 
 LONGEST_ANSWER = 500  # bytes of a result that the loop detector compares
 

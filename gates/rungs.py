@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from gates.core.asked import Climb, PersonId
 from gates.core.calendars import later
 from gates.core.errors import InvalidPolicy
-from gates.core.model import Climb, Judgement, PersonId, Requester
+from gates.core.model import Judgement, Requester
 from gates.core.quorum import votes
 from gates.ports import Directory
 from gates.whom import Found, Names, called

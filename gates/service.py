@@ -40,7 +40,8 @@ from gates.core.model import (
 from gates.covering import covered, origin_of
 from gates.recording import CARDS, ENDED, OWN_RUNS, RING, TELL, KeyHolder, ends_of, utc_now
 from gates.store import runs
-from gates.store.repository import Aggregate, First, Unit
+from gates.store.aggregate import Aggregate
+from gates.store.repository import First, Unit
 
 __all__ = ["CARDS", "ENDED", "RING", "TELL", "Gates", "KeyHolder", "utc_now"]
 

@@ -8,8 +8,9 @@ from datetime import datetime
 
 from gates.asking import Asking
 from gates.circumstances import Overtaken
+from gates.core.asked import PersonId
 from gates.core.errors import NotEntitled, NotFound, RequestClosed
-from gates.core.model import ApprovalRequest, PersonId
+from gates.core.model import ApprovalRequest
 from gates.core.policy import Question
 from gates.core.standing import (
     Limits,

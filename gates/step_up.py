@@ -23,8 +23,8 @@ import pyotp
 from sqlmodel import select
 
 from gates.access import digest_of
+from gates.core.asked import PersonId
 from gates.core.errors import InvalidInput, NotAuthenticated, WrongCode
-from gates.core.model import PersonId
 from gates.recording import utc_now
 from gates.store.database import Database
 from gates.store.repository import Unit

@@ -23,6 +23,7 @@ from typing import Any, Literal, NamedTuple
 
 from gates.actions import ActionDefinition, Executed, Registry, Undo
 from gates.core import execution as tries
+from gates.core.asked import Ask, Requirement
 from gates.core.batches import BatchLimits, base_of, given, refuse_unfit
 from gates.core.errors import ActionFailed, GatesError, InvalidInput
 from gates.core.lifecycle import BY_TIME
@@ -30,7 +31,6 @@ from gates.core.messages import AttemptReport, Awaited, Proposal
 from gates.core.model import (
     Action,
     ApprovalRequest,
-    Ask,
     Decision,
     DecisionKind,
     Execution,
@@ -45,7 +45,6 @@ from gates.core.model import (
     Reason,
     Requester,
     RequestView,
-    Requirement,
     Standing,
     Step,
     Suspension,

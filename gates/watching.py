@@ -19,7 +19,8 @@ from gates.core.errors import Unavailable
 from gates.ports import RunKeeper, RunSeen
 from gates.service import Gates
 from gates.store import runs
-from gates.store.repository import Aggregate, Unit
+from gates.store.aggregate import Aggregate
+from gates.store.repository import Unit
 from gates.store.runs import Followed
 from gates.ticking import Ticking
 from gates.withdrawing import WATCH, left_by_its_run

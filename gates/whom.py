@@ -18,18 +18,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from gates.core.asked import Ask, Beside, Person, PersonId, RoleAsked
 from gates.core.errors import InvalidPolicy, UnknownPerson
-from gates.core.model import (
-    ApprovalRequest,
-    Ask,
-    Beside,
-    Judgement,
-    Person,
-    PersonId,
-    Requester,
-    RoleAsked,
-    deputy,
-)
+from gates.core.model import ApprovalRequest, Judgement, Requester, deputy
 from gates.core.quorum import unmet, votes
 from gates.ports import Directory
 

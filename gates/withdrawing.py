@@ -13,7 +13,8 @@ from gates.core.execution import withdraw
 from gates.core.model import ExecutionState
 from gates.recording import Recording
 from gates.store import runs
-from gates.store.repository import Aggregate, Unit
+from gates.store.aggregate import Aggregate
+from gates.store.repository import Unit
 
 WATCH = "watch"
 

@@ -40,7 +40,8 @@ from gates.grants.granting import key_audience
 from gates.recurring import Recurring, recurring
 from gates.service import CARDS, TELL, Gates, KeyHolder
 from gates.steady import Steady
-from gates.store.repository import Aggregate, Leasable, Unit
+from gates.store.aggregate import Aggregate
+from gates.store.repository import Leasable, Unit
 from gates.withdrawing import left_too_late
 
 log = logging.getLogger(__name__)

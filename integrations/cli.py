@@ -39,6 +39,7 @@ from integrations.terminal import (
     title,
     told,
     waits_for,
+    write_requests,
 )
 
 app = typer.Typer(
@@ -92,7 +93,7 @@ def list_(settled: bool = False, as_json: AsJson = False) -> None:
     with told(), as_person() as client:
         views = client.requests("settled" if settled else "waiting")
         if as_json:
-            sys.stdout.write("[" + ",".join(view.model_dump_json() for view in views) + "]\n")
+            write_requests(views)
             return
         if not views:
             out.print("Nothing waits for a decision.")

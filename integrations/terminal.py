@@ -86,6 +86,11 @@ def waits_for(view: RequestView, person: str) -> bool:
     return view.outcome is None and asked is not None and person in asked.people and not answered
 
 
+def write_requests(views: Sequence[RequestView]) -> None:
+    """As JSON, for programs: one line, whole."""
+    sys.stdout.write("[" + ",".join(view.model_dump_json() for view in views) + "]\n")
+
+
 def print_requests(console: Console, views: Iterable[RequestView], *, heading: str = "") -> None:
     """Each request as a short block: what, how much, how long, why, who. Nothing where none is."""
     views = list(views)

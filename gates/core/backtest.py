@@ -20,11 +20,11 @@ from gates.core.model import (
     OutcomeKind,
     Purpose,
     Tier,
-    Value,
     Verdict,
 )
 from gates.core.policy import Policy, Question
 from gates.core.signals import raised
+from gates.core.value import Value
 
 MOST_LISTED = 1_000
 UNREADABLE = "facts_unreadable"  # the rule of a reason that says so

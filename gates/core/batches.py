@@ -27,9 +27,9 @@ from gates.core.model import (
     Json,
     Line,
     Money,
-    Value,
     Verdict,
 )
+from gates.core.value import Value
 
 END = ".batch"  # how the name of a batch ends
 MOST_LINES = 1_000  # whatever a policy says

@@ -17,7 +17,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict
+from gates.core.value import Value
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MINUTES = 24 * 60  # of a day
@@ -27,12 +27,10 @@ _SECOND = timedelta(seconds=1)
 Span = tuple[int, int]  # minutes of the day: from, and until (not included)
 
 
-class Calendar(BaseModel):
+class Calendar(Value):
     """`hours`: the spans of each weekday from Monday on, in order, none over another; at least one
     in the week.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     zone: str

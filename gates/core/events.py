@@ -8,7 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gates.core.model import Decision, PersonId, Review, RungStep, Value
+from gates.core.asked import PersonId, RungStep
+from gates.core.model import Decision, Review
+from gates.core.value import Value
 
 
 class Decided(Value):

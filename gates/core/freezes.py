@@ -21,19 +21,11 @@ from typing import Literal
 
 from pydantic import Field
 
+from gates.core.asked import Ask, PersonId
 from gates.core.errors import InvalidInput, NotEntitled
-from gates.core.model import (
-    ApprovalRequest,
-    Ask,
-    Judgement,
-    Outcome,
-    OutcomeKind,
-    PersonId,
-    Reason,
-    Value,
-    Verdict,
-)
+from gates.core.model import ApprovalRequest, Judgement, Outcome, OutcomeKind, Reason, Verdict
 from gates.core.policy.patterns import matches
+from gates.core.value import Value
 
 HELD = "held"  # the rule that a hold gives as its reason
 LONGEST = 200

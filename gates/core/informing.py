@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from gates.core import lifecycle, pausing
+from gates.core.asked import PersonId, Requirement
 from gates.core.errors import (
     AlreadyAsked,
     InvalidInput,
@@ -23,7 +24,7 @@ from gates.core.errors import (
     SelfApproval,
 )
 from gates.core.events import DeadlinePassed, Event, InfoAnswered, InfoAsked
-from gates.core.model import ApprovalRequest, PersonId, Requirement
+from gates.core.model import ApprovalRequest
 
 
 def ask(

@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from gates.core.asked import Requirement
 from gates.core.events import Climbed, Event
-from gates.core.model import Requirement
 
 
 def due(requirement: Requirement, events: Sequence[Event]) -> datetime:

@@ -37,6 +37,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from gates.core import ladder, pausing, reminding
+from gates.core.asked import Assurance, PersonId, Requirement
 from gates.core.batches import refuse_wrong_lines
 from gates.core.care import wants_reason
 from gates.core.errors import (
@@ -65,14 +66,11 @@ from gates.core.loops.levels import barred, level_of
 from gates.core.model import (
     RUN_ENDED,
     ApprovalRequest,
-    Assurance,
     Decision,
     DecisionKind,
     Outcome,
     OutcomeKind,
-    PersonId,
     Purpose,
-    Requirement,
     Verdict,
 )
 from gates.core.quorum import satisfied

@@ -5,7 +5,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from gates.core.model import Action, Json, Name, RunRef, Value
+from gates.core.model import Action, Json, Name, RunRef
+from gates.core.value import Value
 
 
 class LineOf(Value):

@@ -15,9 +15,10 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from gates.core.asked import Inquiry, Requirement
 from gates.core.calendars import Calendar, between, moved
 from gates.core.events import InfoAnswered, InfoAsked
-from gates.core.model import ApprovalRequest, Inquiry, Requirement, Verdict
+from gates.core.model import ApprovalRequest, Verdict
 
 
 def waiting(requirement: Requirement | None) -> Inquiry | None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-from gates.core.model import PersonId, Requirement
+from gates.core.asked import PersonId, Requirement
 
 Node = tuple[str, str]
 Graph = dict[Node, list[Node]]

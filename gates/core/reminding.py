@@ -13,8 +13,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from gates.core import ladder
+from gates.core.asked import Requirement
 from gates.core.events import Event, KeptOpen, Reminded
-from gates.core.model import Requirement
 
 
 def remind(requirement: Requirement, now: datetime) -> list[Event]:

@@ -16,10 +16,12 @@ from datetime import datetime, timedelta
 
 from pydantic import AwareDatetime, Field
 
+from gates.core.asked import PersonId
 from gates.core.errors import InvalidInput
-from gates.core.model import LONGEST_NAME, Money, Name, PersonId, Value
+from gates.core.model import LONGEST_NAME, Money, Name
 from gates.core.policy import Policy, Question, Rule
 from gates.core.policy.patterns import PATTERN, matches, may_meet
+from gates.core.value import Value
 
 LONGEST = timedelta(days=366)
 MOST_USES = 1_000_000

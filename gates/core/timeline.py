@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 
-from gates.core.model import PersonId, RequestView, Requirement, RungStep
+from gates.core.asked import PersonId, Requirement, RungStep
+from gates.core.model import RequestView
 from gates.core.wording import unless_objected
 
 STEPS: Mapping[RungStep, str] = {

@@ -9,18 +9,16 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from gates.core.asked import Assurance, PersonId, Requirement
 from gates.core.drift import walk
 from gates.core.model import (
     RUN_ENDED,
     ApprovalRequest,
-    Assurance,
     Decision,
     DecisionKind,
     Json,
     OutcomeKind,
-    PersonId,
     RequestView,
-    Requirement,
     Verdict,
 )
 from gates.core.quorum import missing, open_groups, seats_of, unmet, votes

@@ -12,7 +12,7 @@ from gates.core.errors import InvalidGrant
 from gates.core.model import Attempt, Grant
 from gates.grants.keyring import KeyRing
 from gates.grants.token import AFTER_LEASE, Claims, sign, state_digest
-from gates.store.repository import Aggregate
+from gates.store.aggregate import Aggregate
 
 
 @dataclass(frozen=True)

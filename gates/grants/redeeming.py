@@ -13,7 +13,8 @@ from gates.core.model import OutcomeKind
 from gates.grants.keyring import counting
 from gates.grants.token import Claims, verify
 from gates.service import Gates, KeyHolder
-from gates.store.repository import Aggregate, Unit
+from gates.store.aggregate import Aggregate
+from gates.store.repository import Unit
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,8 @@ from jwt.exceptions import InvalidTokenError
 from pydantic import ConfigDict, Field, ValidationError
 
 from gates.core.errors import InvalidGrant, InvalidInput
-from gates.core.model import Json, Value
+from gates.core.model import Json
+from gates.core.value import Value
 
 TYPE = "gates-grant+jwt"
 ALGORITHM = "EdDSA"

@@ -7,39 +7,24 @@ writes what a command decided, and puts the same facts into the log and the outb
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
-from typing import Any, Literal, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import orjson
-from pydantic import TypeAdapter
 from sqlalchemy import text, update
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
 from gates.core.errors import InvalidInput, NotFound
-from gates.core.events import Decided, Escalated, Event
-from gates.core.execution import standing as standing_of
+from gates.core.events import Decided, Event
 from gates.core.freezes import Freeze, Start, stopping
 from gates.core.ladder import due
 from gates.core.lifecycle import outcome as fold
 from gates.core.lifecycle import widened
 from gates.core.loops import Call
-from gates.core.model import (
-    UNDO,
-    ApprovalRequest,
-    Attempt,
-    Decision,
-    Execution,
-    ExecutionState,
-    Json,
-    Outcome,
-    RequestView,
-    Standing,
-)
-from gates.core.reviewing import said
+from gates.core.model import UNDO, ApprovalRequest, Attempt, Execution, Json
 from gates.store import queries
+from gates.store.aggregate import Aggregate, aggregates
 from gates.store.database import OWNERS, UNITS, WISHED
 from gates.store.rows import Kinds, Rows, new
 from gates.store.tables import (
@@ -51,60 +36,8 @@ from gates.store.tables import (
     RunRow,
 )
 
-EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 LOOKED_AT = 5  # jobs that are tried for one executor that asks for work
 MOST_TOLD = 20  # ended questions of one run that are drawn again when something is taken back
-ROUND_SPAN = 1_000_000  # versions of one round stay below this, so a gate's version only grows
-MOST_READ = 256  # requests whose stored form need not be read again: it never changes
-
-
-@dataclass
-class Aggregate:
-    """One request as it is now. `outcome` is the fold over `events`, kept beside the row."""
-
-    row: RequestRow
-    request: ApprovalRequest
-    events: tuple[Event, ...]
-    execution: Execution | None
-
-    @property
-    def outcome(self) -> Outcome | None:
-        return _outcome(self.row.outcome_body) if self.row.outcome_body else None
-
-    @property
-    def decisions(self) -> tuple[Decision, ...]:
-        """What people have said, escalations included."""
-        return tuple(
-            event.decision for event in self.events if isinstance(event, Decided | Escalated)
-        )
-
-    @property
-    def version(self) -> int:
-        return self.request.round * ROUND_SPAN + self.row.version
-
-    def showed(self, revision: int) -> bool:
-        """Whether a reader of that revision saw what is asked here. What people have said since
-        then changes nothing of it; a revision from before a restore, or one that never was, is no
-        such one.
-        """
-        return self.row.revision - len(self.events) <= revision <= self.row.revision
-
-    def standing(self, attempt_id: str | None = None) -> Standing:
-        return standing_of(self.request, self.outcome, self.execution, attempt_id)
-
-    def view(self, base_url: str) -> RequestView:
-        return RequestView(
-            request=widened(self.request, self.events),
-            decisions=self.decisions,
-            outcome=self.outcome,
-            execution=self.execution,
-            revision=self.row.revision,
-            url=f"{base_url}/requests/{self.request.id}",
-            suspended=self.row.asleep,
-            woken=self.row.woken,
-            review=_review(self.row.review),
-            reviews=said(self.events),
-        )
 
 
 class First(NamedTuple):
@@ -199,15 +132,10 @@ class Unit:
         else:
             rows = self.rows.read([RequestRow], by.requests, **values)
             done = self.rows.read(kinds, by.executions, **values) if rows else []
-        told: dict[str, list[Event]] = {}
+        told: list[tuple[EventRow]] = []
         if any(row.asks_people or row.review == "done" for (row,) in rows):
-            for (event,) in self.rows.read([EventRow], by.events, **values):
-                told.setdefault(event.request_id, []).append(EVENT.validate_json(event.body))
-        executions = _executions(done)
-        return [
-            Aggregate(row, _request(row.body), tuple(told.get(row.id, ())), executions.get(row.id))
-            for (row,) in rows
-        ]
+            told = self.rows.read([EventRow], by.events, **values)
+        return aggregates([row for (row,) in rows], done, [event for (event,) in told])
 
     def of_run(self, root_run_id: str, limit: int = 300) -> list[Aggregate]:
         """All rounds of all gates of a run, oldest first; of a very long run the last ones."""
@@ -487,46 +415,8 @@ class Unit:
         self.session.info.setdefault(WISHED, set()).update(kinds)
 
 
-@lru_cache(maxsize=MOST_READ)
-def _request(body: str) -> ApprovalRequest:
-    return ApprovalRequest.model_validate_json(body)
-
-
-@lru_cache(maxsize=MOST_READ)
-def _outcome(body: str) -> Outcome:
-    return Outcome.model_validate_json(body)
-
-
-def _review(state: str | None) -> Literal["", "wanted", "done"]:
-    return "wanted" if state == "wanted" else "done" if state == "done" else ""
-
-
 def _missing(request_id: str) -> NoReturn:
     raise NotFound(f"There is no request {request_id[:64]!r}: see `gates list`.")
-
-
-def _executions(pairs: Iterable[tuple[ExecutionRow, AttemptRow | None]]) -> dict[str, Execution]:
-    """By request; a row for each attempt, in their order."""
-    rows: dict[str, ExecutionRow] = {}
-    attempts: dict[str, list[Attempt]] = {}
-    for row, attempt in pairs:
-        rows[row.request_id] = row
-        if attempt is not None:
-            attempts.setdefault(row.request_id, []).append(_attempt(attempt))
-    return {
-        request_id: Execution(
-            request_id=request_id,
-            state=ExecutionState(row.state),
-            attempts=tuple(attempts.get(request_id, ())),
-            result=orjson.loads(row.result) if row.result else None,
-            differences=tuple(orjson.loads(row.differences)),
-        )
-        for request_id, row in rows.items()
-    }
-
-
-def _attempt(row: AttemptRow) -> Attempt:
-    return Attempt(**{name: getattr(row, name) for name in Attempt.model_fields})
 
 
 def _call(row: LoopCallRow) -> Call:

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from sqlalchemy import case, func, update
 from sqlmodel import col, select
 
-from gates.store.repository import ROUND_SPAN, Aggregate, Unit
+from gates.store.aggregate import ROUND_SPAN, Aggregate
+from gates.store.repository import Unit
 from gates.store.tables import AttemptRow, ExecutionRow, OutboxRow, RequestRow, RunRow
 
 UNDER_WAY = ("queued", "running", "in_doubt")  # states of an execution

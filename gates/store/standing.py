@@ -11,7 +11,8 @@ from typing import Any
 from sqlalchemy import BigInteger, CheckConstraint, Text, insert, or_, update
 from sqlmodel import Field, Session, col, select
 
-from gates.core.model import ApprovalRequest, PersonId
+from gates.core.asked import PersonId
+from gates.core.model import ApprovalRequest
 from gates.core.standing import Limits, StandingApproval, number_of
 from gates.store.tables import SERIAL, Row, UtcDateTime, later
 

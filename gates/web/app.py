@@ -21,6 +21,7 @@ from gates.web import (
     api,
     command_api,
     command_pages,
+    door,
     errors,
     grant_api,
     health_api,
@@ -93,35 +94,29 @@ def create_app(
     app.add_middleware(direct.before)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=sorted(hosts))  # DNS rebinding
     app.add_middleware(LimitsBodies)
-    cookie = pages.cookie_name(gates.base_url)
-    app.add_middleware(NotesRefusals, refusals=refusals, access=access, cookie=cookie)
+    entrance = door.Door(access, gates.clock, base_url=gates.base_url)
+    app.add_middleware(NotesRefusals, refusals=refusals, access=access, cookie=entrance.cookie)
     app.include_router(grant_api.router(gates, access))
     app.include_router(health_api.router(gates, access))
     app.include_router(outbox_api.router(gates, access))
     app.include_router(alarms_api.router(gates, access))
     eyes = FourEyes(gates)
     app.include_router(command_api.router(eyes, access, waiters))
-    command = command_pages.CommandPages(eyes, access, cookie, lambda: waiters.ring(WORK))
+    command = command_pages.CommandPages(eyes, entrance, lambda: waiters.ring(WORK))
     app.state.bar = command.bar
     app.include_router(command_pages.router(command))
     app.include_router(standing_api.router(gates, access))
     app.include_router(policy_api.router(gates, access))
     app.include_router(reviews_api.router(gates, access))
     app.include_router(info_api.router(gates, access))
+    app.include_router(door.router(entrance))
     steps, reviews = StepUp(gates.database, gates.clock), Reviews(gates)
     app.include_router(
-        pages.router(
-            gates,
-            access,
-            steps,
-            base_url=gates.base_url,
-            reviews=reviews,
-            informing=Informing(gates),
-        )
+        pages.router(gates, entrance, steps, reviews=reviews, informing=Informing(gates))
     )
-    app.include_router(people_pages.router(gates, access, steps, base_url=gates.base_url))
+    app.include_router(people_pages.router(gates, entrance, steps))
     app.include_router(people_api.router(access, steps))
-    app.include_router(standing_pages.router(gates, access, steps, reviews))
+    app.include_router(standing_pages.router(gates, entrance))
     for one in routers:
         app.include_router(one)
 

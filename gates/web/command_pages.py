@@ -18,17 +18,11 @@ from gates.commanding import Commander
 from gates.core.errors import GatesError, InvalidInput
 from gates.core.freezes import Freeze, Scope
 from gates.four_eyes import FourEyes
-from gates.web.pages import (
-    HEADERS,
-    LONGEST_REASON,
-    PageRoute,
-    ReasonForm,
-    Session,
-    Sessions,
-    check_form,
-    logged_in,
-    page,
-)
+from gates.web import forms
+from gates.web.door import Door
+from gates.web.forms import LONGEST_REASON, ReasonForm
+from gates.web.ports import Session
+from gates.web.showing import HEADERS, PageRoute, page
 from gates.web.values import visible
 from gates.web.words import Moment, moment
 
@@ -76,12 +70,11 @@ class CommandPages:
     """The endpoints; plain functions, so that FastAPI runs them in its thread pool."""
 
     eyes: FourEyes
-    sessions: Sessions
-    cookie: str
+    door: Door
     thawed: Callable[[], None]
 
     def command(self, request: Request) -> Response:
-        return self._shown(logged_in(request, self.sessions, self.cookie))
+        return self._shown(self.door.session(request))
 
     def freeze(self, request: Request, form: Annotated[FreezeForm, Form()]) -> Response:
         def act(who: Commander) -> None:
@@ -114,7 +107,7 @@ class CommandPages:
 
     def policy(self, request: Request, digest: str) -> Response:
         """A version of the policy as it is written."""
-        session = logged_in(request, self.sessions, self.cookie)
+        session = self.door.session(request)
         found = versioned.find(self.eyes.gates, digest)
         now = self.eyes.gates.clock()
         return page(
@@ -150,9 +143,9 @@ class CommandPages:
     def _done(
         self, request: Request, csrf: str, reason: str, act: Callable[[Commander], None]
     ) -> Response:
-        session = logged_in(request, self.sessions, self.cookie)
+        session = self.door.session(request)
         try:
-            check_form(session, csrf)
+            forms.check(session, csrf)
             if len(reason) > LONGEST_REASON:
                 raise InvalidInput(f"reason has {len(reason)} characters: shorten it.")
             act(self.eyes.commanding.person(session.person_id))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from gates.core.model import PersonId, RequestView
+from gates.core.asked import PersonId
+from gates.core.model import RequestView
 from gates.core.pausing import waiting
 from gates.web.values import visible
 from gates.web.words import Moment, choice, moment

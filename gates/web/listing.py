@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from gates.core.model import PersonId, RequestView
+from gates.core.asked import PersonId
+from gates.core.model import RequestView
 from gates.core.wording import approvers, asks, unless_objected
 from gates.web.values import text, visible
 from gates.web.words import (

@@ -10,26 +10,21 @@ from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import RedirectResponse
 from markupsafe import Markup
 
-from gates.access import Access, Session
-from gates.core.errors import GatesError, NotAuthenticated
+from gates.core.errors import GatesError
 from gates.service import Gates
 from gates.step_up import Secret, StepUp
-from gates.web.pages import HEADERS, PageRoute, check_form, cookie_name, page
+from gates.web import forms
+from gates.web.door import Door
+from gates.web.ports import Session
+from gates.web.showing import HEADERS, PageRoute, page
 from gates.web.values import visible
 from gates.web.words import moment
 
 SCALE = 5  # pixels of a cell
 
 
-def router(gates: Gates, access: Access, steps: StepUp, *, base_url: str) -> APIRouter:
+def router(gates: Gates, door: Door, steps: StepUp) -> APIRouter:
     made = APIRouter(route_class=PageRoute, include_in_schema=False)
-    cookie = cookie_name(base_url)
-
-    def session_of(request: Request) -> Session:
-        token = request.cookies.get(cookie)
-        if not token:
-            raise NotAuthenticated("This page is for people who are known here: log in first.")
-        return access.session(token)
 
     def shown(
         session: Session, secret: Secret | None = None, error: GatesError | None = None
@@ -48,25 +43,25 @@ def router(gates: Gates, access: Access, steps: StepUp, *, base_url: str) -> API
 
     def guarded(session: Session, csrf: str, act: Callable[[], Response]) -> Response:
         try:
-            check_form(session, csrf)
+            forms.check(session, csrf)
             return act()
         except GatesError as error:
             return shown(session, error=error)
 
     @made.get("/people/me")
     def me(request: Request) -> Response:
-        return shown(session_of(request))
+        return shown(door.session(request))
 
     @made.post("/people/me/totp")
     def enrol(request: Request, csrf: Annotated[str, Form()] = "") -> Response:
-        session = session_of(request)
+        session = door.session(request)
         return guarded(session, csrf, lambda: shown(session, steps.enrol(session.person_id)))
 
     @made.post("/people/me/totp/confirm")
     def confirm(
         request: Request, csrf: Annotated[str, Form()] = "", code: Annotated[str, Form()] = ""
     ) -> Response:
-        session = session_of(request)
+        session = door.session(request)
 
         def act() -> Response:
             steps.confirm(session.person_id, code)

@@ -13,18 +13,10 @@ from datetime import datetime
 
 from pydantic import JsonValue
 
+from gates.core.asked import PersonId
 from gates.core.canonical import canonical_json
 from gates.core.loops import rows
-from gates.core.model import (
-    Attempt,
-    Decision,
-    DecisionKind,
-    Json,
-    PersonId,
-    Purpose,
-    RequestView,
-    Step,
-)
+from gates.core.model import Attempt, Decision, DecisionKind, Json, Purpose, RequestView, Step
 from gates.core.timeline import in_time
 from gates.core.wording import (
     LEFT_UNUSED,

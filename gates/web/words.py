@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 from urllib.parse import urlsplit
 
+from gates.core.asked import PersonId, Requirement
 from gates.core.care import wants_reason
 from gates.core.lifecycle import silent
 from gates.core.loops import barred
@@ -18,10 +19,8 @@ from gates.core.model import (
     ExecutionState,
     LoopLabel,
     OutcomeKind,
-    PersonId,
     Purpose,
     RequestView,
-    Requirement,
     Verdict,
 )
 from gates.core.wording import VOIDED_BY, answer_of, changer, unless_objected

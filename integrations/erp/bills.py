@@ -41,6 +41,18 @@ def receipt(bill: Bill) -> BillReceipt:
     )
 
 
+def entry(bill: CreateBill, supplier_id: int, key: str) -> NewBill:
+    """The draft as the books take it; what the document asks for is not among it."""
+    return NewBill(
+        supplier_id=supplier_id,
+        number=bill.number,
+        invoice_date=bill.invoice_date,
+        currency=bill.currency,
+        lines=tuple(BillLine(**line.model_dump()) for line in bill.lines),
+        key=key,
+    )
+
+
 def _found(erp: Erp, arguments: FindBill) -> BillLookup:
     supplier = erp.find_supplier(arguments.supplier)
     if supplier is None:
@@ -153,15 +165,7 @@ def _enter(erp: Erp, bill: CreateBill, key: str) -> None:
                 f"({bill.supplier_name}): create the supplier there first.",
                 error_class="supplier_unknown",
             )
-        draft = NewBill(
-            supplier_id=supplier.id,
-            number=bill.number,
-            invoice_date=bill.invoice_date,
-            currency=bill.currency,
-            lines=tuple(BillLine(**line.model_dump()) for line in bill.lines),
-            key=key,
-        )
-        erp.create_bill(draft)
+        erp.create_bill(entry(bill, supplier.id, key))
     except ErpError as error:
         failed(error, what)
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from integrations.erp.port import BillLine, NewBill, NewPayment
+from integrations.erp.bills import entry
+from integrations.erp.port import NewPayment
 
 if TYPE_CHECKING:
     from integrations.erp.arguments import CreateBill
@@ -30,15 +31,7 @@ def plant_posted_bill(erp: Erp, bill: CreateBill) -> Bill:
         supplier = erp.find_supplier(bill.supplier)
         if supplier is None:
             raise LookupError(f"The demo company has no supplier {bill.supplier!r}.")
-        new = NewBill(
-            supplier_id=supplier.id,
-            number=bill.number,
-            invoice_date=bill.invoice_date,
-            currency=bill.currency,
-            lines=tuple(BillLine(**line.model_dump()) for line in bill.lines),
-            key=key,
-        )
-        erp.create_bill(new)
+        erp.create_bill(entry(bill, supplier.id, key))
         found = erp.bills(key=key)
     if found[0].state == "draft":
         erp.post_bill(found[0].id, similar_is_known=False)

@@ -20,8 +20,9 @@ from gates.core.model import ExecutionState
 from gates.core.restored import JUMP, closed, doubted
 from gates.service import CARDS, RING, TELL
 from gates.store import standing
+from gates.store.aggregate import Aggregate
 from gates.store.database import Database
-from gates.store.repository import Aggregate, Unit
+from gates.store.repository import Unit
 from gates.store.tables import (
     ExecutionRow,
     KeyRow,

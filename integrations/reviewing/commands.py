@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from integrations.shell import AsJson, as_person, out
-from integrations.terminal import plain, print_requests, title, told
+from integrations.terminal import plain, print_requests, title, told, write_requests
 
 app = typer.Typer(help="A sample of what ran by itself: look at it.", no_args_is_help=False)
 
@@ -23,7 +23,7 @@ def reviews(
     with told(), as_person() as client:
         views = client.reviews("done" if done else "wanted")
         if as_json:
-            sys.stdout.write("[" + ",".join(view.model_dump_json() for view in views) + "]\n")
+            write_requests(views)
             return
         if not views:
             out.print("There is nothing to look at.")

@@ -8,8 +8,8 @@ from typing import Any
 
 from slack_sdk.errors import SlackApiError
 
+from gates.core.asked import Person
 from gates.core.errors import GatesError, RetryLater
-from gates.core.model import Person
 from gates.core.people import People
 from gates.health import Finding, bad, ok, warning
 from integrations.slack.groups import SlackDirectory

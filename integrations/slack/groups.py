@@ -18,8 +18,8 @@ from typing import Any, Generic, TypeVar
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 
+from gates.core.asked import Person
 from gates.core.errors import GatesError, Unavailable
-from gates.core.model import Person
 from gates.core.people import Cover, People
 from integrations.slack.identity import LookUp
 from integrations.slack.transport import asking

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gates.core.model import PersonId, RequestView
+from gates.core.asked import PersonId
+from gates.core.model import RequestView
 from gates.web.words import is_mine
 from integrations.slack.digest import context, row, walk_button
 from integrations.slack.text import link

@@ -21,8 +21,9 @@ from typing import Any
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 
+from gates.core.asked import Person
 from gates.core.errors import NotEntitled, UnknownPerson
-from gates.core.model import Json, Person
+from gates.core.model import Json
 from gates.ports import Directory
 from gates.service import utc_now
 from integrations.slack.transport import asking

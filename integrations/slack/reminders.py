@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from gates.cards import Cards, Notice
-from gates.core.model import PersonId, RequestView, Requirement
+from gates.core.asked import PersonId, Requirement
+from gates.core.model import RequestView
 from gates.ports import Shown
 from gates.service import Gates
 from gates.web.words import is_mine

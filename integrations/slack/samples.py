@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import JsonValue
 
+from gates.core.asked import Requirement
 from gates.core.errors import NotFound
 from gates.core.model import (
     Action,
@@ -27,7 +28,6 @@ from gates.core.model import (
     Reason,
     Requester,
     RequestView,
-    Requirement,
     RunRef,
     Step,
     Tier,

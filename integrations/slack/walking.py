@@ -19,8 +19,9 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 
 from gates.cards import Cards
+from gates.core.asked import PersonId
 from gates.core.errors import GatesError, Refused, RetryLater, Unavailable
-from gates.core.model import DecisionKind, PersonId, RequestView
+from gates.core.model import DecisionKind, RequestView
 from gates.service import Gates
 from gates.web.words import choice, is_mine
 from integrations.slack.card import body as drawn

@@ -20,7 +20,7 @@ from gates.core.messages import AttemptReport
 from gates.core.model import DecisionKind, OutcomeKind
 from gates.store.database import Database
 from gates.web.app import create_app
-from gates.web.pages import LONGEST_REASON
+from gates.web.forms import LONGEST_REASON
 from gates.web.waiters import Waiters
 from tests.support.browser import DESKTOP, PHONE, chromium, enter, free_socket, serving
 from tests.support.world import World

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from gates.core.asked import Requirement
 from gates.core.events import Decided
 from gates.core.lifecycle import outcome
 from gates.core.model import (
@@ -14,7 +15,6 @@ from gates.core.model import (
     Reason,
     Requester,
     RequestView,
-    Requirement,
     RunRef,
     Tier,
     Verdict,

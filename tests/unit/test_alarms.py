@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from gates.alarms import Alarms, report
+from gates.core.asked import Ask
 from gates.core.loops import Limits, Thresholds
 from gates.core.model import (
-    Ask,
     Decision,
     DecisionKind,
     LoopAnswer,

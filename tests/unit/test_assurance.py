@@ -2,9 +2,10 @@
 
 import pytest
 
+from gates.core.asked import Assurance
 from gates.core.errors import AssuranceTooLow, InvalidPolicy, ReasonNeeded, by_code
 from gates.core.lifecycle import decide
-from gates.core.model import Assurance, DecisionKind, Tier
+from gates.core.model import DecisionKind, Tier
 from gates.core.people import load_people
 from gates.core.policy import load_policy
 from gates.core.wording import surely

@@ -5,18 +5,11 @@ from datetime import timedelta
 import pytest
 
 from gates.core import lifecycle
+from gates.core.asked import Climb, Limit, Requirement
 from gates.core.errors import InvalidInput, InvalidPolicy
 from gates.core.events import Climbed, Decided, KeptOpen, Reminded
 from gates.core.ladder import due
-from gates.core.model import (
-    ApprovalRequest,
-    Climb,
-    DecisionKind,
-    Limit,
-    OutcomeKind,
-    RequestView,
-    Requirement,
-)
+from gates.core.model import ApprovalRequest, DecisionKind, OutcomeKind, RequestView
 from gates.core.policy import load_policy
 from integrations.slack.late import is_late
 from tests.support.policies import HEAD, demo_people, policy, question

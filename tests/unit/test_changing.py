@@ -13,8 +13,8 @@ from pydantic import JsonValue
 from gates.core.errors import InvalidInput
 from gates.core.model import Action
 from gates.web.changing import PREFIX, form, typed, values, with_errors
-from gates.web.pages import TEMPLATES
 from gates.web.rendering import request_page
+from gates.web.showing import TEMPLATES
 from tests.unit.test_rendering import NOW, Reader, view
 
 ARGUMENTS: dict[str, Any] = {

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gates.core.asked import Ask
 from gates.core.errors import InvalidInput, NotEntitled
 from gates.core.freezes import (
     HELD,
@@ -23,7 +24,7 @@ from gates.core.freezes import (
     stopping,
     why,
 )
-from gates.core.model import Ask, Judgement, Reason, Tier, Verdict
+from gates.core.model import Judgement, Reason, Tier, Verdict
 
 AT = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 WORDS = st.sampled_from(["", "a", "ab", "b.c", "a*", "*", "*c"])

@@ -5,10 +5,11 @@ from datetime import timedelta
 import pytest
 
 from gates.core import lifecycle
+from gates.core.asked import Climb
 from gates.core.errors import InvalidPolicy, NotEntitled
 from gates.core.events import Climbed, DeadlinePassed, Decided
 from gates.core.ladder import due
-from gates.core.model import ApprovalRequest, Climb, OutcomeKind
+from gates.core.model import ApprovalRequest, OutcomeKind
 from gates.core.policy import load_policy
 from tests.support.policies import HEAD, demo_people, policy, question
 from tests.support.rounds import DEADLINE, OPENED, decision, request

@@ -2,6 +2,7 @@ from datetime import timedelta
 
 import pytest
 
+from gates.core.asked import Ask
 from gates.core.errors import (
     AlreadyDecided,
     InvalidInput,
@@ -21,7 +22,7 @@ from gates.core.lifecycle import (
     widened,
     withdraw,
 )
-from gates.core.model import ApprovalRequest, Ask, DecisionKind, OutcomeKind, Tier, Verdict
+from gates.core.model import ApprovalRequest, DecisionKind, OutcomeKind, Tier, Verdict
 from tests.support.rounds import DEADLINE, OPENED, REJECT, decision, request
 
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gates.core.asked import Ask
 from gates.core.loops import Allowance, Call, Finding, failure_signature, look
-from gates.core.model import Ask
 from gates.core.policy import LoopPolicy
 
 POLICY = LoopPolicy(same_failure=3, allow_more=2, ask=Ask(who=("ap",)))

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gates.core import informing, lifecycle, pausing
+from gates.core.asked import Climb, Limit, Requirement
 from gates.core.calendars import Calendar, between
 from gates.core.errors import (
     AlreadyAsked,
@@ -18,15 +19,7 @@ from gates.core.errors import (
 )
 from gates.core.events import DeadlinePassed, Decided, Escalated, Event, InfoAnswered, InfoAsked
 from gates.core.ladder import due
-from gates.core.model import (
-    ApprovalRequest,
-    Climb,
-    DecisionKind,
-    Limit,
-    OutcomeKind,
-    Requirement,
-    Verdict,
-)
+from gates.core.model import ApprovalRequest, DecisionKind, OutcomeKind, Verdict
 from tests.support.rounds import APPROVE, DEADLINE, OPENED, decision, request
 
 HOUR = timedelta(hours=1)

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 import pytest
 
 from gates import whom
+from gates.core.asked import Assurance
 from gates.core.errors import InvalidPolicy
-from gates.core.model import Assurance, Requester
+from gates.core.model import Requester
 from gates.core.people import load_people
 from gates.core.policy import load_policy
 from gates.core.quorum import seats_of, votes

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gates.core.asked import Ask
 from gates.core.errors import InvalidPolicy
-from gates.core.model import Ask, Judgement, Money, Tier, Verdict
+from gates.core.model import Judgement, Money, Tier, Verdict
 from gates.core.policy import Policy, load_policies
 from tests.support.policies import HEAD, demo_people, policy, question
 

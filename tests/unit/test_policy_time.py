@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from gates.core.asked import Ask
 from gates.core.errors import InvalidPolicy
-from gates.core.model import Ask, Judgement, RunRef, Verdict
+from gates.core.model import Judgement, RunRef, Verdict
 from gates.core.policy import Policy, load_policy
 from gates.wall_clock import WallClock
 from tests.support.policies import demo_people, question

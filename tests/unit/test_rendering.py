@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
+from gates.core.asked import Requirement
 from gates.core.model import (
     Action,
     ApprovalRequest,
@@ -26,7 +27,6 @@ from gates.core.model import (
     Reason,
     Requester,
     RequestView,
-    Requirement,
     RunRef,
     Step,
     Tier,
@@ -34,8 +34,8 @@ from gates.core.model import (
     Verdict,
 )
 from gates.web.listing import inbox, row
-from gates.web.pages import TEMPLATES
 from gates.web.rendering import request_page
+from gates.web.showing import TEMPLATES
 from gates.web.values import LONG, ROWS, Table, Text, compare, fields, label, shown, text, visible
 from gates.web.words import duration, moment, safe_link, said, status
 

@@ -5,20 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gates import rungs, whom
+from gates.core.asked import Ask, Climb, Person, PersonId, Rung, RungStep
 from gates.core.errors import InvalidPolicy
-from gates.core.model import (
-    Ask,
-    Climb,
-    Judgement,
-    Person,
-    PersonId,
-    Reason,
-    Requester,
-    Rung,
-    RungStep,
-    Tier,
-    Verdict,
-)
+from gates.core.model import Judgement, Reason, Requester, Tier, Verdict
 from gates.core.people import Absence, Cover, Delegation, People
 
 NOW = datetime(2026, 11, 20, 9, tzinfo=UTC)

@@ -5,9 +5,10 @@ from itertools import permutations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gates.core.asked import Requirement
 from gates.core.events import Decided
 from gates.core.lifecycle import disentitled, outcome, widened
-from gates.core.model import OutcomeKind, Requirement
+from gates.core.model import OutcomeKind
 from gates.core.quorum import missing, satisfied, unmet, votes
 from gates.core.wording import asks, places
 from tests.support.rounds import DEADLINE, decision, request

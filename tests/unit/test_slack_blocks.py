@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gates.core.asked import Requirement
 from gates.core.model import (
     Action,
     ApprovalRequest,
@@ -26,7 +27,6 @@ from gates.core.model import (
     Reason,
     Requester,
     RequestView,
-    Requirement,
     RunRef,
     Step,
     Tier,

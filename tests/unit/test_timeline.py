@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from gates.core import lifecycle
-from gates.core.model import Climb, Inquiry, Limit, RequestView, Verdict
+from gates.core.asked import Climb, Inquiry, Limit
+from gates.core.model import RequestView, Verdict
 from gates.core.timeline import in_time
 from tests.support.rounds import DEADLINE, OPENED, request
 

@@ -7,9 +7,9 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 
 from gates.actions import Executed, Registry, Undo, action
+from gates.core.asked import Ask, Requirement
 from gates.core.model import (
     ApprovalRequest,
-    Ask,
     Attempt,
     Execution,
     ExecutionState,
@@ -19,7 +19,6 @@ from gates.core.model import (
     Reason,
     Requester,
     RequestView,
-    Requirement,
     RunRef,
     Step,
     Tier,

@@ -6,19 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gates import whom
+from gates.core.asked import Ask, Beside, Person, Requirement, RoleAsked
 from gates.core.errors import InvalidPolicy
-from gates.core.model import (
-    Ask,
-    Beside,
-    Judgement,
-    Person,
-    Reason,
-    Requester,
-    Requirement,
-    RoleAsked,
-    Tier,
-    Verdict,
-)
+from gates.core.model import Judgement, Reason, Requester, Tier, Verdict
 from gates.core.people import Absence, Cover, Delegation, People
 from gates.core.quorum import satisfied, votes
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from gates.core.model import DecisionKind, Outcome, OutcomeKind, RequestView, Requirement
+from gates.core.asked import Requirement
+from gates.core.model import DecisionKind, Outcome, OutcomeKind, RequestView
 from gates.core.quorum import missing
 from gates.core.wording import MOST, approvers, asks, changed, ended, left_unused, places
 from gates.web.rendering import request_page

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from itertools import pairwise
 
-from gates.core.model import Value
+from gates.core.value import Value
 
 MOST_DIFFERENCES = 12
 

@@ -22,7 +22,8 @@ from pydantic import Field, JsonValue
 
 from gates.core.loops.telling import spent
 from gates.core.loops.volatile import failure_signature
-from gates.core.model import ApprovalRequest, Decision, DecisionKind, Json, Value
+from gates.core.model import ApprovalRequest, Decision, DecisionKind, Json
+from gates.core.value import Value
 
 if TYPE_CHECKING:  # a flow's process uses the detector and needs no policy engine
     from gates.core.policy import LoopPolicy

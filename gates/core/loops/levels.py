@@ -10,15 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from gates.core.model import (
-    ApprovalRequest,
-    Decision,
-    DecisionKind,
-    Json,
-    Outcome,
-    OutcomeKind,
-    Value,
-)
+from gates.core.model import ApprovalRequest, Decision, DecisionKind, Json, Outcome, OutcomeKind
+from gates.core.value import Value
 
 MOST_SHOWN = 3  # of those who gave guidance
 LONGEST_SAID = 300  # characters of it

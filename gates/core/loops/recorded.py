@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from gates.core.errors import InvalidInput
 from gates.core.loops.steps import End, Step, digest_and_beginning, digest_of
-from gates.core.model import Json, Value
+from gates.core.model import Json
+from gates.core.value import Value
 
 # Arguments that are a program: the same text can do something else each time, so that a success
 # with the same arguments is not the same write.

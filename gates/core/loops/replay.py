@@ -9,7 +9,7 @@ from gates.core.loops.detector import Detector
 from gates.core.loops.recorded import read_run
 from gates.core.loops.steps import End, Step
 from gates.core.loops.thresholds import Thresholds
-from gates.core.model import Value
+from gates.core.value import Value
 
 EPISODE_ENDS = 10  # steps without a finding after which the next one is another episode
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, ValidationError
 
 from gates.core.errors import InvalidInput
-from gates.core.model import Value
+from gates.core.value import Value
 
 LONGEST_PERIOD = 8
 WINDOW = 3 * LONGEST_PERIOD  # steps that are remembered one by one: three laps of the longest cycle

@@ -18,8 +18,9 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
-from gates.core.model import PersonId, Value
+from gates.core.asked import PersonId
 from gates.core.policy.patterns import matches
+from gates.core.value import Value
 
 EVERYTHING = ("*",)
 

@@ -24,7 +24,7 @@ from zoneinfo import ZoneInfo
 
 import yaml
 
-from gates.core.model import Person
+from gates.core.asked import Person
 from gates.core.people.cover import EVERYTHING, Absence, Cover, Delegation, OnCall
 from gates.core.policy.patterns import PATTERN, may_meet
 from gates.core.yaml_file import Fields, YamlFile, cure

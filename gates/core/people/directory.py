@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
+from gates.core.asked import Person
 from gates.core.errors import Unavailable, UnknownPerson
-from gates.core.model import Person
 from gates.core.people.cover import Cover
 from gates.core.yaml_file import cure
 

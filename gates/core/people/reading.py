@@ -22,7 +22,7 @@ from collections.abc import Collection, Mapping
 
 import yaml
 
-from gates.core.model import Person
+from gates.core.asked import Person
 from gates.core.people.covering import COVER_KEYS, read_cover
 from gates.core.people.directory import People
 from gates.core.yaml_file import Fields, YamlFile, cure

@@ -9,9 +9,9 @@ from typing import Any, Literal, Protocol
 
 import yaml
 
+from gates.core.asked import Ask, Person, RoleAsked
 from gates.core.calendars import Calendar
 from gates.core.errors import UnknownPerson
-from gates.core.model import Ask, Person, RoleAsked
 from gates.core.policy.assurances import assurance
 from gates.core.policy.ladders import are, keeps_open, read_ladder, read_remind
 from gates.core.quorum import unmet

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gates.core.model import Assurance, Json, Tier
+from gates.core.asked import Assurance
+from gates.core.model import Json, Tier
 from gates.core.policy.assurances import WORDS, assurance
 from gates.core.policy.places import Place
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gates.core.model import Assurance
+from gates.core.asked import Assurance
 from gates.core.yaml_file import Fields, cure
 
 WORDS = {one.value: one for one in Assurance if one is not Assurance.ANY}

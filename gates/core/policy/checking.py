@@ -11,11 +11,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from gates.core.model import Value, Verdict
+from gates.core.model import Verdict
 from gates.core.policy.constants import answer_of
 from gates.core.policy.judging import Policy, Rule
 from gates.core.policy.patterns import covers, matches
 from gates.core.policy.trying import failures, overruled_in_all_examples
+from gates.core.value import Value
 
 Level = Literal["error", "warning"]
 

@@ -11,9 +11,10 @@ out of it).
 
 from __future__ import annotations
 
+from gates.core.asked import Ask
 from gates.core.errors import UnknownPerson
-from gates.core.model import Ask, Value
 from gates.core.policy.asks import Asks
+from gates.core.value import Value
 
 KEYS = ("who", "ask", "needs")
 NEEDS = ("policy", "thaw", "directory")

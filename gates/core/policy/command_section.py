@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gates.core.model import Ask, Json
+from gates.core.asked import Ask
+from gates.core.model import Json
 from gates.core.policy.command import EYES, KEYS, NEEDS, Command, admins_of
 from gates.core.policy.places import Place
 from gates.core.yaml_file import cure

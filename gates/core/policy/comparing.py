@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 
 from pydantic import Field, JsonValue
 
-from gates.core.model import Ask, Json, Judgement, Value, Verdict
+from gates.core.asked import Ask
+from gates.core.model import Json, Judgement, Verdict
 from gates.core.policy.conditions import Question
 from gates.core.policy.judging import Policy
+from gates.core.value import Value
 
 People = Callable[[tuple[str, ...]], Iterable[str]]  # who is in the groups, by their ids
 

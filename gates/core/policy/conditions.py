@@ -17,9 +17,10 @@ from typing import Any
 from cel_expr_python import cel
 from pydantic import Field
 
-from gates.core.model import Action, ApprovalRequest, Effect, Json, Money, Requester, Value
+from gates.core.model import Action, ApprovalRequest, Effect, Json, Money, Requester
 from gates.core.policy.chains import chains
 from gates.core.policy.circumstances import CIRCUMSTANCES, Kind, typed, unknown
+from gates.core.value import Value
 from gates.core.yaml_file import cure, short
 
 _OBJECT = cel.Type.Map(cel.Type.STRING, cel.Type.DYN)

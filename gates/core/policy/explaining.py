@@ -8,12 +8,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from gates.core.model import Json, Judgement, Tier, Value, Verdict
+from gates.core.model import Json, Judgement, Tier, Verdict
 from gates.core.policy.chains import names
 from gates.core.policy.conditions import Question
 from gates.core.policy.judging import Hearing, Policy, Rule
 from gates.core.policy.seeing import seen
 from gates.core.policy.voices import DEFAULT_RULE
+from gates.core.value import Value
 
 Answer = Literal["matches", "does not match", "cannot be evaluated", "is not about this action"]
 

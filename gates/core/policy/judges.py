@@ -15,10 +15,11 @@ from collections.abc import Mapping
 
 import yaml
 
-from gates.core.model import Json, Value
+from gates.core.model import Json
 from gates.core.policy.asks import Asks
 from gates.core.policy.patterns import PATTERN, matches
 from gates.core.policy.places import Place
+from gates.core.value import Value
 from gates.core.yaml_file import Fields, YamlFile
 
 LONGEST_TIMEOUT = 30  # seconds that an agent waits for its answer

@@ -35,8 +35,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
+from gates.core.asked import Ask, Assurance
 from gates.core.loops.thresholds import Thresholds
-from gates.core.model import Ask, Assurance, Json, Judgement, Money, Reason, Tier, Value, Verdict
+from gates.core.model import Json, Judgement, Money, Reason, Tier, Verdict
 from gates.core.policy.circumstances import CIRCUMSTANCES
 from gates.core.policy.command import Command
 from gates.core.policy.conditions import (
@@ -53,6 +54,7 @@ from gates.core.policy.plainly import either, plainly
 from gates.core.policy.voices import DEFAULT_RULE, Rests, Voice, strictest
 from gates.core.policy.windows import Window, used
 from gates.core.policy.words import Piece, fill
+from gates.core.value import Value
 
 MOST_PLANS = 1_000
 OWN = (

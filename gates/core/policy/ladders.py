@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from gates.core.model import Ask, Rung, RungStep
+from gates.core.asked import Ask, Rung, RungStep
 from gates.core.yaml_file import Fields, cure
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ more of them.
 
 from __future__ import annotations
 
-from gates.core.model import MOST_MORE, Ask, Json
+from gates.core.asked import Ask
+from gates.core.model import MOST_MORE, Json
 from gates.core.policy.judging import LoopLevel
 from gates.core.policy.places import Place
 from gates.core.yaml_file import Fields

@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from gates.core.model import Ask, Json, Tier, Verdict
+from gates.core.asked import Ask
+from gates.core.model import Json, Tier, Verdict
 from gates.core.policy.asks import Asks
 from gates.core.yaml_file import Fields, YamlFile
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from gates.core.model import Ask, Tier, Verdict
+from gates.core.asked import Ask
+from gates.core.model import Tier, Verdict
 from gates.core.policy.conditions import Condition, Malformed, compile_condition, refuse_claims
 from gates.core.policy.currencies import Currencies, compared, unknown_currency
 from gates.core.policy.examples import Examples

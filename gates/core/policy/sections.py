@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gates.core.asked import Ask
 from gates.core.batches import BatchLimits
 from gates.core.errors import InvalidInput
 from gates.core.loops.thresholds import Thresholds
-from gates.core.model import Ask, Tier
+from gates.core.model import Tier
 from gates.core.policy import (
     assurance_section,
     batch_section,

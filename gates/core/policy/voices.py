@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from gates.core.model import Ask, Beside, Judgement, Limit, Reason, Rung, Tier, Verdict
+from gates.core.asked import Ask, Beside, Limit, Rung
+from gates.core.model import Judgement, Reason, Tier, Verdict
 
 DEFAULT_RULE = "default"  # the name of the defaults' voice, which no rule can have
 

@@ -10,9 +10,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, NamedTuple, get_args
 
-from gates.core.model import Json, Money, Value
+from gates.core.model import Json, Money
 from gates.core.policy.conditions import Condition
 from gates.core.policy.patterns import matches
+from gates.core.value import Value
 
 Key = Literal["agent", "counterparty", "action"]
 KEYS: tuple[Key, ...] = get_args(Key)
