@@ -7,12 +7,18 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from gates.core.model import Money
 from integrations.shell import AsJson, as_admin, out
 from integrations.terminal import plain, told
+
+COUNTED = (
+    ("loops", "a loop"),
+    ("harmful", "harmful"),
+    ("not_loops", "no loop"),
+    ("open", "not answered yet"),
+)
 
 
 def report(
@@ -27,22 +33,25 @@ def report(
         elif not found:
             out.print(f"No agent was stopped for going in circles in the last {days} days.")
         else:
-            out.print(_table(found))
+            for one in found:
+                out.print(_told(one))
             out.print("Label alarms as you answer them: `gates approve ID --label not_a_loop`.")
 
 
-def _table(found: list[dict[str, Any]]) -> Table:
-    heads = ("action", "found by", "alarms", "loops", "harmful", "none", "open", "precision")
-    table = Table(*heads, "answered in", "saved at least", "proposal")
-    for one in found:
-        right = "" if one["precision"] is None else f"{one['precision']:.0%}"
-        wait = one["answered_seconds"]
-        after = "" if wait is None else f"{wait / 60:.0f} min"
-        counts = [one[name] for name in ("alarms", "loops", "harmful", "not_loops", "open")]
-        cells = [one["action"], one["detector"], *counts, right, after]
-        cells += [_saved(one), one["proposal"]]
-        table.add_row(*(Text(plain(str(cell))) for cell in cells))
-    return table
+def _told(one: dict[str, Any]) -> Text:
+    """A paragraph, not a row: it has to be read on a narrow terminal, too."""
+    counts = [f"{one[name]} {word}" for name, word in COUNTED if one[name]]
+    parts = [f"{one['alarms']} alarms: {', '.join(counts)}"]
+    if one["precision"] is not None:
+        parts.append(f"right {one['precision']:.0%}")
+    if one["answered_seconds"] is not None:
+        parts.append(f"answered in {one['answered_seconds'] / 60:.0f} min")
+    lines = [f"{one['action']}, found by {one['detector']}", "; ".join(parts)]
+    if saved := _saved(one):
+        lines.append(f"saved at least {saved}")
+    if one["proposal"]:
+        lines.append(f"proposal: {one['proposal']}")
+    return Text("\n    ".join(plain(line) for line in lines))
 
 
 def _saved(one: dict[str, Any]) -> str:
