@@ -38,6 +38,7 @@ from gates.core.model import (
     gate_id,
 )
 from gates.covering import covered, origin_of
+from gates.loop_questions import repeat_question
 from gates.recording import CARDS, ENDED, OWN_RUNS, RING, TELL, KeyHolder, ends_of, utc_now
 from gates.store import runs
 from gates.store.repository import Aggregate, First, Unit
@@ -111,7 +112,7 @@ class Gates(Claiming):
                 loops = self.asking.policy.loops
                 circle = self.circling.look(request, first.calls, answers, loops)
             if circle is not None:
-                request = self.asking.repeat_question(request, circle, self.clock())
+                request = repeat_question(self.asking, request, circle, self.clock())
             request = self._held(request)
         left = self._left_unused(request) if before is None and request.requirement else ()
         if left:

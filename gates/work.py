@@ -37,6 +37,7 @@ from gates.core.model import (
 )
 from gates.drifting import report_drift
 from gates.grants.granting import key_audience
+from gates.loop_questions import loop_question
 from gates.recurring import Recurring, recurring
 from gates.service import CARDS, TELL, Gates, KeyHolder
 from gates.steady import Steady
@@ -288,7 +289,8 @@ class Work:
         """The question that this report puts to people, if it does."""
         request, execution, now = seen.request, seen.execution, self.gates.clock()
         if finding is not None:
-            return self.gates.asking.loop_question(request, finding.finding, finding.guided, now)
+            asking, guided = self.gates.asking, finding.guided
+            return loop_question(asking, request, finding.finding, guided, now)
         if execution is None or execution.last is None:
             return None
         asks = told.state == "in_doubt" and self._asks_people(request, execution)

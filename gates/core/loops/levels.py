@@ -17,6 +17,7 @@ from gates.core.model import (
     Json,
     Outcome,
     OutcomeKind,
+    Reason,
     Value,
 )
 
@@ -74,6 +75,12 @@ def why_up(evidence: Json) -> str:
     words = str(said[-1].get("said"))
     short = words if len(words) <= LONGEST_SAID else f"{words[: LONGEST_SAID - 3]}..."
     return f"Level {level}: it came back after guidance by {names}: {short}"
+
+
+def level_reasons(evidence: Json) -> tuple[Reason, ...]:
+    """The same as a reason of a judgement."""
+    words = why_up(evidence)
+    return (Reason(rule="loop.level", text=words),) if words else ()
 
 
 def barred(request: ApprovalRequest) -> str:
