@@ -26,7 +26,7 @@ from gates.core.errors import (
 from gates.core.events import Decided, Event
 from gates.core.execution import idempotency_key
 from gates.core.freezes import Hold, held
-from gates.core.loops import level_reasons
+from gates.core.loops import level_of, level_reasons
 from gates.core.messages import Proposal
 from gates.core.model import (
     Action,
@@ -51,6 +51,7 @@ from gates.core.model import (
 )
 from gates.core.policy import Policy, Question
 from gates.core.policy.batched import joined
+from gates.core.policy.voices import added
 from gates.core.standing import StandingApproval
 from gates.ports import Circumstances, Directory, StandingApprovals
 from gates.weighing import Judges, Weighed, beforehand, weigh
@@ -359,6 +360,8 @@ class Asking:
         facts, precondition, trouble = self._reread(request)
         changed = differences(request.precondition, precondition)
         fresh = self._fresh(request, facts, trouble, now) if changed else None
+        if fresh and fresh.ask and fresh.verdict.asks:
+            ask = beside(fresh.ask, ask, evidence)
         words = [Reason(rule="changed", text="Changed meanwhile: " + "; ".join(changed) + ".")]
         judgement = Judgement(
             verdict=Verdict.REQUIRE_APPROVAL,
@@ -371,7 +374,7 @@ class Asking:
                 *(one for one in (fresh.reasons if fresh else ()) if one != reason),
             ),
             policy_digest=self.policy.digest,
-            ask=fresh.ask if fresh and fresh.ask and fresh.verdict.asks else ask,
+            ask=ask,
         )
         if fresh is not None and fresh.verdict is Verdict.FORBID:
             judgement = fresh
@@ -557,6 +560,12 @@ class Asking:
             limits=(ask.limit, *ask.limits),
             keep_open=ask.keep_open,
         )
+
+
+def beside(ask: Ask, level: Ask, evidence: Json) -> Ask:
+    """Whoever has to agree to it anyhow is asked about a loop; further up, the level's, too."""
+    more = [level] if level_of(evidence) > 1 else []
+    return added(Verdict.REQUIRE_APPROVAL, ask, more)
 
 
 def _since(before: Before, request: ApprovalRequest) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from gates.asking import Asking
+from gates.asking import Asking, beside
 from gates.core.loops import (
     HALF_DONE,
     Finding,
@@ -17,7 +17,6 @@ from gates.core.loops import (
     level_reasons,
 )
 from gates.core.model import ApprovalRequest, Json, Judgement, Purpose, Reason, Tier, Verdict
-from gates.core.policy.voices import added
 
 
 def loop_question(
@@ -52,9 +51,7 @@ def repeat_question(
     words = f"{request.action.title or request.action.name}: {_found(evidence)}"
     ask = level.ask
     if judged.verdict is Verdict.REQUIRE_APPROVAL and judged.ask is not None:
-        # whoever has to agree to it anyhow is asked about the circle; further up, others, too
-        more = [level.ask] if found > 1 else []
-        ask = added(Verdict.REQUIRE_APPROVAL, judged.ask, more)
+        ask = beside(judged.ask, level.ask, evidence)
     judgement = Judgement(
         verdict=Verdict.REQUIRE_APPROVAL,
         tier=max(judged.tier, Tier.HIGH, key=lambda tier: tier.height),
@@ -67,13 +64,14 @@ def repeat_question(
         ask=ask,
     )
     counts = "circle" in evidence or found > 1  # a write is allowed once, whatever the policy
+    told = {name: one for name, one in evidence.items() if name != HALF_DONE}  # not as it was once
     more_tries: Json = {"allow_more": level.allow_more} if counts else {}
     return request.model_copy(
         update={
             "purpose": Purpose.LOOP,
             "judgement": judgement,
             "requirement": asking.requirement(judgement, request.action, request.requester, now),
-            "evidence": evidence | more_tries | _half_done(asking, request),
+            "evidence": told | more_tries | _half_done(asking, request),
         }
     )
 

@@ -219,7 +219,7 @@ class Work:
                 unit.lock_run(current.row.root_run_id)
                 unit.lock_call(request.action.fingerprint)
                 found = self._finding(unit, request, attempt_id, told)
-                if (found is None) != (finding is None):
+                if _guided(found) != _guided(finding):
                     return None
             refusal = self._try_to_close(unit, caller, current, attempt_id, told, following)
             rounds = unit.gate(current.row.gate_id) if request.round > 1 else [current]
@@ -394,3 +394,8 @@ class Work:
             if attempt.holder != caller.requester.agent:
                 raise NotEntitled("This attempt belongs to another executor's key: use that key.")
         return attempt
+
+
+def _guided(found: Recurring | None) -> int | None:
+    """How far up a finding puts its question; None where there is none."""
+    return None if found is None else len(found.guided)

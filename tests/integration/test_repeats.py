@@ -1,5 +1,6 @@
 """The very same proposal once more: what is done already, what was refused, whoever fails at it."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -8,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from gates.actions import Registry
 from gates.alarms import Alarms, of_store, report
 from gates.circling import Circling
 from gates.core.errors import Frozen, InvalidInput
@@ -27,7 +29,7 @@ from gates.core.model import (
 from gates.store.repository import Unit
 from gates.work import Work
 from tests.integration.test_work import at_once
-from tests.support.world import POLICY, World
+from tests.support.world import POLICY, Till, World, burn, pay
 
 
 def paid(world: World, key: str) -> GateReply:
@@ -151,6 +153,23 @@ def test_a_lapsed_leave_to_do_a_write_again_is_asked_for_again(world: World) -> 
     assert (later.standing, later.view.request.purpose) == (Standing.WAITING, Purpose.LOOP)
     assert later.view.request.evidence["detector"] == "same_write"
     assert world.lease() is None
+
+
+def test_what_stands_half_done_is_told_as_it_is_now(world: World) -> None:
+    """A draft that somebody has cleared away since is not on the question that is put again."""
+    left = ["payment SCRIPT-7 is a draft"]
+    telling = replace(pay, half_done=lambda _till, _payout: [*left])
+    registry = Registry.of([telling, burn], {Till: lambda: world.till})
+    world.gates.asking = replace(world.gates.asking, registry=registry)
+    paid(world, "first")
+    asked = world.propose("500.00", key="second", begins=False).view.request
+    assert asked.evidence["half_done"] == left
+    world.decide(asked.id, "dana")
+    world.clock.advance(days=3)
+    left.clear()
+    later = world.propose("500.00", key="second").view.request
+    assert later.round == 2
+    assert "half_done" not in later.evidence
 
 
 def failing(world: World, key: str, claims: dict[str, Any] | None = None) -> GateReply:
@@ -325,6 +344,64 @@ def test_a_level_is_no_way_round_who_has_to_agree_anyhow(world: World) -> None:
     assert world.propose("5000.00", key="second", call=2).standing is Standing.WAITING
     world.decide(third.id, "mika")
     assert world.propose("5000.00", key="second", call=2).standing is Standing.EXECUTING
+
+
+def approved(world: World, key: str) -> Job:
+    """A payment that the policy puts to controllers; the job to make it."""
+    world.clock.advance(seconds=1)
+    reply = world.propose("5000.00", key=key)
+    world.decide(reply.view.request.id, "dana")
+    world.propose("5000.00", key=key)
+    job = world.lease()
+    assert job is not None
+    return job
+
+
+def test_a_world_that_changes_takes_no_level_from_a_loop(world: World) -> None:
+    """What people have to agree to again they agree to beside the level's people."""
+    ruled(world, LEVELS)
+    world.till.broken = "overpays line 17"
+    first = [world.perform(approved(world, f"try-{number}")) for number in (1, 2, 3)][-1]
+    world.decide(first.view.request.id, "dana", "send_back", "withdraw the draft, then pay")
+    job = approved(world, "try-4")
+    world.till.accounts["acme"] = "NL02"  # while it runs
+    second = world.perform(job).view.request
+    assert (second.purpose, second.evidence["level"]) == (Purpose.LOOP, 2)
+    assert "Changed meanwhile" in str(second.judgement.reasons)
+    assert names(second) == ["Dana Okafor", "Mika Lindqvist", "Tess Laurent"]
+    world.decide(second.id, "dana")
+    assert world.gates.view(second.id).outcome is None  # nor are controllers alone enough
+
+
+class Slow(dict[str, str]):
+    """Accounts that take their time: `meanwhile` happens while they are read, once."""
+
+    def __init__(self, accounts: dict[str, str], meanwhile: Callable[[], object]) -> None:
+        super().__init__(accounts)
+        self.meanwhile = [meanwhile]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        if self.meanwhile:
+            self.meanwhile.pop()()
+        return super().get(key, default)
+
+
+def test_guidance_that_comes_while_a_failure_is_reported_counts(world: World) -> None:
+    """The question is put as it is found under the lock, not as it was a moment before."""
+    ruled(world, LEVELS)
+    world.till.broken = "overpays line 17"
+    failing(world, "try-1")
+    failing(world, "try-2")
+    for key in ("try-3", "try-4"):
+        world.propose("500.00", key=key)
+    jobs = [world.lease(), world.lease()]
+    assert jobs[0] is not None
+    assert jobs[1] is not None
+    first = world.perform(jobs[0]).view.request
+    guide = partial(world.decide, first.id, "dana", "send_back", "withdraw the draft, then pay")
+    world.till.accounts = Slow(world.till.accounts, guide)
+    asked = world.perform(jobs[1]).view.request
+    assert (asked.evidence["level"], names(asked)) == (2, ["Tess Laurent"])
 
 
 def test_without_levels_people_in_command_are_asked_next(world: World) -> None:
