@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from gates import repeats
 from gates.asking import Before, Origin
-from gates.circling import Circling
+from gates.circling import Circling, told_of
 from gates.circumstances import Overtaken
 from gates.claiming import Claiming
 from gates.core import lifecycle
@@ -73,8 +73,7 @@ class Gates(Claiming):
                 root = proposal.run.root_run_id
                 last, waits = self.circling.known(root)
                 first = unit.first(gate, root, action.fingerprint, last)
-                waits = waits or any(call.failed for _, call in first.calls)
-                answers = unit.loops_of_run(root) if waits and (last or first.calls) else []
+                answers = told_of(unit, root, last, first.calls, waits=waits)
                 self.orders.now(session)
             rounds = first.rounds
             if replayed(ends_of(rounds), proposal.call, action.fingerprint):

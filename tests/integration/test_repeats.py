@@ -13,6 +13,7 @@ from gates.actions import Registry
 from gates.alarms import Alarms, of_store, report
 from gates.circling import Circling
 from gates.core.errors import Frozen, InvalidInput
+from gates.core.loops import Call
 from gates.core.messages import AttemptReport
 from gates.core.model import (
     ApprovalRequest,
@@ -100,6 +101,36 @@ def test_a_detector_that_forgot_a_run_reads_it_again(world: World) -> None:
     looks(world, "5", "5", "5")
     world.gates.circling = Circling()
     assert looks(world, "5") == [Standing.WAITING]
+
+
+def test_a_detector_reads_a_long_run_to_its_end(world: World) -> None:
+    """However much came before: what a person has answered is heard in its place, too."""
+    with world.database.write() as session:
+        for number in range(700):
+            Unit(session, world.clock()).add_call(world.run, old_call(world, number))
+    world.clock.advance(seconds=1)
+    looks(world, "5", "5", "5", "5")
+    (asked,) = world.gates.waiting()
+    world.clock.advance(seconds=1)
+    world.decide(asked.request.id, "dana")  # two more, as the policy says
+    world.clock.advance(seconds=1)
+    assert looks(world, "5", "5") == [Standing.CLAIMED] * 2
+    world.gates.circling = Circling()
+    assert looks(world, "5") == [Standing.WAITING]
+
+
+def old_call(world: World, number: int) -> Call:
+    return Call(
+        request_id=f"r{number}",
+        attempt_id=f"a{number}",
+        action="note",
+        arguments_digest=f"d{number}",
+        outcome_digest=f"o{number}",
+        arguments={"n": f"old {number}"},
+        failed=False,
+        at=world.clock(),
+        writes=False,
+    )
 
 
 def test_what_was_refused_twice_goes_to_people_the_third_time(world: World) -> None:
