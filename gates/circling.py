@@ -210,6 +210,7 @@ def _step(request: ApprovalRequest) -> Step:
         at=request.opened_at,
         business_key=" ".join(request.action.subject),
         agent=request.requester.agent,
+        attempt_id=request.id,
     )
 
 

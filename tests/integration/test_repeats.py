@@ -13,6 +13,7 @@ from gates.actions import Registry
 from gates.alarms import Alarms, of_store, report
 from gates.circling import Circling
 from gates.core.errors import Frozen, InvalidInput
+from gates.core.freezes import Freeze, Scope
 from gates.core.loops import Call
 from gates.core.messages import AttemptReport
 from gates.core.model import (
@@ -27,6 +28,7 @@ from gates.core.model import (
     Purpose,
     Standing,
 )
+from gates.store import freezes
 from gates.store.repository import Unit
 from gates.work import Work
 from tests.integration.test_work import at_once
@@ -495,6 +497,25 @@ def test_what_is_pushed_against_a_no_goes_a_level_up(world: World) -> None:
     assert [one.evidence["level"] for one in asked] == [1, 1, 2]
     assert names(asked[-1]) == ["Tess Laurent"]
     assert "Level 2: it was tried again and again" in str(asked[-1].judgement.reasons)
+
+
+def test_a_proposal_that_is_looked_at_twice_is_pushed_once(world: World) -> None:
+    """A command that lost a race, or was stopped by a freeze, and is said again is no new push."""
+    ruled(world, LEVELS)
+    looks(world, "5", "5", "5")
+    note = {"name": "note", "in_process": True, "arguments": {"n": "1"}, "changes_nothing": True}
+    scope, at = Scope(agent="*"), world.clock()
+    freeze = Freeze(id="f", scope=scope, by="dana", name="Dana", reason="wait", at=at)
+    with world.database.write() as session:
+        freezes.add_freeze(session, freeze)
+    world.gates.orders.drop()
+    for _ in range(4):
+        with pytest.raises(Frozen):
+            world.propose(key="again", **note)
+    with world.database.write() as session:
+        freezes.thaw(session, freeze.id, "mika", "go on", world.clock())
+    world.gates.orders.drop()
+    assert world.propose(key="again", **note).view.request.evidence["level"] == 1
 
 
 def test_a_no_and_a_yes_in_between_are_no_progress(world: World) -> None:
