@@ -27,7 +27,7 @@ from gates.core.errors import (
 from gates.core.events import Decided, Event
 from gates.core.execution import idempotency_key
 from gates.core.freezes import Hold, held
-from gates.core.loops import HALF_DONE, Finding, Guidance, climbed, level_of, why_up
+from gates.core.loops import level_of, level_reasons
 from gates.core.messages import Proposal
 from gates.core.model import (
     Action,
@@ -290,62 +290,6 @@ class Asking:
             name=before.name, title=before.title, subject=before.subject, arguments=changes
         )
 
-    def loop_question(
-        self,
-        request: ApprovalRequest,
-        finding: Finding,
-        guided: Sequence[Guidance],
-        now: datetime,
-    ) -> ApprovalRequest:
-        """The next round of a gate whose action failed the same way too often. `guided`: what
-        people have said about that before.
-        """
-        evidence = finding.model_dump(mode="json") | climbed(guided)
-        level = self.policy.loop_level(level_of(evidence))
-        words = f"{request.action.title or request.action.name} failed {finding.count} times: "
-        return self._again(
-            request,
-            purpose=Purpose.LOOP,
-            ask=level.ask,
-            reason=Reason(rule="loop.same_failure", text=words + finding.error),
-            evidence=evidence | {"allow_more": level.allow_more} | self._half_done(request),
-            now=now,
-        )
-
-    def repeat_question(
-        self, request: ApprovalRequest, evidence: Json, now: datetime
-    ) -> ApprovalRequest:
-        """The same question, put as one about a circle: `evidence` says what came before."""
-        judged, found = request.judgement, level_of(evidence)
-        level = self.policy.loop_level(found)
-        words = f"{request.action.title or request.action.name}: {_found(evidence)}"
-        ask = level.ask
-        if judged.verdict is Verdict.REQUIRE_APPROVAL and judged.ask is not None:
-            # whoever has to agree to it anyhow is asked about the circle; further up, others, too
-            more = [level.ask] if found > 1 else []
-            ask = added(Verdict.REQUIRE_APPROVAL, judged.ask, more)
-        judgement = Judgement(
-            verdict=Verdict.REQUIRE_APPROVAL,
-            tier=max(judged.tier, Tier.HIGH, key=lambda tier: tier.height),
-            reasons=(
-                Reason(rule=f"loop.{evidence.get('detector', 'same_failure')}", text=words),
-                *_level(evidence),
-                *judged.reasons,
-            ),
-            policy_digest=judged.policy_digest,
-            ask=ask,
-        )
-        counts = "circle" in evidence or found > 1  # a write is allowed once, whatever the policy
-        more_tries: Json = {"allow_more": level.allow_more} if counts else {}
-        return request.model_copy(
-            update={
-                "purpose": Purpose.LOOP,
-                "judgement": judgement,
-                "requirement": self.requirement(judgement, request.action, request.requester, now),
-                "evidence": evidence | more_tries | self._half_done(request),
-            }
-        )
-
     def doubt_question(
         self, request: ApprovalRequest, attempt: Attempt, now: datetime
     ) -> ApprovalRequest:
@@ -355,7 +299,7 @@ class Asking:
             "idempotency_key": idempotency_key(request),  # what to look for in the real system
         }
         text = f"Nobody knows whether attempt {attempt.number} took effect: {attempt.error}"
-        return self._again(
+        return self.again(
             request,
             purpose=Purpose.IN_DOUBT,
             ask=self.policy.in_doubt,
@@ -368,7 +312,7 @@ class Asking:
         """The next round of an open doubt whose world has changed: it stays a doubt, however
         harmless the action looks by itself.
         """
-        return self._again(
+        return self.again(
             request,
             purpose=Purpose.IN_DOUBT,
             ask=self.policy.in_doubt,
@@ -384,7 +328,7 @@ class Asking:
         not see.
         """
         reason = Reason(rule="executor_sees_otherwise", text=f"The executor will not act: {words}")
-        return self._again(
+        return self.again(
             request,
             purpose=request.purpose,
             ask=request.judgement.ask or self.policy.defaults.ask,
@@ -397,7 +341,7 @@ class Asking:
         """The state that must not have changed, read now; {"unreadable": why} if it cannot be."""
         return self._reread(request)[1]
 
-    def _again(
+    def again(
         self,
         request: ApprovalRequest,
         *,
@@ -407,12 +351,15 @@ class Asking:
         evidence: Json,
         now: datetime,
     ) -> ApprovalRequest:
-        """A world that is no longer as it was approved is judged anew, and then the policy's
-        people are asked: a change must not slip in under a question about something else.
+        """The next round of a gate, about something else. A world that is no longer as it was
+        approved is judged anew, and then the policy's people are asked: a change must not slip in
+        under a question about something else.
         """
         facts, precondition, trouble = self._reread(request)
         changed = differences(request.precondition, precondition)
         fresh = self._fresh(request, facts, trouble, now) if changed else None
+        if fresh and fresh.ask and fresh.verdict.asks:
+            ask = beside(fresh.ask, ask, evidence)
         words = [Reason(rule="changed", text="Changed meanwhile: " + "; ".join(changed) + ".")]
         judgement = Judgement(
             verdict=Verdict.REQUIRE_APPROVAL,
@@ -421,11 +368,11 @@ class Asking:
                 key=lambda tier: tier.height,
             ),
             reasons=(
-                *(reason, *_level(evidence), *(words if changed else ())),
+                *(reason, *level_reasons(evidence), *(words if changed else ())),
                 *(one for one in (fresh.reasons if fresh else ()) if one != reason),
             ),
             policy_digest=self.policy.digest,
-            ask=fresh.ask if fresh and fresh.ask and fresh.verdict.asks else ask,
+            ask=ask,
         )
         if fresh is not None and fresh.verdict is Verdict.FORBID:
             judgement = fresh
@@ -459,7 +406,7 @@ class Asking:
             in_process=request.in_process,
             batch_count=request.covered.count if request.covered else 1,
             batch_total=request.covered.total if request.covered else None,
-            **self._nature(self._definition(request), request.action),
+            **self._nature(self.definition(request), request.action),
         )
         return self._judged(asked, trouble, request.run, now).judgement
 
@@ -518,18 +465,6 @@ class Asking:
             trouble = f"{type(error).__name__}: {error}"
             return {}, {UNREADABLE: trouble}, f"The facts could not be read ({trouble})."
 
-    def _half_done(self, request: ApprovalRequest) -> Json:
-        """What an agent that goes in circles has left, or somebody else that it stumbles over."""
-        definition = self._definition(request)
-        if definition is None:
-            return {}
-        try:
-            arguments = definition.parse(request.action.arguments)
-            left = definition.half_done(self.registry.resource(definition), arguments)
-        except Exception as error:  # noqa: BLE001 - whatever it is, people are asked all the same
-            left = [f"could not be read ({type(error).__name__}: {error})"]
-        return {HALF_DONE: [*left]} if left else {}
-
     @staticmethod
     def _amount(definition: ActionDefinition[Any, Any] | None, action: Action) -> Money | None:
         if definition is None:
@@ -549,7 +484,7 @@ class Asking:
         goes_to = tuple(definition.destinations(definition.parse(action.arguments)))
         return {"effect": definition.effect, "destinations": goes_to}
 
-    def _definition(self, request: ApprovalRequest) -> ActionDefinition[Any, Any] | None:
+    def definition(self, request: ApprovalRequest) -> ActionDefinition[Any, Any] | None:
         """None for a flow's own function, and for what the registry has lost."""
         known = not request.in_process and request.action.name in self.registry.definitions
         return self.registry.find(request.action.name) if known else None
@@ -625,15 +560,10 @@ class Asking:
         )
 
 
-def _found(evidence: Json) -> str:
-    """What goes round, in words."""
-    return str(evidence.get("words") or f"failed {evidence.get('total')} times the same way")
-
-
-def _level(evidence: Json) -> tuple[Reason, ...]:
-    """Why it is no longer on the first level; nothing while it is."""
-    words = why_up(evidence)
-    return (Reason(rule="loop.level", text=words),) if words else ()
+def beside(ask: Ask, level: Ask, evidence: Json) -> Ask:
+    """Whoever has to agree to it anyhow is asked about a loop; further up, the level's, too."""
+    more = [level] if level_of(evidence) > 1 else []
+    return added(Verdict.REQUIRE_APPROVAL, ask, more)
 
 
 def _since(before: Before, request: ApprovalRequest) -> tuple[str, ...]:

@@ -124,14 +124,31 @@ class Circling:
             return None
         if request.judgement.verdict is Verdict.FORBID:
             return None
+        root, step = request.run.root_run_id, _step(request)
+        circle = self.found(root, step, calls, answers, loops.thresholds)
+        if circle is None:
+            return None
+        found, guided = circle
+        return _evidence(found) | climbed(guided, found.level)
+
+    def found(
+        self,
+        root_run_id: str,
+        step: Step,
+        calls: Sequence[tuple[int, Call]],
+        answers: Sequence[Aggregate],
+        thresholds: Thresholds,
+    ) -> tuple[Circle, Sequence[Guidance]] | None:
+        """The circle that this step is in, as people are shown it, and what they said of it."""
         with self._lock:
-            watched = self._watched(request.run.root_run_id, loops.thresholds)
+            watched = self._watched(root_run_id, thresholds)
             watched.follow(calls, answers)
-            found = watched.detector.before(_step(request))
+            found = watched.detector.before(step)
             if found is None:
                 return None
-            told = _evidence(watched.circles.get(found.key, found))
-            return told | climbed(watched.guided.get(found.key, ()), found.level)
+            shown = watched.circles.get(found.key, found)
+            shown = shown.model_copy(update={"level": found.level})
+            return shown, tuple(watched.guided.get(found.key, ()))
 
     def _watched(self, root_run_id: str, thresholds: Thresholds) -> Watched:
         watched = self._runs.setdefault(root_run_id, Watched(Detector(thresholds)))
@@ -151,17 +168,16 @@ class RunOf:
     database: Database
     policy: Callable[[], Policy]
     names: tuple[str, ...] = ("run",)
+    kept: Circling = field(default_factory=Circling)
 
     def look(self, question: Question, run: RunRef, now: datetime) -> Mapping[str, Json]:
+        action, root = question.action, run.root_run_id
+        last, waits = self.kept.known(root)
         with self.database.read() as session:
             unit = Unit(session, now)
-            calls: list[tuple[int, Call]] = []
-            while page := unit.first("", run.root_run_id, "", calls[-1][0] if calls else 0).calls:
-                calls += page
-            answers = unit.loops_of_run(run.root_run_id)
-        action = question.action
-        watched = Watched(Detector(self.policy().loops.thresholds))
-        watched.follow(calls, answers)
+            calls = unit.calls_of_run(root, last)
+            answers = told_of(unit, root, last, calls, waits=waits)
+            done = unit.counted(root, action.name, digest(action.arguments))
         step = Step.of(
             action.name,
             action.arguments,
@@ -169,18 +185,19 @@ class RunOf:
             business_key=" ".join(action.subject),
             agent=question.requester.agent,
         )
-        circle = watched.detector.before(step)
-        mine = [call for _, call in calls if call.action == action.name]
-        same = [call for call in mine if call.arguments_digest == digest(action.arguments)]
-        return {
-            "run": {
-                "failures": sum(call.failed for call in mine),
-                "same_failures": sum(call.failed for call in same),
-                "same_writes": sum(call.writes and not call.failed for call in same),
-                "circling": circle is not None,
-                "finding": circle.words if circle else "",
-            }
-        }
+        circle = self.kept.found(root, step, calls, answers, self.policy().loops.thresholds)
+        found = {"circling": circle is not None, "finding": circle[0].words if circle else ""}
+        return {"run": done._asdict() | found}
+
+
+def told_of(
+    unit: Unit, root_run_id: str, last: int, calls: Sequence[tuple[int, Call]], *, waits: bool
+) -> list[Aggregate]:
+    """What people have answered about a run's circles, where that could matter: to what waits for
+    it, or to a failure among the new calls, which may have been counted over runs.
+    """
+    waits = waits or any(call.failed for _, call in calls)
+    return unit.loops_of_run(root_run_id) if waits and (last or calls) else []
 
 
 def _given_at(answer: Aggregate) -> datetime:
@@ -194,6 +211,7 @@ def _step(request: ApprovalRequest) -> Step:
         at=request.opened_at,
         business_key=" ".join(request.action.subject),
         agent=request.requester.agent,
+        attempt_id=request.id,
     )
 
 

@@ -27,6 +27,7 @@ from gates.core.model import (
 )
 from gates.core.quorum import satisfied
 from gates.deciding import Deciding
+from gates.loop_questions import repeat_question
 from gates.ports import RunStates
 from gates.recording import RING, KeyHolder
 from gates.repeats import WRITE
@@ -167,7 +168,7 @@ class Claiming(Deciding):
         before = Before(request, f"voided, {because}: {'; '.join(words)}")
         fresh = self.asking.question(Origin.of(request), request.action, now, before)
         if _still_a_loop(request, by) and fresh.judgement.verdict is not Verdict.FORBID:
-            fresh = self.asking.repeat_question(fresh, request.evidence, now)
+            fresh = repeat_question(self.asking, fresh, request.evidence, now)
         return Stale(by, because, words, fresh)
 
     def void_if_stale(self, request_id: str, version: int) -> bool:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from gates import repeats
 from gates.asking import Before, Origin
-from gates.circling import Circling
+from gates.circling import Circling, told_of
 from gates.circumstances import Overtaken
 from gates.claiming import Claiming
 from gates.core import lifecycle
@@ -38,6 +38,7 @@ from gates.core.model import (
     gate_id,
 )
 from gates.covering import covered, origin_of
+from gates.loop_questions import repeat_question
 from gates.recording import CARDS, ENDED, OWN_RUNS, RING, TELL, KeyHolder, ends_of, utc_now
 from gates.store import runs
 from gates.store.aggregate import Aggregate
@@ -73,8 +74,7 @@ class Gates(Claiming):
                 root = proposal.run.root_run_id
                 last, waits = self.circling.known(root)
                 first = unit.first(gate, root, action.fingerprint, last)
-                waits = waits or any(call.failed for _, call in first.calls)
-                answers = unit.loops_of_run(root) if waits and (last or first.calls) else []
+                answers = told_of(unit, root, last, first.calls, waits=waits)
                 self.orders.now(session)
             rounds = first.rounds
             if replayed(ends_of(rounds), proposal.call, action.fingerprint):
@@ -112,7 +112,7 @@ class Gates(Claiming):
                 loops = self.asking.policy.loops
                 circle = self.circling.look(request, first.calls, answers, loops)
             if circle is not None:
-                request = self.asking.repeat_question(request, circle, self.clock())
+                request = repeat_question(self.asking, request, circle, self.clock())
             request = self._held(request)
         left = self._left_unused(request) if before is None and request.requirement else ()
         if left:

@@ -37,6 +37,7 @@ from gates.core.model import (
 )
 from gates.drifting import report_drift
 from gates.grants.granting import key_audience
+from gates.loop_questions import loop_question
 from gates.recurring import Recurring, recurring
 from gates.service import CARDS, TELL, Gates, KeyHolder
 from gates.steady import Steady
@@ -219,7 +220,7 @@ class Work:
                 unit.lock_run(current.row.root_run_id)
                 unit.lock_call(request.action.fingerprint)
                 found = self._finding(unit, request, attempt_id, told)
-                if (found is None) != (finding is None):
+                if _guided(found) != _guided(finding):
                     return None
             refusal = self._try_to_close(unit, caller, current, attempt_id, told, following)
             rounds = unit.gate(current.row.gate_id) if request.round > 1 else [current]
@@ -289,7 +290,8 @@ class Work:
         """The question that this report puts to people, if it does."""
         request, execution, now = seen.request, seen.execution, self.gates.clock()
         if finding is not None:
-            return self.gates.asking.loop_question(request, finding.finding, finding.guided, now)
+            asking, guided = self.gates.asking, finding.guided
+            return loop_question(asking, request, finding.finding, guided, now)
         if execution is None or execution.last is None:
             return None
         asks = told.state == "in_doubt" and self._asks_people(request, execution)
@@ -393,3 +395,8 @@ class Work:
             if attempt.holder != caller.requester.agent:
                 raise NotEntitled("This attempt belongs to another executor's key: use that key.")
         return attempt
+
+
+def _guided(found: Recurring | None) -> int | None:
+    """How far up a finding puts its question; None where there is none."""
+    return None if found is None else len(found.guided)

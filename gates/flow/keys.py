@@ -12,14 +12,15 @@ arguments, and only equal calls, which are interchangeable, are counted. What co
    the agent proposes then: people are to see what has changed. What was refused is over: an agent
    that proposes once more, however often, opens another gate (`key~2`), so that people see that it
    does not take no for an answer.
-3. A task that Prefect runs again repeats its calls: the same keys once more, the same gates.
+3. A task that Prefect runs again repeats its calls: the same keys once more, the same gates. What
+   it was refused it hears again, from the first refusal on.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 from gates.core.errors import MisusedGate
@@ -49,7 +50,7 @@ class Ticket:
 
     `failed`: raised ActionFailed, the next call is the next try. `void`: nothing came of it
     (the server was away), the next call takes its place. `sent_back`: the next call is the next
-    round. `refused`: by people or the policy.
+    round. `refused`: by people or the policy; `insists`: it comes after such a call.
     """
 
     key: str
@@ -59,6 +60,7 @@ class Ticket:
     scope: Scope
     variant: int = 1
     state: State = "open"
+    insists: bool = False
 
 
 @dataclass
@@ -72,6 +74,7 @@ class Keys:
     _made: Counter[tuple[Scope, str]] = field(default_factory=Counter)
     _line: dict[tuple[str, str, str], str] = field(default_factory=dict)  # the last default key
     _last: dict[str, Ticket] = field(default_factory=dict)
+    _bases: dict[str, str] = field(default_factory=dict)  # of every key, what the author gave
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, name: str, key: str | None, digest: str, words: str, scope: Scope) -> Ticket:
@@ -86,6 +89,12 @@ class Keys:
                     f"key = {base[:60]!r} has {len(base)} characters: use 1 to {LONGEST}."
                 )
             ticket = self._next(base, digest, words, scope)
+            if self._bases.setdefault(ticket.key, base) != base:
+                raise MisusedGate(
+                    f"Two calls share the gate key {ticket.key!r}: {words} under {base!r}, and one "
+                    f"under {self._bases[ticket.key]!r}. A call after a failure or a refusal gets "
+                    "`~2` behind its key: give each call another `key`, without such an end."
+                )
             self._last[base] = ticket
             return ticket
 
@@ -113,24 +122,26 @@ class Keys:
         last = self._last.get(base)
         if last is None:
             return Ticket(base, 1, words, digest, scope)
+        same = replace(last, words=words, digest=digest, scope=scope, state="open")
+        if last.state == "sent_back" or (last.state == "failed" and last.digest == digest):
+            return replace(same, call=last.call + 1)
+        if last.state == "failed":
+            return _another(base, same)
         repeated = scope.task != "" and last.scope.task == scope.task
         repeated = repeated and last.scope.attempt != scope.attempt
-        if last.state == "sent_back":
-            return Ticket(last.key, last.call + 1, words, digest, scope, last.variant)
-        if last.state == "failed":
-            if last.digest == digest:
-                return Ticket(last.key, last.call + 1, words, digest, scope, last.variant)
-            return self._another(base, last, digest, words, scope)
+        if repeated and (last.insists or last.state == "refused"):
+            return Ticket(base, 1, words, digest, scope)
         if last.state == "refused" and last.scope == scope and (scope.ordered or scope.task):
-            return self._another(base, last, digest, words, scope)
+            return replace(_another(base, same), insists=True)
         if last.state == "void" or repeated:
-            return Ticket(last.key, last.call, words, digest, scope, last.variant)
+            return same
         raise MisusedGate(
             f"Two calls share the gate key {base!r}: {last.words} and {words}. The second would "
             "get the first one's answer: give each call a `key` of its own."
         )
 
-    @staticmethod
-    def _another(base: str, last: Ticket, digest: str, words: str, scope: Scope) -> Ticket:
-        variant = last.variant + 1
-        return Ticket(f"{base}~{variant}", 1, words, digest, scope, variant)
+
+def _another(base: str, ticket: Ticket) -> Ticket:
+    variant = ticket.variant + 1
+    end = f"~{variant}"
+    return replace(ticket, key=f"{base[: LONGEST - len(end)]}{end}", call=1, variant=variant)

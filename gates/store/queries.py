@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, bindparam, select
+from sqlalchemy import Select, bindparam, case, func, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from gates.store.rows import insertion, names, table
@@ -21,6 +21,7 @@ from gates.store.tables import (
     RunRow,
 )
 
+CALLS_AT_ONCE = 500
 request = table(RequestRow)
 execution, attempt = table(ExecutionRow), table(AttemptRow)
 event, call, run, outbox = table(EventRow), table(LoopCallRow), table(RunRow), table(OutboxRow)
@@ -112,8 +113,15 @@ CALLS_OF_RUN = Statement(
     select(call)
     .where(call.c.root_run_id == bindparam("root_run_id"), call.c.seq > bindparam("after"))
     .order_by(call.c.seq)
-    .limit(500)
+    .limit(CALLS_AT_ONCE)
 )
+_failed, _same = call.c.failed, call.c.arguments_digest == bindparam("arguments_digest")
+COUNTED = select(
+    *(
+        func.coalesce(func.sum(case((one, 1), else_=0)), 0)
+        for one in (_failed, _failed & _same, ~_failed & call.c.writes & _same)
+    )
+).where(call.c.root_run_id == bindparam("root_run_id"), call.c.action == bindparam("action"))
 LOOPS_OF_RUN = Whole.of(
     select(request)
     .where(
@@ -123,7 +131,7 @@ LOOPS_OF_RUN = Whole.of(
     )
     .order_by(request.c.settled_at)
 )
-ALIKE = Statement(
+ALIKE = Whole.of(
     select(request)
     .where(
         request.c.root_run_id == bindparam("root_run_id"),

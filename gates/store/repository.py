@@ -6,7 +6,7 @@ writes what a command decided, and puts the same facts into the log and the outb
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, NoReturn
 
@@ -36,6 +36,7 @@ from gates.store.tables import (
     RunRow,
 )
 
+DONE: Kinds = [ExecutionRow, AttemptRow]
 LOOKED_AT = 5  # jobs that are tried for one executor that asks for work
 MOST_TOLD = 20  # ended questions of one run that are drawn again when something is taken back
 
@@ -46,6 +47,14 @@ class First(NamedTuple):
     rounds: list[Aggregate]
     alike: list[Aggregate]
     calls: list[tuple[int, Call]]
+
+
+class Counted(NamedTuple):
+    """Of one action in one run; `same_...`: with the same arguments, too."""
+
+    failures: int
+    same_failures: int
+    same_writes: int
 
 
 class Leasable(NamedTuple):
@@ -98,25 +107,45 @@ class Unit:
         proposed through other gates in the very same words, and its calls of a number above
         `after`. In one round trip.
         """
+        wanted = {"gate_id": gate_id, "root_run_id": root_run_id, "fingerprint": fingerprint}
         rounds, alike, calls = self.rows.read_all(
             ([RequestRow], queries.BY_GATE.requests),
-            ([RequestRow], queries.ALIKE),
+            ([RequestRow], queries.ALIKE.requests),
             ([LoopCallRow], queries.CALLS_OF_RUN),
-            gate_id=gate_id,
-            root_run_id=root_run_id,
-            fingerprint=fingerprint,
             after=after,
+            **wanted,
         )
         if rounds:
             return First(self.gate(gate_id), [], [])
         numbered = [(row.seq, _call(row)) for (row,) in calls]
-        return First([], [self.load(row.id) for (row,) in alike], numbered)
+        if len(calls) == queries.CALLS_AT_ONCE:
+            numbered += self.calls_of_run(root_run_id, numbered[-1][0])
+        return First([], self._whole(queries.ALIKE, alike, wanted), numbered)
+
+    def calls_of_run(self, root_run_id: str, after: int) -> list[tuple[int, Call]]:
+        """All of a number above `after`, oldest first."""
+        found, full = list[tuple[int, Call]](), True
+        while full:
+            last = found[-1][0] if found else after
+            rows = self.rows.read(
+                [LoopCallRow], queries.CALLS_OF_RUN, root_run_id=root_run_id, after=last
+            )
+            found += [(row.seq, _call(row)) for (row,) in rows]
+            full = len(rows) == queries.CALLS_AT_ONCE
+        return found
+
+    def counted(self, root_run_id: str, action: str, arguments_digest: str) -> Counted:
+        """What a run has done so far with an action."""
+        wanted = {"root_run_id": root_run_id, "action": action}
+        wanted |= {"arguments_digest": arguments_digest}
+        self.flush()
+        return Counted(*self.session.connection().execute(queries.COUNTED, wanted).one())
 
     def alike(self, gate_id: str, root_run_id: str, fingerprint: str) -> list[Aggregate]:
         """What a run has proposed before through other gates, word for word."""
-        wanted = {"gate_id": gate_id, "root_run_id": root_run_id, "fingerprint": fingerprint}
-        found = self.rows.read([RequestRow], queries.ALIKE, **wanted)
-        return [self.load(row.id) for (row,) in found]
+        return self._read(
+            queries.ALIKE, gate_id=gate_id, root_run_id=root_run_id, fingerprint=fingerprint
+        )
 
     def loops_of_run(self, root_run_id: str) -> list[Aggregate]:
         """A run's questions about loops that have their answer, in the order of the answers."""
@@ -124,14 +153,21 @@ class Unit:
 
     def _read(self, by: queries.Whole, *, lock: bool = False, **values: object) -> list[Aggregate]:
         """Only what is read under its lock is sure to be of one moment."""
-        kinds: Kinds = [ExecutionRow, AttemptRow]
-        if lock:
-            rows, done = self.rows.read_all(
-                ([RequestRow], by.locked), (kinds, by.executions), **values
-            )
-        else:
-            rows = self.rows.read([RequestRow], by.requests, **values)
-            done = self.rows.read(kinds, by.executions, **values) if rows else []
+        if not lock:
+            return self._whole(by, self.rows.read([RequestRow], by.requests, **values), values)
+        rows, done = self.rows.read_all(([RequestRow], by.locked), (DONE, by.executions), **values)
+        return self._with_events(by, rows, done, values)
+
+    def _whole(
+        self, by: queries.Whole, rows: list[Any], values: Mapping[str, object]
+    ) -> list[Aggregate]:
+        """Requests that are read already, with what happened to them."""
+        done = self.rows.read(DONE, by.executions, **values) if rows else []
+        return self._with_events(by, rows, done, values)
+
+    def _with_events(
+        self, by: queries.Whole, rows: list[Any], done: list[Any], values: Mapping[str, object]
+    ) -> list[Aggregate]:
         told: list[tuple[EventRow]] = []
         if any(row.asks_people or row.review == "done" for (row,) in rows):
             told = self.rows.read([EventRow], by.events, **values)

@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from gates.core.asked import Requirement
 from gates.core.errors import NotFound
+from gates.core.loops import Guidance, climbed, level_reasons
 from gates.core.model import (
     Action,
     ApprovalRequest,
@@ -38,7 +39,7 @@ OPENED = datetime(2026, 3, 2, 9, 12, tzinfo=UTC)
 URL = "http://127.0.0.1:4280/requests/"
 PREFECT = "http://127.0.0.1:4200"
 DANA, MIKA, TOMAS = ("dana", "Dana Okafor"), ("mika", "Mika Lindqvist"), ("tomas", "Tomas Vega")
-INES, SAM, PRIYA = ("ines", "Ines Duarte"), ("sam", "Sam Rivera"), ("priya", "Priya Raman")
+INES, PRIYA = ("ines", "Ines Duarte"), ("priya", "Priya Raman")
 RUN = RunRef(
     run_id="0c6c7b1e",
     root_run_id="0c6c7b1e",
@@ -201,15 +202,17 @@ def changed_bank_account() -> RequestView:
 
 
 def loop() -> RequestView:
-    """The same call failed the same way a third time."""
+    """The same call fails the same way once more after guidance: a level up."""
     attempts: list[JsonValue] = [
         {"number": n, "at": f"2026-03-02T09:0{2 * n}:00Z", "error": "Bill 21 has a draft payment"}
-        for n in (1, 2, 3)
+        for n in (1, 2, 3, 4)
     ]
+    said = "Withdraw the draft payment of bill 21, then pay."
+    guided = climbed([Guidance(by=INES[1], said=said, at=OPENED - timedelta(minutes=5))])
     request = ApprovalRequest(
         id="a9" * 16,
         gate_key="pay",
-        round=2,
+        round=3,
         purpose=Purpose.LOOP,
         run=RUN,
         requester=_agent("invoice-agent"),
@@ -223,20 +226,27 @@ def loop() -> RequestView:
         in_process=False,
         amount=Money(minor=178_500),
         evidence={
-            "count": 3,
-            "total": 3,
+            "count": 4,
+            "total": 4,
             "error_class": "BillLocked",
             "error": "Bill 21 has a draft payment",
             "attempts": attempts,
             "differences": [],
-            "allow_more": 3,
-        },
+            "allow_more": 1,
+            "spent": {"seconds": 360, "cost_minor": 84, "tokens": 41_200},
+            "half_done": [
+                "payment script:CC-118 on bill CC-118, 1,785.00 EUR, is draft: no money has left"
+            ],
+        }
+        | guided,
         judgement=_asked(
-            Tier.AMBIGUOUS, ("loop", "The same call has failed three times in the same way")
+            Tier.HIGH,
+            ("loop.same_failure", "Pay a supplier failed 4 times: Bill 21 has a draft payment"),
+            *((one.rule, one.text) for one in level_reasons(guided)),
         ),
-        requirement=_of((SAM, INES, PRIYA), hours=8),
+        requirement=_of((DANA, MIKA), hours=4),
         opened_at=OPENED,
-        before=("Round 1: allowed by policy, failed: Bill 21 has a draft payment",),
+        before=("Round 2: sent back by Ines Duarte",),
     )
     return RequestView(request=request, url=URL + request.id)
 

@@ -1,5 +1,6 @@
 """The very same proposal once more: what is done already, what was refused, whoever fails at it."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -8,9 +9,12 @@ from uuid import uuid4
 
 import pytest
 
+from gates.actions import Registry
 from gates.alarms import Alarms, of_store, report
 from gates.circling import Circling
 from gates.core.errors import Frozen, InvalidInput
+from gates.core.freezes import Freeze, Scope
+from gates.core.loops import Call
 from gates.core.messages import AttemptReport
 from gates.core.model import (
     ApprovalRequest,
@@ -24,10 +28,11 @@ from gates.core.model import (
     Purpose,
     Standing,
 )
+from gates.store import freezes
 from gates.store.repository import Unit
 from gates.work import Work
 from tests.integration.test_work import at_once
-from tests.support.world import POLICY, World
+from tests.support.world import POLICY, Till, World, burn, pay
 
 
 def paid(world: World, key: str) -> GateReply:
@@ -100,6 +105,36 @@ def test_a_detector_that_forgot_a_run_reads_it_again(world: World) -> None:
     assert looks(world, "5") == [Standing.WAITING]
 
 
+def test_a_detector_reads_a_long_run_to_its_end(world: World) -> None:
+    """However much came before: what a person has answered is heard in its place, too."""
+    with world.database.write() as session:
+        for number in range(700):
+            Unit(session, world.clock()).add_call(world.run, old_call(world, number))
+    world.clock.advance(seconds=1)
+    looks(world, "5", "5", "5", "5")
+    (asked,) = world.gates.waiting()
+    world.clock.advance(seconds=1)
+    world.decide(asked.request.id, "dana")  # two more, as the policy says
+    world.clock.advance(seconds=1)
+    assert looks(world, "5", "5") == [Standing.CLAIMED] * 2
+    world.gates.circling = Circling()
+    assert looks(world, "5") == [Standing.WAITING]
+
+
+def old_call(world: World, number: int) -> Call:
+    return Call(
+        request_id=f"r{number}",
+        attempt_id=f"a{number}",
+        action="note",
+        arguments_digest=f"d{number}",
+        outcome_digest=f"o{number}",
+        arguments={"n": f"old {number}"},
+        failed=False,
+        at=world.clock(),
+        writes=False,
+    )
+
+
 def test_what_was_refused_twice_goes_to_people_the_third_time(world: World) -> None:
     """The agent is told why twice; the third time somebody looks, and can help it."""
     for number in (1, 2):
@@ -151,6 +186,23 @@ def test_a_lapsed_leave_to_do_a_write_again_is_asked_for_again(world: World) -> 
     assert (later.standing, later.view.request.purpose) == (Standing.WAITING, Purpose.LOOP)
     assert later.view.request.evidence["detector"] == "same_write"
     assert world.lease() is None
+
+
+def test_what_stands_half_done_is_told_as_it_is_now(world: World) -> None:
+    """A draft that somebody has cleared away since is not on the question that is put again."""
+    left = ["payment SCRIPT-7 is a draft"]
+    telling = replace(pay, half_done=lambda _till, _payout: [*left])
+    registry = Registry.of([telling, burn], {Till: lambda: world.till})
+    world.gates.asking = replace(world.gates.asking, registry=registry)
+    paid(world, "first")
+    asked = world.propose("500.00", key="second", begins=False).view.request
+    assert asked.evidence["half_done"] == left
+    world.decide(asked.id, "dana")
+    world.clock.advance(days=3)
+    left.clear()
+    later = world.propose("500.00", key="second").view.request
+    assert later.round == 2
+    assert "half_done" not in later.evidence
 
 
 def failing(world: World, key: str, claims: dict[str, Any] | None = None) -> GateReply:
@@ -327,6 +379,64 @@ def test_a_level_is_no_way_round_who_has_to_agree_anyhow(world: World) -> None:
     assert world.propose("5000.00", key="second", call=2).standing is Standing.EXECUTING
 
 
+def approved(world: World, key: str) -> Job:
+    """A payment that the policy puts to controllers; the job to make it."""
+    world.clock.advance(seconds=1)
+    reply = world.propose("5000.00", key=key)
+    world.decide(reply.view.request.id, "dana")
+    world.propose("5000.00", key=key)
+    job = world.lease()
+    assert job is not None
+    return job
+
+
+def test_a_world_that_changes_takes_no_level_from_a_loop(world: World) -> None:
+    """What people have to agree to again they agree to beside the level's people."""
+    ruled(world, LEVELS)
+    world.till.broken = "overpays line 17"
+    first = [world.perform(approved(world, f"try-{number}")) for number in (1, 2, 3)][-1]
+    world.decide(first.view.request.id, "dana", "send_back", "withdraw the draft, then pay")
+    job = approved(world, "try-4")
+    world.till.accounts["acme"] = "NL02"  # while it runs
+    second = world.perform(job).view.request
+    assert (second.purpose, second.evidence["level"]) == (Purpose.LOOP, 2)
+    assert "Changed meanwhile" in str(second.judgement.reasons)
+    assert names(second) == ["Dana Okafor", "Mika Lindqvist", "Tess Laurent"]
+    world.decide(second.id, "dana")
+    assert world.gates.view(second.id).outcome is None  # nor are controllers alone enough
+
+
+class Slow(dict[str, str]):
+    """Accounts that take their time: `meanwhile` happens while they are read, once."""
+
+    def __init__(self, accounts: dict[str, str], meanwhile: Callable[[], object]) -> None:
+        super().__init__(accounts)
+        self.meanwhile = [meanwhile]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        if self.meanwhile:
+            self.meanwhile.pop()()
+        return super().get(key, default)
+
+
+def test_guidance_that_comes_while_a_failure_is_reported_counts(world: World) -> None:
+    """The question is put as it is found under the lock, not as it was a moment before."""
+    ruled(world, LEVELS)
+    world.till.broken = "overpays line 17"
+    failing(world, "try-1")
+    failing(world, "try-2")
+    for key in ("try-3", "try-4"):
+        world.propose("500.00", key=key)
+    jobs = [world.lease(), world.lease()]
+    assert jobs[0] is not None
+    assert jobs[1] is not None
+    first = world.perform(jobs[0]).view.request
+    guide = partial(world.decide, first.id, "dana", "send_back", "withdraw the draft, then pay")
+    world.till.accounts = Slow(world.till.accounts, guide)
+    asked = world.perform(jobs[1]).view.request
+    assert (asked.evidence["level"], names(asked)) == (2, ["Tess Laurent"])
+
+
 def test_without_levels_people_in_command_are_asked_next(world: World) -> None:
     """Whoever may stop everything hears of what guidance could not cure."""
     ruled(world, "{ask: {who: [controllers]}}\ncommand: {who: [treasury]}")
@@ -387,6 +497,25 @@ def test_what_is_pushed_against_a_no_goes_a_level_up(world: World) -> None:
     assert [one.evidence["level"] for one in asked] == [1, 1, 2]
     assert names(asked[-1]) == ["Tess Laurent"]
     assert "Level 2: it was tried again and again" in str(asked[-1].judgement.reasons)
+
+
+def test_a_proposal_that_is_looked_at_twice_is_pushed_once(world: World) -> None:
+    """A command that lost a race, or was stopped by a freeze, and is said again is no new push."""
+    ruled(world, LEVELS)
+    looks(world, "5", "5", "5")
+    note = {"name": "note", "in_process": True, "arguments": {"n": "1"}, "changes_nothing": True}
+    scope, at = Scope(agent="*"), world.clock()
+    freeze = Freeze(id="f", scope=scope, by="dana", name="Dana", reason="wait", at=at)
+    with world.database.write() as session:
+        freezes.add_freeze(session, freeze)
+    world.gates.orders.drop()
+    for _ in range(4):
+        with pytest.raises(Frozen):
+            world.propose(key="again", **note)
+    with world.database.write() as session:
+        freezes.thaw(session, freeze.id, "mika", "go on", world.clock())
+    world.gates.orders.drop()
+    assert world.propose(key="again", **note).view.request.evidence["level"] == 1
 
 
 def test_a_no_and_a_yes_in_between_are_no_progress(world: World) -> None:

@@ -28,6 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("gates.rungs",),
     ("gates.weighing", "gates.panel"),
     ("gates.asking", "gates.originating"),
+    ("gates.loop_questions",),
     ("gates.store",),
     ("gates.circumstances", "gates.statistics_judge"),
     ("gates.standing",),

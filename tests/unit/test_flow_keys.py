@@ -137,6 +137,64 @@ def test_a_task_that_is_tried_again_is_told_the_same_refusal():
     assert (again.key, again.call) == ("k", 1)
 
 
+def test_a_task_that_is_tried_again_after_several_refusals_hears_them_in_their_order():
+    """Its first call is told what the first was told, and nothing is asked anew."""
+    keys = Keys()
+    calls = [("a", 0), ("b", 0), ("a", 1), ("b", 1)]
+    found = [
+        ended(take(keys, key="k", digest=digest, scope=task(1, attempt)), "refused").key
+        for digest, attempt in calls
+    ]
+    assert found == ["k", "k~2", "k", "k~2"]
+
+
+def test_a_task_that_broke_off_after_a_refusal_hears_it_again():
+    """What it had asked last, and never heard about, comes in its place once more."""
+    keys = Keys()
+    ended(take(keys, key="k", scope=task(1)), "refused")
+    take(keys, key="k", digest="b", scope=task(1))
+    again = ended(take(keys, key="k", scope=task(1, 1)), "refused")
+    assert (again.key, again.call) == ("k", 1)
+    assert take(keys, key="k", digest="b", scope=task(1, 1)).key == "k~2"
+
+
+def test_a_task_that_broke_off_after_a_next_try_begins_with_the_refusal():
+    """What came between, failed and tried again, comes in its place once more."""
+    keys = Keys()
+    calls = [("a", 0, "refused"), ("b", 0, "failed"), ("b", 0, "ended")]
+    calls += [("a", 1, "refused"), ("b", 1, "failed"), ("b", 1, "ended")]
+    found = [
+        ended(take(keys, key="k", digest=digest, scope=task(1, attempt)), state)
+        for digest, attempt, state in calls
+    ]
+    assert [(one.key, one.call) for one in found] == [("k", 1), ("k~2", 1), ("k~2", 2)] * 2
+
+
+def test_a_key_that_a_refusal_has_made_is_taken():
+    """An author's own `k~2` would get the answer of the second call under `k`, and the other way
+    round.
+    """
+    keys = Keys()
+    ended(take(keys, key="k"), "refused")
+    take(keys, key="k")
+    with pytest.raises(MisusedGate, match="k~2"):
+        take(keys, key="k~2")
+    other = Keys()
+    take(other, key="k~2")
+    ended(take(other, key="k"), "refused")
+    with pytest.raises(MisusedGate, match="k~2"):
+        take(other, key="k")
+
+
+def test_a_key_that_a_refusal_makes_is_no_longer_than_a_key_may_be():
+    """The server would not take it."""
+    keys = Keys()
+    ended(take(keys, key="k" * 200), "refused")
+    second = ended(take(keys, key="k" * 200), "refused")
+    assert second.key == "k" * 198 + "~2"
+    assert take(keys, key="k" * 200).key == "k" * 198 + "~3"
+
+
 def test_another_place_must_not_take_a_refused_key():
     """Side by side nobody knows who comes first: a later pass could mix them up."""
     keys = Keys()

@@ -288,6 +288,18 @@ def test_a_found_call_stays_stopped_until_a_person_answers():
     assert all(one.key == circle.key for one in pushes if one)
 
 
+def test_the_same_call_told_twice_is_pushed_once():
+    """A retried command is no second push; another call is, also across a resume."""
+    detector = Detector()
+    first(*[(step(), answered())] * 3, detector=detector)
+    for _ in range(4):
+        assert detector.before(step(attempt_id="one")).refused == 1
+    detector = Detector.load(detector.dump())
+    assert detector.before(step(attempt_id="one")).refused == 1
+    pushes = [detector.before(step(attempt_id=name)) for name in ("two", "three", "three")]
+    assert [(one.refused, one.level) for one in pushes if one] == [(2, 1), (3, 2), (3, 2)]
+
+
 def test_flailing_stops_the_whole_run():
     """Where no single call is to blame, none may go on."""
     detector = Detector()

@@ -15,7 +15,15 @@ from gates.core.loops.failing import (
     differences,
     look,
 )
-from gates.core.loops.levels import Guidance, barred, climbed, guidance, level_of, why_up
+from gates.core.loops.levels import (
+    Guidance,
+    barred,
+    climbed,
+    guidance,
+    level_of,
+    level_reasons,
+    why_up,
+)
 from gates.core.loops.replay import Episode, Replayed, replay, replay_run
 from gates.core.loops.similar import Likeness, Liking
 from gates.core.loops.steps import End, Step, digest_of
@@ -51,6 +59,7 @@ __all__ = [
     "failure_signature",
     "guidance",
     "level_of",
+    "level_reasons",
     "look",
     "replay",
     "replay_run",

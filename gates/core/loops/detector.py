@@ -38,7 +38,7 @@ from gates.core.loops.steps import End, Step, short
 from gates.core.loops.thresholds import LONGEST_PERIOD, WASTE_WINDOW, Thresholds
 from gates.core.loops.volatile import LONGEST_KEPT, Labels, failure_signature, steady
 
-VERSION = 2
+VERSION = 3
 PUSHED = 3  # refusals of one circle after which it goes to the next level
 # What stops the run, not one call.
 EVERYTHING = (Kind.ERRORS, Kind.NOTHING_NEW, Kind.WASTED, Kind.BUDGET)
@@ -58,7 +58,9 @@ class Detector:
     # -- what an agent does -----------------------------------------------------------------
 
     def before(self, step: Step) -> Circle | None:
-        """Why this call must not run, if so. Being asked twice counts as being pushed twice."""
+        """Why this call must not run, if so. Being asked twice counts as being pushed twice,
+        but for the same `attempt_id`.
+        """
         again = self.repeats_write(step)
         if again is not None:
             return again
@@ -290,10 +292,11 @@ class Detector:
     def _refusal(self, key: str, step: Step) -> Circle:
         memory = self._memory
         stop = memory.open.get(key) or Stop(Kind.SAME_OUTCOME, "", "This call was stopped", 0, 0)
-        stop = stop._replace(refused=stop.refused + 1)
+        if self._is_push(step):
+            stop = stop._replace(refused=stop.refused + 1)
+            if stop.refused % PUSHED == 0:
+                remember(memory.levels, key, memory.levels.get(key, 1) + 1, kept_in.MOST_LEVELS)
         memory.open[key] = stop
-        if stop.refused % PUSHED == 0:
-            remember(memory.levels, key, memory.levels.get(key, 1) + 1, kept_in.MOST_LEVELS)
         return Circle(
             kind=Kind(stop.kind),
             key=key,
@@ -305,6 +308,15 @@ class Detector:
             refused=stop.refused,
             cycle=(f"{step.action} {short(step.shown)}".strip(),),
         )
+
+    def _is_push(self, step: Step) -> bool:
+        """Not the same one, told once more: a command that lost a race, or is said again."""
+        if not step.attempt_id:
+            return True
+        told_as, pushes = number_of(step.attempt_id), self._memory.pushes
+        new = told_as not in pushes
+        remember(pushes, told_as, 1, kept_in.MOST_IDS)
+        return new
 
     def _pardoned(self, key: str) -> bool:
         """Uses up one of the findings that a person lets pass."""

@@ -10,7 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from gates.core.model import ApprovalRequest, Decision, DecisionKind, Json, Outcome, OutcomeKind
+from gates.core.model import (
+    ApprovalRequest,
+    Decision,
+    DecisionKind,
+    Json,
+    Outcome,
+    OutcomeKind,
+    Reason,
+)
 from gates.core.value import Value
 
 MOST_SHOWN = 3  # of those who gave guidance
@@ -67,6 +75,12 @@ def why_up(evidence: Json) -> str:
     words = str(said[-1].get("said"))
     short = words if len(words) <= LONGEST_SAID else f"{words[: LONGEST_SAID - 3]}..."
     return f"Level {level}: it came back after guidance by {names}: {short}"
+
+
+def level_reasons(evidence: Json) -> tuple[Reason, ...]:
+    """The same as a reason of a judgement."""
+    words = why_up(evidence)
+    return (Reason(rule="loop.level", text=words),) if words else ()
 
 
 def barred(request: ApprovalRequest) -> str:

@@ -105,6 +105,7 @@ class Memory:
         self.texts: dict[int, tuple[int, str]] = {}
         self.writes = array("Q")
         self.ids: dict[int, int] = {}
+        self.pushes: dict[int, int] = {}  # the last calls that were refused
         self.round = 0
         self.beside: dict[int, int] = {}
         self.stopped: dict[int, str] = {}
@@ -166,7 +167,7 @@ class Memory:
         return made
 
 
-_INT_KEYS = ("known", "failing", "texts", "ids", "beside", "stopped")
+_INT_KEYS = ("known", "failing", "texts", "ids", "pushes", "beside", "stopped")
 
 
 def remember(into: MutableMapping[Key, Kept], key: Key, value: Kept, most: int) -> None:
