@@ -244,11 +244,7 @@ class Asking:
 
     def held(self, request: ApprovalRequest, hold: Hold, now: datetime) -> ApprovalRequest:
         """The same question, put to people in command whatever the policy says below forbid."""
-        command, default = self.policy.command, self.policy.defaults.ask
-        whom = command.ask.who if command.ask else command.who or default.who
-        commanders = (command.ask or default).model_copy(
-            update={"who": whom, "quorum": 1, "from_each": (), "escalate_to": ()}
-        )
+        commanders = self.policy.commanders(self.policy.command.ask or self.policy.defaults.ask)
         judgement = held(request.judgement, hold, commanders)
         requirement = self.requirement(judgement, request.action, request.requester, now)
         changes = {"judgement": judgement, "requirement": requirement}

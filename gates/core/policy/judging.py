@@ -238,13 +238,15 @@ class Policy:
         return LoopLevel(ask=self.commanders(loops.ask))
 
     def commanders(self, default: Ask) -> Ask:
-        """Any one of those in command, asked as `default` says."""
+        """Any one of those in command, asked as `default` says; `default` where nobody is."""
         command = self.command
         whom = command.ask.who if command.ask else command.who
         if not whom:
             return default
-        alone = {"quorum": 1, "from_each": (), "roles": (), "escalate_to": (), "ladder": ()}
-        return default.model_copy(update={"who": whom} | alone)
+        alone = {"who": whom, "quorum": 1, "from_each": (), "roles": (), "escalate_to": ()}
+        if whom != default.who:  # it leads to others
+            alone["ladder"] = ()
+        return default.model_copy(update=alone)
 
     @property
     def command(self) -> Command:
