@@ -51,7 +51,7 @@ def looping(**evidence: Any) -> RequestView:
 
 def html(view: RequestView) -> str:
     """As one of those sees it who are asked."""
-    return drawn(view, person="priya")
+    return drawn(view, person="dana")
 
 
 def on_a_terminal(view: RequestView) -> str:
