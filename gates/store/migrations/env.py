@@ -5,10 +5,10 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 
 from gates.core.errors import InvalidInput
-from gates.store import freezes, shadows, standing, versions
+from gates.store import freezes, second_factor, shadows, standing, versions
 from gates.store.tables import Row
 
-del freezes, shadows, standing, versions  # they are imported for their tables
+del freezes, second_factor, shadows, standing, versions  # they are imported for their tables
 
 config = context.config.attributes
 connection = config["connection"]
