@@ -18,6 +18,7 @@ from statistics import median
 
 from gates.core.errors import InvalidInput
 from gates.core.loops import Thresholds
+from gates.core.loops.telling import whole
 from gates.core.model import Decision, DecisionKind, LoopLabel, Money, OutcomeKind, RequestView
 from gates.core.policy import LoopPolicy
 from gates.core.policy.sections import LEAST_FAILURES
@@ -73,11 +74,11 @@ class _Count:
     def add(self, view: RequestView) -> None:
         evidence, label = view.request.evidence, label_of(view.decisions)
         self.labels.append(label)
-        tried, spent = _number(evidence.get("total")), evidence.get("spent")
+        tried, spent = whole(evidence.get("total")), evidence.get("spent")
         self.tried += tried
         stopped = label in RIGHT and not _let_on(view)
         for name in PRICES:
-            price = _number(spent.get(name)) if isinstance(spent, dict) else 0
+            price = whole(spent.get(name)) if isinstance(spent, dict) else 0
             self.spent[name] += price
             self.saved[name] += price // max(tried, 1) if stopped else 0
         if stopped and evidence.get("detector") == "same_write" and view.request.amount:
@@ -150,10 +151,6 @@ def _row(action: str, detector: str, count: _Count, loops: LoopPolicy) -> Alarms
         answered_seconds=median(count.waits) if count.waits else None,
         proposal=_proposal(action, detector, loops, len(said), precision),
     )
-
-
-def _number(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def _let_on(view: RequestView) -> bool:

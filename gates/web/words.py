@@ -14,6 +14,7 @@ from gates.core.asked import PersonId, Requirement
 from gates.core.care import wants_reason
 from gates.core.lifecycle import silent
 from gates.core.loops import barred
+from gates.core.loops.telling import whole
 from gates.core.model import (
     DecisionKind,
     ExecutionState,
@@ -276,7 +277,7 @@ def choice(view: RequestView, person: PersonId) -> Choice:
 def _more(view: RequestView) -> int:
     more = view.request.evidence.get("allow_more")
     loop = view.request.purpose is Purpose.LOOP
-    return more if loop and isinstance(more, int) and not isinstance(more, bool) else 0
+    return whole(more) if loop else 0
 
 
 def _why_not(view: RequestView, person: PersonId) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from gates.core.loops.telling import prices
 from gates.core.model import Money
 from integrations.shell import AsJson, as_admin, out
 from integrations.terminal import plain, told
@@ -57,8 +58,4 @@ def _told(one: dict[str, Any]) -> Text:
 def _saved(one: dict[str, Any]) -> str:
     """What did not happen, thanks to the alarms that were right."""
     parts = [f"{Money(**sum_)} a second time" for sum_ in one["held_back"]]
-    if one["saved_cost_minor"]:
-        parts.append(f"{one['saved_cost_minor'] / 100:,.2f} in money")
-    if one["saved_tokens"]:
-        parts.append(f"{one['saved_tokens']:,} tokens")
-    return ", ".join(parts)
+    return ", ".join([*parts, *prices(one["saved_cost_minor"], one["saved_tokens"])])

@@ -111,14 +111,18 @@ def test_a_detector_reads_a_long_run_to_its_end(world: World) -> None:
         for number in range(700):
             Unit(session, world.clock()).add_call(world.run, old_call(world, number))
     world.clock.advance(seconds=1)
+    use_up_two_more_looks(world)
+    world.gates.circling = Circling()
+    assert looks(world, "5") == [Standing.WAITING]
+
+
+def use_up_two_more_looks(world: World) -> None:
     looks(world, "5", "5", "5", "5")
     (asked,) = world.gates.waiting()
     world.clock.advance(seconds=1)
     world.decide(asked.request.id, "dana")  # two more, as the policy says
     world.clock.advance(seconds=1)
     assert looks(world, "5", "5") == [Standing.CLAIMED] * 2
-    world.gates.circling = Circling()
-    assert looks(world, "5") == [Standing.WAITING]
 
 
 def old_call(world: World, number: int) -> Call:
@@ -244,12 +248,7 @@ def test_looks_that_people_allowed_are_used_up_once(world: World, restarted: boo
     """What a run knows is read in the order in which it came about: an answer that was heard after
     the calls that it allowed would allow as many once more.
     """
-    looks(world, "5", "5", "5", "5")
-    (asked,) = world.gates.waiting()
-    world.clock.advance(seconds=1)
-    world.decide(asked.request.id, "dana")  # two more, as the policy says
-    world.clock.advance(seconds=1)
-    assert looks(world, "5", "5") == [Standing.CLAIMED] * 2
+    use_up_two_more_looks(world)
     if restarted:
         world.gates.circling = Circling()
     assert looks(world, "5") == [Standing.WAITING]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from gates.core.loops.telling import whole
 from gates.core.model import (
     ApprovalRequest,
     Decision,
@@ -58,8 +59,7 @@ def climbed(given: Iterable[Guidance], level: int = 0) -> Json:
 
 
 def level_of(evidence: Json) -> int:
-    found = evidence.get("level")
-    return found if isinstance(found, int) and not isinstance(found, bool) and found > 1 else 1
+    return max(whole(evidence.get("level")), 1)
 
 
 def why_up(evidence: Json) -> str:

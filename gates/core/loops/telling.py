@@ -21,10 +21,7 @@ MINUTE, HOUR = 60, 3_600
 
 def reported(claims: Json, name: str) -> int:
     """What the agent says of a call's price; what is no number of its kind counts for nothing."""
-    said = claims.get(name)
-    if not isinstance(said, int) or isinstance(said, bool):
-        return 0
-    return min(max(said, 0), MOST_REPORTED)
+    return min(max(whole(claims.get(name)), 0), MOST_REPORTED)
 
 
 def spent(times: Sequence[datetime], cost: int, tokens: int) -> Json:
@@ -72,15 +69,21 @@ def rows(evidence: Json) -> list[tuple[str, str]]:
 def _cost(told: JsonValue) -> str:
     if not isinstance(told, dict):
         return ""
-    seconds, cost, tokens = (_number(told.get(one)) for one in ("seconds", "cost_minor", "tokens"))
+    seconds, cost, tokens = (whole(told.get(one)) for one in ("seconds", "cost_minor", "tokens"))
     parts = [_time(seconds)] if seconds else []
-    agent = [f"{cost / 100:,.2f} in money"] if cost else []
-    agent += [f"{tokens:,} tokens"] if tokens else []
+    agent = prices(cost, tokens)
     parts += [f"{' and '.join(agent)} by the agent's own count"] if agent else []
     return ", ".join(parts)
 
 
-def _number(value: JsonValue) -> int:
+def prices(cost: int, tokens: int) -> list[str]:
+    """Money and tokens in words, without what is nothing."""
+    found = [f"{cost / 100:,.2f} in money"] if cost else []
+    return [*found, f"{tokens:,} tokens"] if tokens else found
+
+
+def whole(value: object) -> int:
+    """A number of somebody's evidence; 0 for what is none."""
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
