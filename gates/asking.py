@@ -67,6 +67,7 @@ class Origin:
     proposed: str = ""
     batch_count: int = 1  # of the batch of which this is a line
     batch_total: Money | None = None
+    changes_nothing: bool = False
 
     @classmethod
     def of(cls, request: ApprovalRequest) -> Origin:
@@ -77,18 +78,22 @@ class Origin:
             claims=request.claims,
             requester=request.requester,
             proposed=request.proposed,
+            changes_nothing=request.changes_nothing,
             batch_count=request.covered.count if request.covered else 1,
             batch_total=request.covered.total if request.covered else None,
         )
 
     @classmethod
-    def proposing(cls, proposal: Proposal, requester: Requester) -> Origin:
+    def proposing(
+        cls, proposal: Proposal, requester: Requester, *, changes_nothing: bool
+    ) -> Origin:
         return cls(
             run=proposal.run,
             key=proposal.key,
             in_process=proposal.in_process,
             claims=proposal.claims,
             requester=requester,
+            changes_nothing=changes_nothing,
         )
 
 
@@ -215,6 +220,7 @@ class Asking:
             requirement=self._required(judgement, action, origin.requester, now),
             opened_at=now,
             proposed=origin.proposed if origin.proposed != action.fingerprint else "",
+            changes_nothing=origin.changes_nothing,
             **found,
         )
         return request.model_copy(update={"before": _since(before, request)}) if before else request

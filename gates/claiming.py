@@ -7,13 +7,14 @@ holds voids it, and the next round asks anew and says what is different.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from gates import repeats
 from gates.asking import Before, Origin
 from gates.core import lifecycle, restored
 from gates.core.drift import UNREADABLE, differences
-from gates.core.errors import InvalidInput, RequestClosed, Unavailable
+from gates.core.errors import InvalidInput, RequestClosed, RetryLater, Unavailable
 from gates.core.execution import Report, queue, report, start
 from gates.core.messages import Proposal
 from gates.core.model import (
@@ -30,11 +31,12 @@ from gates.deciding import Deciding
 from gates.loop_questions import repeat_question
 from gates.ports import RunStates
 from gates.recording import RING, KeyHolder
-from gates.repeats import WRITE
 from gates.standing import gone
 from gates.store.aggregate import Aggregate
 from gates.store.repository import Unit
 from gates.withdrawing import out_of_the_queue
+
+MOST_TRIES = 10  # of what others keep overtaking
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,21 @@ class Claiming(Deciding):
         nobody can say that, or how the world is, or InvalidInput where `proposal` is not what
         was approved.
         """
+        overtaken = False
+        for _ in range(MOST_TRIES):
+            reply = self._claim(caller, request_id, proposal, overtaken=overtaken)
+            if reply is not None:
+                return reply
+            overtaken = True
+        words = f"{proposal.name} is proposed from several places at once: try again."
+        raise RetryLater(words, request_id=request_id)
+
+    def _claim(
+        self, caller: KeyHolder, request_id: str, proposal: Proposal, *, overtaken: bool
+    ) -> GateReply | None:
+        """None where its run does the same elsewhere and nobody was asked about that: `overtaken`
+        then, to put it to people.
+        """
         with self.database.read() as session:
             unit = Unit(session, self.clock())
             seen = unit.load(request_id)
@@ -70,6 +87,8 @@ class Claiming(Deciding):
         if frozen is None and seen.standing() is Standing.CLAIMABLE:
             self._refuse_ended(seen.request)
             stale = self.stale(seen)
+            if overtaken:
+                stale = self._once_more(seen, stale)
         with self.database.write() as session:
             unit = Unit(session, self.clock())
             self.owned(unit, caller, seen.row.root_run_id)
@@ -79,6 +98,10 @@ class Claiming(Deciding):
             unchanged = current.row.version == seen.row.version and current is rounds[-1]
             still = unchanged and current.standing() is Standing.CLAIMABLE
             if still and frozen is None and self.frozen(unit, seen.request) is None:
+                asked = seen.request if stale is None else stale.fresh
+                begins = stale is None or asked.requirement is None
+                if begins and self.repeated(unit, asked):
+                    return None
                 if stale is not None:
                     self.ask_anew(unit, rounds, stale)
                 used = _used(rounds[:-1], proposal.attempt_id)
@@ -121,6 +144,39 @@ class Claiming(Deciding):
         if request.judgement.policy_digest != self.asking.policy.digest:
             return self._rejudged(request, given, now)
         return None
+
+    def repeated(self, unit: Unit, request: ApprovalRequest) -> bool:
+        """Whether the run has done the same through other gates, or is doing it, more often than
+        this question told. Nobody else in the run begins it before this transaction ends.
+        """
+        told = repeats.known(request)
+        if told is None:
+            return False
+        root, fingerprint = request.run.root_run_id, request.action.fingerprint
+        return unit.begun_alike(request.gate_id, root, fingerprint) > told
+
+    def _once_more(self, seen: Aggregate, stale: Stale | None) -> Stale | None:
+        """What has been done since people, or the policy, said yes makes it another question."""
+        request = seen.request
+        with self.database.read() as session:
+            unit = Unit(session, self.clock())
+            root, fingerprint = request.run.root_run_id, request.action.fingerprint
+            alike = unit.alike(request.gate_id, root, fingerprint)
+            rounds = unit.gate(request.gate_id)
+        told, done, now = repeats.known(request), repeats.begun(alike), self.clock()
+        if told is None or len(done) <= told:
+            return stale
+        because = "the run has done the same since, or is doing it"
+        fresh = stale.fresh if stale else None
+        if fresh is None:
+            before = Before(request, f"voided, {because}")
+            fresh = self.asking.question(Origin.of(request), request.action, now, before)
+        circle = repeats.evidence(fresh, alike, rounds)
+        if circle is not None:
+            fresh = repeat_question(self.asking, fresh, circle, now)
+        if stale is not None:
+            return replace(stale, fresh=fresh)
+        return Stale("the run", because, repeats.in_words(done), fresh)
 
     def _ended(
         self, request: ApprovalRequest, now: datetime
@@ -261,7 +317,7 @@ def _still_a_loop(request: ApprovalRequest, by: str) -> bool:
     """
     if request.purpose is not Purpose.LOOP:
         return False
-    return by != "precondition" or request.evidence.get("detector") == WRITE
+    return by != "precondition" or request.evidence.get("detector") == repeats.WRITE
 
 
 def does_for(given: Aggregate, fresh: ApprovalRequest, now: datetime) -> bool:

@@ -13,6 +13,7 @@ from gates.core.loops import (
     Finding,
     Guidance,
     climbed,
+    counts_tries,
     level_of,
     level_reasons,
 )
@@ -63,9 +64,12 @@ def repeat_question(
         policy_digest=judged.policy_digest,
         ask=ask,
     )
-    counts = "circle" in evidence or found > 1  # a write is allowed once, whatever the policy
     told = {name: one for name, one in evidence.items() if name != HALF_DONE}  # not as it was once
-    more_tries: Json = {"allow_more": level.allow_more} if counts else {}
+    more_tries: Json = {}
+    if counts_tries(evidence):
+        more_tries = {"allow_more": level.allow_more}
+    elif found > 1:
+        more_tries = {"allow_more": min(level.allow_more, 1)}
     return request.model_copy(
         update={
             "purpose": Purpose.LOOP,

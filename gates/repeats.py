@@ -2,8 +2,10 @@
 
 A first success tells an agent that it is done, and a refusal that it may not: one that proposes
 the very same again has understood neither. What would do the same a second time is put to people
-before it runs, always; what was refused twice is put to them at the third try, instead of being
-refused for ever (in one recorded run a supervisor refused the same call 408 times).
+before it runs, always, and one yes lets it run once; what is under way counts as done, for two
+that are proposed side by side would both run. What was refused twice is put to people at the third
+try, instead of being refused for ever (in one recorded run a supervisor refused the same call 408
+times).
 """
 
 from __future__ import annotations
@@ -12,12 +14,22 @@ from collections.abc import Sequence
 
 from gates.actions import Registry
 from gates.core.errors import UnknownAction
-from gates.core.loops import Guidance, climbed, guidance, reported, spent
+from gates.core.loops import Guidance, Kind, climbed, guidance, reported, spent
+from gates.core.loops.telling import whole
 from gates.core.messages import Proposal
-from gates.core.model import ApprovalRequest, Json, Outcome, OutcomeKind, Purpose, Verdict
+from gates.core.model import (
+    BEGUN,
+    ApprovalRequest,
+    ExecutionState,
+    Json,
+    Outcome,
+    OutcomeKind,
+    Purpose,
+    Verdict,
+)
 from gates.store.aggregate import Aggregate
 
-WRITE, REFUSED = "same_write", "refused_again"
+WRITE, REFUSED = Kind.SAME_WRITE.value, "refused_again"
 MOST_REFUSED = 2  # refusals that an agent is simply told
 MOST_SHOWN = 10
 
@@ -31,9 +43,11 @@ def evidence(
     if request.purpose is not Purpose.ACTION:
         return None
     guided = _guided((*alike, *rounds))
-    done = [one for one in alike if _done(one)]
+    done = begun(alike)
     if done and not request.changes_nothing and request.judgement.verdict is not Verdict.FORBID:
-        return _told(WRITE, done, "it has been done") | climbed(guided)
+        over = all(_succeeded(one) for one in done)
+        words = "it has been done" if over else "it has been done or is under way"
+        return _told(WRITE, done, words) | climbed(guided)
     refused = [one for one in alike if _refused(one.outcome)]
     if len(refused) < MOST_REFUSED or _answered(alike):
         return None
@@ -54,8 +68,31 @@ def changes_nothing(registry: Registry, proposal: Proposal) -> bool:
         return False
 
 
-def _done(one: Aggregate) -> bool:
-    return one.execution is not None and one.execution.state.value == "succeeded"
+def known(request: ApprovalRequest) -> int | None:
+    """How often the same had been done in the run, or was under way, by what people were shown;
+    None where that does not matter: for what only looks, and for what asks how an attempt ended.
+    """
+    if request.changes_nothing or request.purpose not in (Purpose.ACTION, Purpose.LOOP):
+        return None
+    evidence = request.evidence
+    return whole(evidence.get("count")) if evidence.get("detector") == WRITE else 0
+
+
+def begun(alike: Sequence[Aggregate]) -> list[Aggregate]:
+    """The latest round of each gate that has done it or may have."""
+    found = [one for one in alike if one.execution and one.execution.state in BEGUN]
+    return list({one.request.gate_id: one for one in found}.values())
+
+
+def in_words(done: Sequence[Aggregate]) -> tuple[str, ...]:
+    return tuple(
+        f"{one.request.gate_key} {'has done it' if _succeeded(one) else 'is under way'}"
+        for one in done[-MOST_SHOWN:]
+    )
+
+
+def _succeeded(one: Aggregate) -> bool:
+    return one.execution is not None and one.execution.state is ExecutionState.SUCCEEDED
 
 
 def _refused(outcome: Outcome | None) -> bool:

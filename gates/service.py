@@ -17,7 +17,7 @@ from gates import repeats
 from gates.asking import Before, Origin
 from gates.circling import Circling, told_of
 from gates.circumstances import Overtaken
-from gates.claiming import Claiming
+from gates.claiming import MOST_TRIES, Claiming
 from gates.core import lifecycle
 from gates.core.errors import Frozen, InvalidInput, RetryLater
 from gates.core.execution import replayed
@@ -45,8 +45,6 @@ from gates.store.aggregate import Aggregate
 from gates.store.repository import First, Unit
 
 __all__ = ["CARDS", "ENDED", "RING", "TELL", "Gates", "KeyHolder", "utc_now"]
-
-MOST_TRIES = 10  # of a proposal that others keep overtaking
 
 
 @dataclass
@@ -96,7 +94,8 @@ class Gates(Claiming):
     ) -> GateReply | None:
         """None where somebody was faster."""
         rounds = first.rounds
-        origin = Origin.proposing(proposal, caller.requester)
+        harmless = repeats.changes_nothing(self.asking.registry, proposal)
+        origin = Origin.proposing(proposal, caller.requester, changes_nothing=harmless)
         before = Before(rounds[-1].request, _ended(rounds[-1])) if rounds else None
         doubt = _left_in_doubt(rounds)
         request = doubt and self.asking.doubt_again(doubt, self.clock())
@@ -104,8 +103,6 @@ class Gates(Claiming):
             origin = origin_of(self, proposal, origin)
             request = self.asking.question(origin, action, self.clock(), before)
             request = covered(self, proposal, request)
-            harmless = repeats.changes_nothing(self.asking.registry, proposal)
-            request = request.model_copy(update={"changes_nothing": harmless})
             alike = self._alike(request) if rounds else first.alike
             circle = repeats.evidence(request, alike, rounds)
             if circle is None and not rounds and request.covered is None:
@@ -198,6 +195,9 @@ class Gates(Claiming):
         with self.database.write() as session:
             unit = Unit(session, self.clock())
             self.owned(unit, caller, proposal.run.root_run_id, claim=True)
+            begins = request.requirement is None and _begins(proposal)
+            if begins and self.repeated(unit, request):
+                return None
             rounds = unit.gate(request.gate_id, lock=True) if request.round > 1 else []
             if len(rounds) != request.round - 1:
                 return None

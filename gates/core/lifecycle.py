@@ -62,7 +62,7 @@ from gates.core.events import (
     Reminded,
     Withdrawn,
 )
-from gates.core.loops.levels import barred, level_of
+from gates.core.loops.levels import barred, counts_tries, level_of
 from gates.core.model import (
     RUN_ENDED,
     ApprovalRequest,
@@ -316,6 +316,11 @@ def _refuse_more(request: ApprovalRequest, decision: Decision) -> None:
             "stop the run."
         )
     more, most = decision.loop.more if decision.loop else None, request.evidence.get("allow_more")
+    if more is not None and more > 1 and not counts_tries(request.evidence):
+        raise InvalidInput(
+            f"more = {more}: one approval lets it run once, and then it is asked about again; "
+            "leave it out."
+        )
     level = level_of(request.evidence)
     if level > 1 and more is not None and isinstance(most, int) and more > most:
         raise InvalidInput(

@@ -396,6 +396,14 @@ class ExecutionState(StrEnum):
     WITHDRAWN = "withdrawn"  # taken out of the queue: nobody has begun it, and nobody will
 
 
+BEGUN = (  # it has been done, or may have been, or is about to be
+    ExecutionState.QUEUED,
+    ExecutionState.RUNNING,
+    ExecutionState.IN_DOUBT,
+    ExecutionState.SUCCEEDED,
+)
+
+
 class Attempt(Value):
     """One try. The id is made by the caller, so that a repeated message is recognized;
     `fence` grows with every change of hands, and a report with an old one is refused.

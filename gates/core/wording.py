@@ -33,6 +33,7 @@ VOIDED_BY = {  # who finds that an approval no longer holds, and what that means
     "precondition": "the real system has changed",
     "policy": "the policy has changed",
     "the agent": "the agent proposes something else",
+    "the run": "the run has done the same since",
     RUN_ENDED: "its run has ended",
 }
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, bindparam, case, func, select
+from sqlalchemy import Select, bindparam, case, exists, func, or_, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from gates.core.model import BEGUN
 from gates.store.rows import insertion, names, table
 from gates.store.statements import Statement
 from gates.store.tables import (
@@ -22,6 +23,7 @@ from gates.store.tables import (
 )
 
 CALLS_AT_ONCE = 500
+MOST_ALIKE = 100
 request = table(RequestRow)
 execution, attempt = table(ExecutionRow), table(AttemptRow)
 event, call, run, outbox = table(EventRow), table(LoopCallRow), table(RunRow), table(OutboxRow)
@@ -131,7 +133,10 @@ LOOPS_OF_RUN = Whole.of(
     )
     .order_by(request.c.settled_at)
 )
-ALIKE = Whole.of(
+_begun = exists().where(
+    execution.c.request_id == request.c.id, or_(*(execution.c.state == one for one in BEGUN))
+)
+_alike = (
     select(request)
     .where(
         request.c.root_run_id == bindparam("root_run_id"),
@@ -139,8 +144,14 @@ ALIKE = Whole.of(
         request.c.gate_id != bindparam("gate_id"),
         request.c.outcome.is_not(None),
     )
-    .order_by(request.c.opened_at)
-    .limit(100)
+    .order_by(~_begun, request.c.opened_at)  # what has been done is never among those left out
+    .limit(MOST_ALIKE)
+)
+ALIKE = Whole.of(_alike)
+_of_gates = _alike.with_only_columns(request.c.gate_id, _begun.label("begun")).subquery()
+BEGUN_ALIKE = Statement(select(func.count(_of_gates.c.gate_id.distinct())).where(_of_gates.c.begun))
+LOCK_CALL = Statement(
+    select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("call"), 0)))
 )
 RUN = Statement(select(run).where(run.c.root_run_id == bindparam("root_run_id")))
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, NoReturn
 
 import orjson
-from sqlalchemy import text, update
+from sqlalchemy import update
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
@@ -146,6 +146,15 @@ class Unit:
         return self._read(
             queries.ALIKE, gate_id=gate_id, root_run_id=root_run_id, fingerprint=fingerprint
         )
+
+    def begun_alike(self, gate_id: str, root_run_id: str, fingerprint: str) -> int:
+        """Through how many other gates the run has done the same, or is about to. Nobody else
+        begins it there before this transaction ends.
+        """
+        lock = [] if self._sqlite else [queries.LOCK_CALL]  # SQLite has one writer anyway
+        wanted = {"gate_id": gate_id, "root_run_id": root_run_id, "fingerprint": fingerprint}
+        call = f"{root_run_id} {fingerprint}"
+        return int(self.rows.value(queries.BEGUN_ALIKE, *lock, call=call, **wanted))
 
     def loops_of_run(self, root_run_id: str) -> list[Aggregate]:
         """A run's questions about loops that have their answer, in the order of the answers."""
@@ -393,11 +402,12 @@ class Unit:
         """Nobody else counts failures of just this call before this transaction ends, in whatever
         run. Taken after the run's lock. SQLite has one writer anyway.
         """
-        self.flush()
-        connection = self.session.connection()
-        if connection.dialect.name != "sqlite":
-            lock = text("SELECT pg_advisory_xact_lock(hashtextextended(:fingerprint, 0))")
-            connection.execute(lock, {"fingerprint": fingerprint})
+        if not self._sqlite:
+            self.rows.value(queries.LOCK_CALL, call=fingerprint)
+
+    @property
+    def _sqlite(self) -> bool:
+        return self.session.get_bind().dialect.name == "sqlite"
 
     # -- runs -------------------------------------------------------------------------------
 

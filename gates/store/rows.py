@@ -76,6 +76,17 @@ class Rows:
             cursor.close()
         return found
 
+    def value(self, by: Statement, *first: Statement, **values: Any) -> Any:
+        """The one value that a statement answers; `first` is sent before it, in the same round
+        trip.
+        """
+        self.flush()
+        sent = _sent(self.connection, [_Step(one, [values]) for one in (*first, by)])
+        found = sent[-1].fetchone()
+        for cursor in sent:
+            cursor.close()
+        return found[0]
+
     def _cut(self, kinds: Kinds, values: tuple[Any, ...]) -> Iterator[Any]:
         at = 0
         for kind in kinds:

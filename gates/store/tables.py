@@ -124,7 +124,7 @@ class RequestRow(Row, table=True):
             postgresql_where=text("outcome IS NULL"),
             sqlite_where=text("outcome IS NULL"),
         ),
-        Index("ix_request_root_run_id", "root_run_id"),
+        Index("ix_request_run_fingerprint", "root_run_id", "fingerprint"),
         Index("ix_request_opened_at", "opened_at"),
         Index("ix_request_counterparty", "counterparty", "opened_at"),
         Index("ix_request_agent", "agent", "opened_at"),

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from gates.core.asked import PersonId, Requirement
 from gates.core.care import wants_reason
 from gates.core.lifecycle import silent
-from gates.core.loops import barred
+from gates.core.loops import Kind, barred, counts_tries
 from gates.core.loops.telling import whole
 from gates.core.model import (
     DecisionKind,
@@ -44,6 +44,7 @@ QUESTIONS = {
     Purpose.IN_DOUBT: "Nobody knows how the last attempt ended. May it run again?",
 }
 WINDOWED = "This runs unless somebody objects. May it?"
+AGAIN, ONCE_MORE = "The run has done this before. May it be done again?", "Do it once more"
 OBJECT, RUN_NOW = "Object", "Let it run now"
 OUTCOME_WORDS: dict[OutcomeKind, tuple[str, Tone]] = {
     OutcomeKind.APPROVED: ("Approved", "good"),
@@ -185,6 +186,8 @@ def safe_link(url: str) -> str:
 
 def question(view: RequestView) -> str:
     """What people are asked."""
+    if view.request.evidence.get("detector") == Kind.SAME_WRITE:
+        return AGAIN
     return WINDOWED if unless_objected(view.request) else QUESTIONS[view.request.purpose]
 
 
@@ -275,9 +278,8 @@ def choice(view: RequestView, person: PersonId) -> Choice:
 
 
 def _more(view: RequestView) -> int:
-    more = view.request.evidence.get("allow_more")
-    loop = view.request.purpose is Purpose.LOOP
-    return whole(more) if loop else 0
+    evidence, loop = view.request.evidence, view.request.purpose is Purpose.LOOP
+    return whole(evidence.get("allow_more")) if loop and counts_tries(evidence) else 0
 
 
 def _why_not(view: RequestView, person: PersonId) -> str:
@@ -300,10 +302,7 @@ def _buttons(view: RequestView) -> tuple[str, str, str]:
     if purpose is Purpose.LOOP:
         if why := barred(view.request):
             return "", "Stop the run", f"Nobody may let it go on: {why}. Say what to do instead."
-        words, more = "Allow more attempts", _more(view)
-        if more:
-            words = f"Allow {more} more attempt{'' if more == 1 else 's'}"
-        return words, "Stop the run", "The run ends if you stop it."
+        return _go_on(view), "Stop the run", "The run ends if you stop it."
     if purpose is Purpose.IN_DOUBT:
         hint = "Look into the real system first: running it again could do it twice."
         return "It did not happen: run it again", "Do not run it again", hint
@@ -311,6 +310,15 @@ def _buttons(view: RequestView) -> tuple[str, str, str]:
     if unless_objected(view.request):
         return RUN_NOW, OBJECT, f"{exactly} Without an objection it runs when the window ends."
     return "Approve", "Reject", exactly
+
+
+def _go_on(view: RequestView) -> str:
+    evidence, more = view.request.evidence, _more(view)
+    if not counts_tries(evidence):
+        return ONCE_MORE if evidence.get("detector") == Kind.SAME_WRITE else "Let it run once"
+    if more:
+        return f"Allow {more} more attempt{'' if more == 1 else 's'}"
+    return "Allow more attempts"
 
 
 def said(view: RequestView, person: PersonId, before: RequestView | None = None) -> str:

@@ -167,6 +167,103 @@ def test_nobody_lets_through_what_the_policy_forbids(world: World) -> None:
     assert burn(key="burn-3").standing is Standing.SENT_BACK
 
 
+def test_of_writes_side_by_side_the_second_is_asked(world: World) -> None:
+    """What nobody has begun yet counts, too; one yes lets it run once."""
+    assert world.propose("500.00", key="first").standing is Standing.EXECUTING
+    again = world.propose("500.00", key="second")
+    request = again.view.request
+    assert (again.standing, request.purpose) == (Standing.WAITING, Purpose.LOOP)
+    assert "or is under way once in this run" in request.judgement.reasons[0].text
+    job = world.lease()
+    assert job is not None
+    world.perform(job)
+    assert world.lease() is None
+    with pytest.raises(InvalidInput, match="more = 2: one approval lets it run once"):
+        world.gates.decide(
+            request.id,
+            person_id="dana",
+            kind=DecisionKind.APPROVE,
+            channel="test",
+            assurance="session",
+            loop=LoopAnswer(more=2),
+        )
+    world.decide(request.id, "dana")
+    assert world.propose("500.00", key="second").standing is Standing.EXECUTING
+    third = world.propose("500.00", key="third")
+    assert (third.standing, third.view.request.evidence["count"]) == (Standing.WAITING, 2)
+
+
+def test_of_writes_at_the_same_moment_one_runs(world: World) -> None:
+    """Two threads of one run: whoever comes second is put to people, whichever it is."""
+    for number in range(10):
+        calls = [
+            partial(world.propose, f"{number + 1}.00", key=f"{number}-{side}") for side in "ab"
+        ]
+        found = sorted(reply.standing for reply in at_once(*calls))
+        assert found == [Standing.EXECUTING, Standing.WAITING]
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_of_two_approvals_of_one_write_one_is_used(world: World, together: bool) -> None:
+    """People who agreed to each did not know of the other: the second is asked about with it."""
+    asked = [world.propose("5000.00", key=key).view.request for key in ("first", "second")]
+    for request in asked:
+        assert (request.purpose, request.requirement is None) == (Purpose.ACTION, False)
+        world.decide(request.id, "dana")
+    calls = [partial(world.propose, "5000.00", key=key) for key in ("first", "second")]
+    replies = at_once(*calls) if together else [call() for call in calls]
+    assert sorted(one.standing for one in replies) == [Standing.EXECUTING, Standing.WAITING]
+    again = next(one for one in replies if one.standing is Standing.WAITING).view.request
+    assert (again.purpose, again.round) == (Purpose.LOOP, 2)
+    assert "the run has done the same since" in again.before[0]
+    used = "first" if again.gate_key == "second" else "second"
+    before = world.gates.rounds(again.id)[0]
+    assert before.outcome is not None
+    assert (before.outcome.kind, before.outcome.by) == (OutcomeKind.VOIDED, ("the run",))
+    assert f"{used} is under way" in str(before.outcome)
+    world.decide(again.id, "mika")
+    done = world.propose("5000.00", key=again.gate_key)
+    assert done.standing is Standing.EXECUTING
+
+
+def test_a_yes_counts_for_what_it_was_told_of(world: World) -> None:
+    """Done once more than people knew when they said yes: they are asked with that."""
+    paid(world, "first")
+    asked = [world.propose("500.00", key=key).view.request for key in ("second", "third")]
+    for request in asked:
+        assert request.evidence["count"] == 1
+        world.decide(request.id, "dana")
+    assert world.propose("500.00", key="second").standing is Standing.EXECUTING
+    third = world.propose("500.00", key="third")
+    assert (third.standing, third.view.request.evidence["count"]) == (Standing.WAITING, 2)
+    world.decide(third.view.request.id, "dana")
+    assert world.propose("500.00", key="third").standing is Standing.EXECUTING
+
+
+def test_what_has_failed_for_sure_is_no_write(world: World) -> None:
+    """Side by side with one that left nothing behind, the other may run."""
+    asked = [world.propose("5000.00", key=key).view.request for key in ("first", "second")]
+    for request in asked:
+        world.decide(request.id, "dana")
+    world.till.broken = "overpays line 17"
+    world.propose("5000.00", key="first")
+    job = world.lease()
+    assert job is not None
+    world.perform(job)
+    assert world.propose("5000.00", key="second").standing is Standing.EXECUTING
+
+
+def test_looks_side_by_side_are_left_alone(world: World) -> None:
+    """People who let two of them pass are not asked again: nothing is done twice."""
+    look = partial(
+        world.propose, name="note.at", in_process=True, arguments={"n": "1"}, changes_nothing=True
+    )
+    for key in ("first", "second"):
+        world.decide(look(key=key).view.request.id, "dana")
+    assert look(key="first").standing is Standing.CLAIMED
+    assert look(key="second").standing is Standing.CLAIMED
+
+
 def test_guidance_is_no_leave_to_do_a_write_again(world: World) -> None:
     """The same gate's next round asks anew, of those on the next level."""
     paid(world, "first")
@@ -424,8 +521,10 @@ def test_guidance_that_comes_while_a_failure_is_reported_counts(world: World) ->
     world.till.broken = "overpays line 17"
     failing(world, "try-1")
     failing(world, "try-2")
-    for key in ("try-3", "try-4"):
-        world.propose("500.00", key=key)
+    runs = [world.run, uuid4().hex]  # one of them is another: they do it at the same time
+    for world.run in runs:
+        world.propose("500.00", key="try-3")
+    world.run = runs[0]
     jobs = [world.lease(), world.lease()]
     assert jobs[0] is not None
     assert jobs[1] is not None

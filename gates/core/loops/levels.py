@@ -83,6 +83,13 @@ def level_reasons(evidence: Json) -> tuple[Reason, ...]:
     return (Reason(rule="loop.level", text=words),) if words else ()
 
 
+def counts_tries(evidence: Json) -> bool:
+    """Whether an answer may say how many more: of a circle in a run, and of a failure that was
+    counted over runs. What was done already, or refused, is let through once for each approval.
+    """
+    return "circle" in evidence or "signature" in evidence
+
+
 def barred(request: ApprovalRequest) -> str:
     """Why nobody may let this loop go on as it is; empty where they may."""
     evidence = request.evidence
