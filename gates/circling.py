@@ -249,7 +249,7 @@ def _evidence(found: Circle) -> Json:
         "detector": found.kind.value,
         "circle": found.key,
         "count": found.count,
-        "total": found.count,
+        "total": len(found.attempts),  # `count` may be laps, or what a budget counts
         "words": found.words,
         "attempts": [*attempts],
         "differences": [*found.differences],

@@ -14,7 +14,7 @@ from gates.alarms import Alarms, of_store, report
 from gates.circling import Circling
 from gates.core.errors import Frozen, InvalidInput
 from gates.core.freezes import Freeze, Scope
-from gates.core.loops import Call
+from gates.core.loops import Call, tried
 from gates.core.messages import AttemptReport
 from gates.core.model import (
     ApprovalRequest,
@@ -382,6 +382,7 @@ def test_budgets_are_used_up_and_never_refill(
     assert request.judgement.reasons[0].rule == "loop.budget"
     assert f"{scope} has used" in request.judgement.reasons[0].text
     assert number == 3
+    assert (request.evidence["total"], len(tried(request.evidence))) == (3, 3)
     world.decide(request.id, "dana", "send_back", "be brief")
     if restarted:
         world.gates.circling = Circling()

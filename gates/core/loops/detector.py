@@ -280,7 +280,8 @@ class Detector:
             shown = [one for one in recent if one.action == lap[-1].action and one.failed]
         else:
             shown = recent
-        return tuple(_side(one) for one in shown[-count * len(lap) :])
+        most = len(shown) if kind is Kind.BUDGET else count * len(lap)  # cents are no attempts
+        return tuple(_side(one) for one in shown[-most:])
 
     def _stop(self, key: str, stop: Stop, calls: Sequence[int]) -> None:
         memory = self._memory
