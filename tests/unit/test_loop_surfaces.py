@@ -83,6 +83,17 @@ def test_the_evidence_is_there(surface: str, words: str) -> None:
     assert words in shown or words.replace("'", '"') in shown
 
 
+@pytest.mark.parametrize("surface", ["slack", "terminal"])
+def test_attempts_have_their_time_as_people_write_it(surface: str) -> None:
+    """Like all others there; what is no moment is left out."""
+    told = ({"at": "2026-03-02T10:04:00+01:00"}, {"at": "then"}, {"at": "2026-03-02T09:04:00"}, {})
+    attempts = [{"number": n, "error": f"e{n}", **one} for n, one in enumerate(told, 1)]
+    shown = SURFACES[surface](looping(attempts=attempts))
+    assert "2026-03-02 09:04 UTC: e1" in shown
+    assert all(f"{before}e{n}" not in shown for n in (2, 3, 4) for before in (": ", "then"))
+    assert "T09:04" not in shown
+
+
 def test_what_nobody_may_allow_is_not_offered() -> None:
     """Neither in the inbox nor in Slack; what one may do instead is."""
     barred, offered = looping(), looping(allow_more=1)
