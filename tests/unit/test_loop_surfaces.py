@@ -10,7 +10,7 @@ from gates.core.errors import InvalidInput
 from gates.core.model import Judgement, Purpose, Reason, RequestView, Tier, Verdict
 from integrations.slack.blocks import APPROVE
 from integrations.slack.card import card
-from integrations.slack.loop_fields import MORE, read
+from integrations.slack.loop_fields import LABEL, MORE, read
 from integrations.slack.samples import loop
 from integrations.terminal import details
 from tests.unit.test_rendering import html as drawn
@@ -129,3 +129,10 @@ def test_more_than_anybody_may_allow_is_refused(more: str) -> None:
     """Slack's client checks it; whoever speaks without it is told."""
     with pytest.raises(InvalidInput, match="whole number from 1 to 20"):
         read({MORE: {MORE: {"type": "number_input", "value": more}}})
+
+
+def test_a_label_that_nobody_offered_is_refused() -> None:
+    """In words, as a form of the inbox is: no menu sends it."""
+    chosen = {"type": "static_select", "selected_option": {"value": "nonsense"}}
+    with pytest.raises(InvalidInput, match="choose one of loop, not_a_loop, harmful"):
+        read({LABEL: {LABEL: chosen}})
