@@ -350,6 +350,7 @@ class Asking:
         purpose: Purpose,
         ask: Ask,
         reason: Reason,
+        more: tuple[Reason, ...] = (),
         evidence: Json,
         now: datetime,
     ) -> ApprovalRequest:
@@ -370,7 +371,7 @@ class Asking:
                 key=lambda tier: tier.height,
             ),
             reasons=(
-                *(reason, *level_reasons(evidence), *(words if changed else ())),
+                *(reason, *level_reasons(evidence), *more, *(words if changed else ())),
                 *(one for one in (fresh.reasons if fresh else ()) if one != reason),
             ),
             policy_digest=self.policy.digest,

@@ -134,8 +134,8 @@ class Commanding:
 
     def lift(self, unit: Unit, found: Freeze, by: str, reason: str) -> list[str]:
         """The gates whose approvals can be used again: to be told after the commit."""
-        freezes.thaw(unit.session, found.id, by, reason, unit.now)
-        unit.log(by, "freeze.thawed", found.id, reason=reason, frozen_by=found.by)
+        for freeze_id in freezes.thaw(unit.session, found, by, reason, unit.now):
+            unit.log(by, "freeze.thawed", freeze_id, reason=reason, frozen_by=found.by)
         others = freezes.in_force(unit.session)
         free: list[str] = []
         for one in self._waiting(unit):

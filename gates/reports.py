@@ -48,7 +48,10 @@ def _digest(value: object) -> str:
     return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def as_end(told: AttemptReport) -> tries.Report:
+def as_end(told: AttemptReport, unasked: str = "") -> tries.Report:
+    """`unasked`: why nobody is asked about a failure that people should see. The flow hears it with
+    the error; to the loop detector it is the same failure all the same.
+    """
     states = {
         "succeeded": ExecutionState.SUCCEEDED,
         "failed": ExecutionState.FAILED,
@@ -59,7 +62,7 @@ def as_end(told: AttemptReport) -> tries.Report:
     return tries.Report(
         state=states[told.state],
         result=told.result,
-        error=told.error,
+        error=f"{told.error} ({unasked})" if unasked else told.error,
         error_class=told.error_class,
         differences=told.differences,
     )
@@ -96,7 +99,12 @@ def _beginning(result: Json) -> str:
 
 
 def note(
-    unit: Unit, caller: KeyHolder, current: Aggregate, told: AttemptReport, after: Execution
+    unit: Unit,
+    caller: KeyHolder,
+    current: Aggregate,
+    told: AttemptReport,
+    after: Execution,
+    unasked: str = "",
 ) -> None:
     """The log's entry of a report, with an alarm where what it tells must not be."""
     unit.log(
@@ -122,4 +130,12 @@ def note(
             "alarm.booked_differs",
             current.request.id,
             differences=list(told.differences),
+        )
+    if unasked:
+        unit.log(
+            caller.requester.agent,
+            "alarm.nobody_asked",
+            current.request.id,
+            attempt=after.attempts[-1].id,
+            why=unasked,
         )

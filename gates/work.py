@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from sqlalchemy.exc import IntegrityError
 
@@ -21,6 +22,7 @@ from gates.core import restored
 from gates.core.errors import (
     InvalidGrant,
     InvalidInput,
+    InvalidPolicy,
     NotEntitled,
     Unavailable,
     UnknownAction,
@@ -50,6 +52,13 @@ log = logging.getLogger(__name__)
 LATE = timedelta(seconds=60)  # queued for so long, work is looked at again before it is handed out
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_RECONCILED = 3  # as often may a system say "not there" before a person is asked
+
+
+class Following(NamedTuple):
+    """What a report puts to people, if it does; `unasked`: why it does not where it should."""
+
+    question: ApprovalRequest | None = None
+    unasked: str = ""
 
 
 @dataclass
@@ -174,7 +183,8 @@ class Work:
                 attempt = self._admit(caller, seen, attempt_id)
                 told = reports.weighed(attempt, told)
                 finding = self._finding(unit, seen.request, attempt_id, told)
-            following = None if attempt.ended_at else self._following(seen, told, finding)
+            ended = attempt.ended_at is not None
+            following = Following() if ended else self._following(seen, told, finding)
             rounds = self._write_report(caller, seen.request, attempt_id, told, finding, following)
         self.gates.woken(seen.request.gate_id)
         return self.gates.reply(rounds, attempt_id, 0)
@@ -185,7 +195,7 @@ class Work:
             current = unit.load_of_attempt(attempt_id, lock=True)
             self._owned(unit, caller, current)
             told = reports.weighed(self._admit(caller, current, attempt_id), told)
-            refusal = self._try_to_close(unit, caller, current, attempt_id, told, None)
+            refusal = self._try_to_close(unit, caller, current, attempt_id, told, Following())
             first = current.request.round == 1
             rounds = [current] if first else unit.gate(current.row.gate_id)
         if refusal is not None:
@@ -208,7 +218,7 @@ class Work:
         attempt_id: str,
         told: AttemptReport,
         finding: Recurring | None,
-        following: ApprovalRequest | None,
+        following: Following,
     ) -> list[Aggregate] | None:
         """All rounds of the gate, or None where `finding` is no longer what would be found."""
         with self.gates.database.write() as session:
@@ -224,7 +234,8 @@ class Work:
                     return None
             refusal = self._try_to_close(unit, caller, current, attempt_id, told, following)
             rounds = unit.gate(current.row.gate_id) if request.round > 1 else [current]
-            if following is not None and rounds[-1].request.id != following.id:
+            asked = following.question
+            if asked is not None and rounds[-1].request.id != asked.id:
                 rounds = unit.gate(current.row.gate_id)
         if refusal is not None:
             raise refusal
@@ -237,7 +248,7 @@ class Work:
         current: Aggregate,
         attempt_id: str,
         told: AttemptReport,
-        following: ApprovalRequest | None,
+        following: Following,
     ) -> InvalidGrant | None:
         """Why not, which is then in the log."""
         try:
@@ -256,28 +267,29 @@ class Work:
         current: Aggregate,
         attempt_id: str,
         told: AttemptReport,
-        following: ApprovalRequest | None,
+        following: Following,
     ) -> None:
         before = current.execution
         if before is None:
             raise InvalidGrant("There is nothing to report on: claim the request first.")
-        weighed = restored.weighed(before, reports.as_end(told))
+        end = reports.as_end(told, following.unasked)
+        weighed = restored.weighed(before, end)
         after = tries.report(before, attempt_id, told.fence, weighed, unit.now)
         if after is before:
             return
-        if following is not None:
+        if following.question is not None:
             last = after.attempts[-1].model_copy(update={"opened_round": True})
             after = after.model_copy(update={"attempts": (*after.attempts[:-1], last)})
         if current.request.in_process:
             current.row.collected = True  # who reports knows
         unit.save(current, after)
         unit.tell_again(current, CARDS, TELL)
-        reports.note(unit, caller, current, told, after)
+        reports.note(unit, caller, current, told, after, following.unasked)
         if told.state in ("succeeded", "failed"):
             call = reports.as_call(current.request, attempt_id, told, unit)
             unit.add_call(current.row.root_run_id, call)
-        if following is not None:
-            self.gates.ask(unit, following)
+        if following.question is not None:
+            self.gates.ask(unit, following.question)
             return
         left_too_late(self.gates, unit, current)
         if current.request.requirement is not None:
@@ -286,20 +298,24 @@ class Work:
 
     def _following(
         self, seen: Aggregate, told: AttemptReport, finding: Recurring | None
-    ) -> ApprovalRequest | None:
-        """The question that this report puts to people, if it does."""
+    ) -> Following:
+        """A failure is never lost because nobody can be asked about it: then its gate fails."""
         request, execution, now = seen.request, seen.execution, self.gates.clock()
         if finding is not None:
             asking, guided = self.gates.asking, finding.guided
-            return loop_question(asking, request, finding.finding, guided, now)
+            try:
+                return Following(loop_question(asking, request, finding.finding, guided, now))
+            except InvalidPolicy as error:
+                words = f"Nobody can be asked whether it may go on: {error.message}"
+                return Following(unasked=words)
         if execution is None or execution.last is None:
-            return None
+            return Following()
         asks = told.state == "in_doubt" and self._asks_people(request, execution)
         if told.state != "unclear" and not asks:
-            return None
+            return Following()
         words = told.error or "the system cannot tell"
         last = execution.last.model_copy(update={"error": words, "error_class": told.error_class})
-        return self.gates.asking.doubt_question(request, last, now)
+        return Following(self.gates.asking.doubt_question(request, last, now))
 
     def _finding(
         self, unit: Unit, request: ApprovalRequest, attempt_id: str, told: AttemptReport

@@ -199,7 +199,8 @@ def _loop(view: RequestView) -> Iterator[tuple[str, str]]:
     if view.request.purpose is not Purpose.LOOP:
         return
     for one in tried(evidence):
-        yield f"attempt {one.number}", plain(f"{one.at} {one.call} {one.error}".strip())
+        told = (spelled(one.at) if one.at else "", one.call, one.error)
+        yield f"attempt {one.number}", plain(": ".join(filter(None, told)))
     differ = evidence.get("differences")
     for line in differ if isinstance(differ, list) else ():
         yield "differs", plain(line)

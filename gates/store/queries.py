@@ -111,6 +111,11 @@ CALLS = Statement(  # whoever calls: a fresh run does not start from zero
     .order_by(call.c.seq.desc())
     .limit(100)
 )
+LOCK_RUN = Statement(
+    select(run.c.root_run_id)
+    .where(run.c.root_run_id == bindparam("root_run_id"))
+    .with_for_update(key_share=True)
+)
 CALLS_OF_RUN = Statement(
     select(call)
     .where(call.c.root_run_id == bindparam("root_run_id"), call.c.seq > bindparam("after"))

@@ -12,7 +12,8 @@ from fastapi import Request
 from pydantic import BaseModel
 
 from gates.core.errors import InvalidInput, Refused
-from gates.core.model import MOST_MORE, DecisionKind, LoopAnswer, LoopLabel
+from gates.core.loops import answered
+from gates.core.model import DecisionKind, LoopAnswer
 from gates.web import changing
 from gates.web.ports import Session
 
@@ -87,20 +88,7 @@ def reason(written: str) -> str:
 
 def loop(form: DecisionForm) -> LoopAnswer | None:
     """What the form says of a loop; None where it says nothing."""
-    more, label = form.more.strip(), form.label
-    if not more and not label and not form.freeze:
-        return None
-    whole = more.isascii() and more.isdigit() and 0 < int(more[:9]) <= MOST_MORE
-    if more and not whole:
-        raise InvalidInput(f"more = {more[:40]!r}: write a whole number from 1 to {MOST_MORE}.")
-    if label and label not in list(LoopLabel):
-        known = ", ".join(LoopLabel)
-        raise InvalidInput(f"label = {label[:40]!r}: choose one of {known}.")
-    return LoopAnswer(
-        more=int(more) if more else None,
-        label=LoopLabel(label) if label else None,
-        freeze=bool(form.freeze),
-    )
+    return answered(form.more, form.label, freeze=bool(form.freeze))
 
 
 def revision(seen: str) -> int:

@@ -223,8 +223,8 @@ def _evidence(view: RequestView) -> Iterator[Block]:
     for name in ("error_class", "error"):
         rows += [(name, str(evidence[name]))] if evidence.get(name) else []
     for one in tried(evidence)[-ATTEMPTS:]:
-        call = f"{one.call}: " if one.call else ""
-        rows.append((f"Attempt {one.number}", f"{one.at}: {call}{one.error}"))
+        told = (spoken(one.at) if one.at else "", one.call, one.error)
+        rows.append((f"Attempt {one.number}", ": ".join(filter(None, told))))
     differ = evidence.get("differences")
     listed = [scalar(one) for one in differ] if isinstance(differ, list) else []
     rows.append(("Changed between them", "; ".join(listed) or "nothing"))

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gates.core.errors import InvalidInput
-from gates.core.loops import level_of
-from gates.core.model import MOST_MORE, DecisionKind, LoopAnswer, LoopLabel, Purpose, RequestView
+from gates.core.loops import answered, level_of
+from gates.core.model import MOST_MORE, DecisionKind, LoopAnswer, Purpose, RequestView
 from gates.web.words import LABELS, choice
 from integrations.slack.blocks import HEADER, Block, plain
 
@@ -40,17 +39,10 @@ def fields(kind: DecisionKind, view: RequestView) -> Iterator[Block]:
 def read(values: Mapping[str, Any]) -> LoopAnswer | None:
     """What the fields say; None where they say nothing. `values`: the `state.values` of Slack.
 
-    Raises InvalidInput for more tries than anybody may allow.
+    Raises InvalidInput for what the fields would not let through.
     """
     more = str(_held(values, MORE).get("value") or "")
-    if more and not (more.isascii() and more.isdigit() and 0 < int(more[:9]) <= MOST_MORE):
-        raise InvalidInput(f"more = {more[:40]!r}: write a whole number from 1 to {MOST_MORE}.")
-    label, freeze = _chosen(values, LABEL), _chosen(values, FREEZE) == YES
-    if not more and not label and not freeze:
-        return None
-    return LoopAnswer(
-        more=int(more) if more else None, label=LoopLabel(label) if label else None, freeze=freeze
-    )
+    return answered(more, _chosen(values, LABEL), freeze=_chosen(values, FREEZE) == YES)
 
 
 def _field(name: str, label: str, hint: str, element: Block) -> Block:

@@ -14,11 +14,12 @@ from gates.core.errors import Frozen, InvalidGrant, InvalidInput, NotEntitled, N
 from gates.core.freezes import Scope
 from gates.core.model import GateReply, OutcomeKind, Purpose, Standing, Verdict
 from gates.grants.redeeming import Redeeming
-from gates.orders import OLDEST, Orders
+from gates.orders import OLDEST, Orders, write_freeze
 from gates.passes import Passes
 from gates.service import Gates
 from gates.store.database import Database
 from gates.store.freezes import HoldRow
+from gates.store.repository import Unit
 from gates.store.tables import LogRow, OutboxRow
 from gates.work import Work
 from tests.integration.test_work import leased
@@ -287,6 +288,19 @@ def test_a_freeze_that_is_told_twice_is_one(house: House) -> None:
     house.command.thaw("sam", first, "looked into")
     assert house.freeze() != first
     assert len(kinds(house, "freeze.made")) == 3
+
+
+def test_one_thaw_lifts_what_two_servers_were_told_at_once(house: House) -> None:
+    """Neither waited for the other, so it stands twice; by other people or in other words it is
+    another freeze.
+    """
+    with house.world.database.write() as session:
+        unit = Unit(session, house.world.clock())
+        twins = [write_freeze(unit, (TESS.id, TESS.name), ALL, "odd amounts") for _ in range(2)]
+    others = {house.freeze(who=SAM), house.command.freeze(TESS, ALL, "other amounts").id}
+    house.command.thaw("sam", twins[1].id, "looked into")
+    assert {one.id for one in house.command.in_force().freezes} == others
+    assert len(kinds(house, "freeze.thawed")) == 2
 
 
 def test_without_the_section_nobody_is_in_command(house: House) -> None:

@@ -100,7 +100,7 @@ class Story:
     def _thaw(self) -> None:
         for freeze in self.command.in_force().freezes[:1]:
             with self.world.database.write() as session:
-                freezes.thaw(session, freeze.id, "sam", "fine", self.world.clock())
+                freezes.thaw(session, freeze, "sam", "fine", self.world.clock())
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])

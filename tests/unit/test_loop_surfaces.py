@@ -10,7 +10,7 @@ from gates.core.errors import InvalidInput
 from gates.core.model import Judgement, Purpose, Reason, RequestView, Tier, Verdict
 from integrations.slack.blocks import APPROVE
 from integrations.slack.card import card
-from integrations.slack.loop_fields import MORE, read
+from integrations.slack.loop_fields import LABEL, MORE, read
 from integrations.slack.samples import loop
 from integrations.terminal import details
 from tests.unit.test_rendering import html as drawn
@@ -83,6 +83,17 @@ def test_the_evidence_is_there(surface: str, words: str) -> None:
     assert words in shown or words.replace("'", '"') in shown
 
 
+@pytest.mark.parametrize("surface", ["slack", "terminal"])
+def test_attempts_have_their_time_as_people_write_it(surface: str) -> None:
+    """Like all others there; what is no moment is left out."""
+    told = ({"at": "2026-03-02T10:04:00+01:00"}, {"at": "then"}, {"at": "2026-03-02T09:04:00"}, {})
+    attempts = [{"number": n, "error": f"e{n}", **one} for n, one in enumerate(told, 1)]
+    shown = SURFACES[surface](looping(attempts=attempts))
+    assert "2026-03-02 09:04 UTC: e1" in shown
+    assert all(f"{before}e{n}" not in shown for n in (2, 3, 4) for before in (": ", "then"))
+    assert "T09:04" not in shown
+
+
 def test_what_nobody_may_allow_is_not_offered() -> None:
     """Neither in the inbox nor in Slack; what one may do instead is."""
     barred, offered = looping(), looping(allow_more=1)
@@ -118,3 +129,10 @@ def test_more_than_anybody_may_allow_is_refused(more: str) -> None:
     """Slack's client checks it; whoever speaks without it is told."""
     with pytest.raises(InvalidInput, match="whole number from 1 to 20"):
         read({MORE: {MORE: {"type": "number_input", "value": more}}})
+
+
+def test_a_label_that_nobody_offered_is_refused() -> None:
+    """In words, as a form of the inbox is: no menu sends it."""
+    chosen = {"type": "static_select", "selected_option": {"value": "nonsense"}}
+    with pytest.raises(InvalidInput, match="choose one of loop, not_a_loop, harmful"):
+        read({LABEL: {LABEL: chosen}})

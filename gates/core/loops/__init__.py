@@ -4,6 +4,7 @@
 the store. `replay` runs the detector over what was recorded.
 """
 
+from gates.core.loops.answers import answered
 from gates.core.loops.circles import Circle, Kind, Side
 from gates.core.loops.detector import Detector
 from gates.core.loops.failing import (
@@ -53,6 +54,7 @@ __all__ = [
     "Thresholds",
     "Tried",
     "allowed",
+    "answered",
     "barred",
     "climbed",
     "counts_tries",

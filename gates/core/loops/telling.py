@@ -32,10 +32,12 @@ def spent(times: Sequence[datetime], cost: int, tokens: int) -> Json:
 
 
 class Told(NamedTuple):
-    """One attempt of the evidence. `call`: what was called, where that is not the same in all."""
+    """One attempt of the evidence. `at`: None where that is no moment; `call`: what was called,
+    where that is not the same in all.
+    """
 
     number: str
-    at: str
+    at: datetime | None
     call: str
     error: str
 
@@ -49,9 +51,17 @@ def tried(evidence: Json) -> list[Told]:
             continue
         arguments = one.get("arguments")
         call = arguments.get("call") if isinstance(arguments, dict) else ""
-        number, at, error = (str(one.get(name) or "") for name in ("number", "at", "error"))
-        found.append(Told(number, at, str(call or ""), error))
+        number, error = str(one.get("number") or ""), str(one.get("error") or "")
+        found.append(Told(number, _moment(one.get("at")), str(call or ""), error))
     return found
+
+
+def _moment(written: JsonValue) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(str(written))
+    except ValueError:
+        return None
+    return at if at.tzinfo else None
 
 
 def rows(evidence: Json) -> list[tuple[str, str]]:

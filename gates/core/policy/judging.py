@@ -237,6 +237,15 @@ class Policy:
             return loops.levels[min(level - 2, len(loops.levels) - 1)]
         return LoopLevel(ask=self.commanders(loops.ask))
 
+    def loop_asks(self, level: int) -> list[Ask]:
+        """Whom a loop goes to, one after another, until there is somebody who could answer: its own
+        level, those above it, people in command, those below it, and who is asked by default.
+        """
+        top = max(level, 1 + len(self.loops.levels))
+        above = [self.loop_level(one).ask for one in range(level, top + 1)]
+        below = [self.loop_level(one).ask for one in reversed(range(1, level))]
+        return [*above, self.commanders(self.loops.ask), *below, self.defaults.ask]
+
     def commanders(self, default: Ask) -> Ask:
         """Any one of those in command, asked as `default` says; `default` where nobody is."""
         command = self.command
