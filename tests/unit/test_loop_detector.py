@@ -73,8 +73,14 @@ def test_a_cycle_is_found_in_its_third_lap_at_the_latest(period):
     at, circle = first(*lap * 3)
     assert period < at <= 3 * period
     if 1 < period <= 3:
-        assert (at, circle.kind, circle.period) == (3 * period, Kind.CYCLE, period)
-        assert circle.drawn.count("→") == period
+        assert (at, circle.kind) == (3 * period, Kind.CYCLE)
+    if 3 < period <= 6:  # sooner: that they bring nothing new is seen first
+        assert (at, circle.kind) == (period + 6, Kind.NOTHING_NEW)
+        assert f": {period} calls go round" in circle.words
+    if period <= 6:
+        assert circle.period == circle.drawn.count("→") == period
+        assert len(circle.attempts) >= at - 1
+        assert not circle.differences
 
 
 def test_a_failing_call_retried_with_nothing_changed_is_found_the_third_time():
@@ -100,11 +106,30 @@ def test_the_same_failure_whatever_it_is_given_is_found():
     assert first(*writes)[1].kind is first(*reads)[1].kind is Kind.SAME_FAILURE
 
 
+def test_guessing_is_stopped_whatever_comes_next():
+    """Not the last guess alone: the action, until a person answers; others go on."""
+    detector = Detector()
+    _, circle = first(
+        *[(step("erp.post", n, writes=True), failed()) for n in range(5)], detector=detector
+    )
+    assert not circle.drawn
+    for guess in (5, 6):
+        refused = detector.before(step("erp.post", guess, writes=True))
+        assert refused is not None
+        assert (refused.key, refused.drawn) == (circle.key, "")
+    assert detector.before(step("erp.read")) is None
+    detector.allow(circle.key, 2)
+    assert detector.before(step("erp.post", 7, writes=True)) is None
+    assert fed(detector, (step("erp.post", 7, writes=True), failed())) == [None]
+    assert fed(detector, (step("erp.post", 8, writes=True), failed())) != [None]
+
+
 def test_errors_in_a_row_are_found_whatever_they_are():
     """Sixteen failures of different calls in different ways."""
     words = [chr(ord("a") + n) * 3 for n in range(20)]
     at, circle = first(*[(step(f"tool.{word}", word), failed(word)) for word in words])
     assert (at, circle.kind) == (16, Kind.ERRORS)
+    assert (circle.drawn, circle.differences, len(circle.attempts)) == ("", (), 16)
 
 
 def test_steps_that_bring_nothing_new_are_found():

@@ -43,7 +43,7 @@ class Circle(Value):
     """One finding.
 
     `key` stays the same while the same calls go round, and names the circle in a person's answer.
-    `cycle`: the calls of one lap in order. `attempts`: the last ones, side by side. `level`: 1,
+    `cycle`: the calls of one lap in order, where something goes round. `attempts`: the last ones, side by side. `level`: 1,
     and one more each time it comes back after a steer or is pushed against a refusal. `cost`,
     `tokens` and `seconds`: of the attempts shown.
     """
@@ -101,15 +101,17 @@ def what_differs(attempts: Sequence[Side], period: int) -> tuple[str, ...]:
 def told(kind: Kind, action: str, count: int, period: int, answer: str) -> str:
     """The finding in one sentence."""
     said = f": {answer}" if answer else ""
+    if kind is Kind.NOTHING_NEW and period > 1:
+        said = f": {period} calls go round"
     return _WORDS[kind].format(action=action, count=count, period=period, said=said)
 
 
 _WORDS = {
     Kind.SAME_OUTCOME: "{action} was called {count} times with the same outcome{said}",
-    Kind.FAILING_RETRY: "{action} failed {count} times with nothing changed in between{said}",
+    Kind.FAILING_RETRY: "{action} failed {count} times with the same arguments{said}",
     Kind.CYCLE: "{period} calls went round {count} times with the same outcomes",
     Kind.SAME_FAILURE: "{action} failed {count} times in the same way, whatever it was given{said}",
     Kind.ERRORS: "{count} calls in a row failed; the last, {action}{said}",
-    Kind.NOTHING_NEW: "{count} steps in a row brought nothing that was not known before",
+    Kind.NOTHING_NEW: "{count} steps in a row brought nothing that was not known before{said}",
     Kind.SAME_WRITE: "{action} has succeeded with the same arguments: it is not run again",
 }

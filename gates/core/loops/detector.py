@@ -42,6 +42,8 @@ VERSION = 3
 PUSHED = 3  # refusals of one circle after which it goes to the next level
 # What stops the run, not one call.
 EVERYTHING = (Kind.ERRORS, Kind.NOTHING_NEW, Kind.WASTED, Kind.BUDGET)
+# What one call does by itself, over and over.
+ROUND = (Kind.SAME_OUTCOME, Kind.FAILING_RETRY, Kind.CYCLE, Kind.SAME_WRITE)
 ALL_WASTED = (1 << WASTE_WINDOW) - 1
 ERRORS_KEPT = 2_000  # characters of an error that are compared: head and tail
 
@@ -68,7 +70,7 @@ class Detector:
         if not memory.open:
             return None
         key = memory.stopped.get(self._call(step)) or next(
-            (key for key, stop in memory.open.items() if stop.kind in EVERYTHING), ""
+            (key for key, stop in memory.open.items() if _covers(stop, step)), ""
         )
         return self._refusal(key, step) if key else None
 
@@ -253,6 +255,7 @@ class Detector:
             return None
         last, count = lap[-1], hit.times
         attempts = self._attempts(kind, count, lap)
+        goes_round = kind in ROUND or len(lap) > 1
         words = hit.words or told(kind, last.action, count, len(lap), last.answer)
         refused = memory.open[key].refused if key in memory.open else 0
         self._stop(
@@ -267,9 +270,11 @@ class Detector:
             words=words,
             level=memory.levels.get(key, 1),
             refused=refused,
-            cycle=tuple(f"{one.action} {one.shown}".strip() for one in lap),
+            cycle=tuple(f"{one.action} {one.shown}".strip() for one in lap) if goes_round else (),
             attempts=attempts,
-            differences=what_differs(attempts, len(lap)),
+            differences=()
+            if kind in EVERYTHING and not goes_round
+            else what_differs(attempts, len(lap)),
         )
 
     def _attempts(self, kind: Kind, count: int, lap: Sequence[Seen]) -> tuple[Side, ...]:
@@ -280,7 +285,9 @@ class Detector:
             shown = [one for one in recent if one.action == lap[-1].action and one.failed]
         else:
             shown = recent
-        most = len(shown) if kind is Kind.BUDGET else count * len(lap)  # cents are no attempts
+        most = count * len(lap)
+        if kind in EVERYTHING:  # steps, or what a budget counts; of a cycle its first lap, too
+            most = len(recent) if kind in (Kind.BUDGET, Kind.WASTED) else count + len(lap) - 1
         return tuple(_side(one) for one in shown[-most:])
 
     def _stop(self, key: str, stop: Stop, calls: Sequence[int]) -> None:
@@ -307,7 +314,7 @@ class Detector:
             words=stop.words,
             level=memory.levels.get(key, 1),
             refused=stop.refused,
-            cycle=(f"{step.action} {short(step.shown)}".strip(),),
+            cycle=(f"{step.action} {short(step.shown)}".strip(),) if stop.kind in ROUND else (),
         )
 
     def _is_push(self, step: Step) -> bool:
@@ -333,6 +340,14 @@ class Detector:
         for call in calls:
             del memory.stopped[call]
         return calls
+
+
+def _covers(stop: Stop, step: Step) -> bool:
+    """Whether a finding stops calls that it has not seen: all of the run, or of one action, which
+    fails whatever it is given.
+    """
+    guessing = stop.kind == Kind.SAME_FAILURE and stop.action == short(step.action)
+    return guessing or stop.kind in EVERYTHING
 
 
 def _side(one: Seen) -> Side:

@@ -48,7 +48,8 @@ def _of_the_run(memory: Memory, thresholds: Thresholds, step: Step, seen: Seen) 
     if memory.errors >= thresholds.errors:
         return Hit(Kind.ERRORS, memory.errors, [seen], "run")
     if memory.stale >= thresholds.nothing_new:
-        return Hit(Kind.NOTHING_NEW, memory.stale, [seen], "run")
+        lap = _lap(memory) or [seen]
+        return Hit(Kind.NOTHING_NEW, memory.stale, lap, "run")
     if memory.barren & 1 and (hit := _wasted(memory, thresholds, seen)):
         return hit
     over = overspent(memory, step, thresholds)
@@ -83,6 +84,16 @@ def _wasted(memory: Memory, thresholds: Thresholds, seen: Seen) -> Hit | None:
         return None
     words = f"{barren} of the last {WASTE_WINDOW} steps failed or repeated what was known"
     return Hit(Kind.WASTED, barren, [seen], "run", words)
+
+
+def _lap(memory: Memory) -> Sequence[Seen]:
+    """What the last steps go round in, if they have done so twice; three laps of a long cycle would
+    take longer than it takes to see that they bring nothing new.
+    """
+    for period in range(2, LONGEST_PERIOD + 1):
+        if memory.laps[period] >= period:
+            return list(memory.recent)[-period:]
+    return ()
 
 
 def _cycle(memory: Memory, limits: Limits, seen: Seen) -> Hit | None:
