@@ -16,6 +16,7 @@ from datetime import datetime
 
 from gates.core.canonical import digest
 from gates.core.loops import (
+    CUT,
     Call,
     Circle,
     Detector,
@@ -232,6 +233,7 @@ def _told(call: Call) -> tuple[Step, End]:
         error_class=call.error_class,
         cost=call.cost,
         tokens=call.tokens,
+        whole=not call.answer.endswith(CUT),
     )
 
 

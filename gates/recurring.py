@@ -35,7 +35,9 @@ def recurring(
         return None  # a repeated report
     before = unit.loop_rounds(request.action.fingerprint, request.run.root_run_id)
     allowances = [one for one in map(_allowance, before) if one and _same_call(one, request)]
-    found = look([*calls, reports.as_call(request, attempt_id, told, unit)], allowances, loops)
+    limits = loops.thresholds.of_action(request.action.name)
+    call = reports.as_call(request, attempt_id, told, unit, limits)
+    found = look([*calls, call], allowances, loops)
     if found is None:
         return None
     since = unit.now - REMEMBERED

@@ -9,14 +9,15 @@ import orjson
 from gates.core import execution as tries
 from gates.core.canonical import digest
 from gates.core.errors import InvalidGrant, InvalidInput
-from gates.core.loops import Call, reported
+from gates.core.loops import CUT, Call, Limits, reported, steady, without
 from gates.core.messages import AttemptReport
 from gates.core.model import ApprovalRequest, Attempt, Execution, ExecutionState, Json
 from gates.recording import KeyHolder
 from gates.store.aggregate import Aggregate
 from gates.store.repository import Unit
 
-LONGEST_ANSWER = 500  # bytes of a result that the loop detector compares
+LONGEST_ANSWER = 500  # bytes of a result that the loop detector compares word by word
+LONGEST_READ = 50_000  # of a longer one ids and times count, too
 
 
 def weighed(attempt: Attempt, told: AttemptReport) -> AttemptReport:
@@ -68,22 +69,25 @@ def as_end(told: AttemptReport, unasked: str = "") -> tries.Report:
     )
 
 
-def as_call(request: ApprovalRequest, attempt_id: str, told: AttemptReport, unit: Unit) -> Call:
-    outcome: object = told.result
-    if told.state != "succeeded":
-        outcome = [told.error_class, told.error]
+def as_call(
+    request: ApprovalRequest, attempt_id: str, told: AttemptReport, unit: Unit, limits: Limits
+) -> Call:
+    """What the loop detector learns of it. `limits`: those of its action."""
+    outcome, answer = _digest([told.error_class, told.error]), ""
+    if told.state == "succeeded":
+        outcome, answer = _answer(told.result, limits)
     return Call(
         request_id=request.id,
         attempt_id=attempt_id,
         action=request.action.name,
         arguments_digest=digest(request.action.arguments),
-        outcome_digest=_digest(outcome),
+        outcome_digest=outcome,
         error_class=told.error_class,
         error=told.error,
         failed=told.state == "failed",
         at=unit.now,
         arguments=request.action.arguments,
-        answer="" if told.result is None else _beginning(told.result),
+        answer=answer,
         writes=not request.changes_nothing,
         cost=reported(request.claims, "cost_minor"),
         tokens=reported(request.claims, "tokens"),
@@ -92,10 +96,19 @@ def as_call(request: ApprovalRequest, attempt_id: str, told: AttemptReport, unit
     )
 
 
-def _beginning(result: Json) -> str:
-    return orjson.dumps(result, option=orjson.OPT_SORT_KEYS)[:LONGEST_ANSWER].decode(
-        errors="ignore"
-    )
+def _answer(result: Json | None, limits: Limits) -> tuple[str, str]:
+    """The digest that equal answers share, and the beginning. Of what is too long to be kept, and
+    compared word by word, the declared patterns are left out here.
+    """
+    written = orjson.dumps(result, option=orjson.OPT_SORT_KEYS)
+    if result is None or limits.exact or not LONGEST_ANSWER < len(written) <= LONGEST_READ:
+        outcome = _digest(result)
+    else:
+        text = steady(without(written.decode(), limits.volatile))
+        outcome = hashlib.sha256(text.encode(errors="replace")).hexdigest()
+    if len(written) <= LONGEST_ANSWER:
+        return outcome, "" if result is None else written.decode()
+    return outcome, written[:LONGEST_ANSWER].decode(errors="ignore") + CUT
 
 
 def note(

@@ -286,7 +286,8 @@ class Work:
         unit.tell_again(current, CARDS, TELL)
         reports.note(unit, caller, current, told, after, following.unasked)
         if told.state in ("succeeded", "failed"):
-            call = reports.as_call(current.request, attempt_id, told, unit)
+            limits = self.gates.asking.policy.loops.thresholds.of_action(current.row.action)
+            call = reports.as_call(current.request, attempt_id, told, unit, limits)
             unit.add_call(current.row.root_run_id, call)
         if following.question is not None:
             self.gates.ask(unit, following.question)

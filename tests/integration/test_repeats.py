@@ -98,6 +98,46 @@ def test_looking_at_the_same_again_and_again_goes_to_people(world: World) -> Non
     assert looks(world, "5")[-1] is Standing.CLAIMED
 
 
+def test_long_answers_are_compared_to_their_end(world: World) -> None:
+    """What people are shown of them is the beginning; a clock in them is no news all the same."""
+    log = "booked " * 100
+    assert looks(world, *[f"{log} {n} of 9 done" for n in range(9)])[-1] is Standing.CLAIMED
+    clocks = [f"{log} as of 2026-03-01T10:00:0{n}Z" for n in range(4)]
+    assert looks(world, *clocks)[-1] is Standing.WAITING
+    (asked,) = world.gates.waiting()
+    assert tried(asked.request.evidence)[0].error.endswith("...")
+
+
+@pytest.mark.parametrize(
+    ("declared", "answers", "expected"),
+    [
+        ("", ["5", "6", "7", "8"], Standing.CLAIMED),
+        ("volatile: [value]", ["5", "6", "7", "8"], Standing.WAITING),
+        ("volatile: [value]", ["x" * 600 + n for n in "5678"], Standing.WAITING),
+        ("", [uuid4().hex for _ in range(4)], Standing.WAITING),
+        ("exact: true", [uuid4().hex for _ in range(4)], Standing.CLAIMED),
+        ("exact: true", ["5", "5", "5", "5"], Standing.WAITING),
+    ],
+)
+def test_a_policy_says_what_counts_of_an_answer(
+    world: World, declared: str, answers: list[str], expected: Standing
+) -> None:
+    """Fields that change by themselves, and ids that are the news."""
+    ruled(world, f"{{same_failure: 3, thresholds: {{actions: {{note: {{{declared}}}}}}}}}")
+    assert looks(world, *answers)[-1] is expected
+
+
+def test_guesses_go_to_people_before_the_next_one(world: World) -> None:
+    """An action that fails in the same way whatever it is given; other actions go on."""
+    world.till.broken = "The period is closed"
+    for number in range(5):
+        failing(world, f"guess-{number}", amount=f"{number + 1}.00")
+    asked = world.propose("99.00", key="guess-5").view.request
+    assert asked.judgement.reasons[0].rule == "loop.same_failure"
+    assert "cycle" not in asked.evidence
+    assert looks(world, "1") == [Standing.CLAIMED]
+
+
 def test_a_detector_that_forgot_a_run_reads_it_again(world: World) -> None:
     """Another server, or a restart: what the store knows is enough."""
     looks(world, "5", "5", "5")
@@ -306,16 +346,18 @@ def test_what_stands_half_done_is_told_as_it_is_now(world: World) -> None:
     assert "half_done" not in later.evidence
 
 
-def failing(world: World, key: str, claims: dict[str, Any] | None = None) -> GateReply:
+def failing(
+    world: World, key: str, claims: dict[str, Any] | None = None, amount: str = "500.00"
+) -> GateReply:
     """A call that fails, of a flow that gives each of its calls a gate of its own."""
     world.clock.advance(seconds=1)
-    reply = world.propose("500.00", key=key, claims=claims or {})
+    reply = world.propose(amount, key=key, claims=claims or {})
     if reply.standing is Standing.WAITING:
         return reply
     job = world.lease()
     assert job is not None
     world.perform(job)
-    return world.propose("500.00", key=key)
+    return world.propose(amount, key=key)
 
 
 @pytest.mark.parametrize("restarted", [False, True], ids=["same server", "after a restart"])
@@ -612,7 +654,7 @@ def test_a_proposal_that_is_looked_at_twice_is_pushed_once(world: World) -> None
         with pytest.raises(Frozen):
             world.propose(key="again", **note)
     with world.database.write() as session:
-        freezes.thaw(session, freeze.id, "mika", "go on", world.clock())
+        freezes.thaw(session, freeze, "mika", "go on", world.clock())
     world.gates.orders.drop()
     assert world.propose(key="again", **note).view.request.evidence["level"] == 1
 

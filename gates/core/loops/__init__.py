@@ -8,6 +8,7 @@ from gates.core.loops.answers import answered
 from gates.core.loops.circles import Circle, Kind, Side
 from gates.core.loops.detector import Detector
 from gates.core.loops.failing import (
+    CUT,
     Allowance,
     Call,
     Finding,
@@ -31,9 +32,10 @@ from gates.core.loops.similar import Likeness, Liking
 from gates.core.loops.steps import End, Step, digest_of
 from gates.core.loops.telling import HALF_DONE, reported, rows, spent, tried
 from gates.core.loops.thresholds import Budget, Limits, Thresholds
-from gates.core.loops.volatile import failure_signature
+from gates.core.loops.volatile import failure_signature, steady, without
 
 __all__ = [
+    "CUT",
     "HALF_DONE",
     "Allowance",
     "Budget",
@@ -70,6 +72,8 @@ __all__ = [
     "reported",
     "rows",
     "spent",
+    "steady",
     "tried",
     "why_up",
+    "without",
 ]

@@ -43,9 +43,9 @@ class Circle(Value):
     """One finding.
 
     `key` stays the same while the same calls go round, and names the circle in a person's answer.
-    `cycle`: the calls of one lap in order, where something goes round. `attempts`: the last ones, side by side. `level`: 1,
-    and one more each time it comes back after a steer or is pushed against a refusal. `cost`,
-    `tokens` and `seconds`: of the attempts shown.
+    `cycle`: the calls of one lap in order, where something goes round. `attempts`: the last ones,
+    side by side. `level`: 1, and one more each time it comes back after a steer or is pushed
+    against a refusal. `cost`, `tokens` and `seconds`: of the attempts shown.
     """
 
     kind: Kind

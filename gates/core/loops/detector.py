@@ -35,8 +35,8 @@ from gates.core.loops.numbers import mix, number_of
 from gates.core.loops.rules import VETOED, Hit, judged
 from gates.core.loops.spending import spend
 from gates.core.loops.steps import End, Step, short
-from gates.core.loops.thresholds import LONGEST_PERIOD, WASTE_WINDOW, Thresholds
-from gates.core.loops.volatile import LONGEST_KEPT, Labels, failure_signature, steady
+from gates.core.loops.thresholds import LONGEST_PERIOD, WASTE_WINDOW, Limits, Thresholds
+from gates.core.loops.volatile import LONGEST_KEPT, Labels, failure_signature, steady, without
 
 VERSION = 3
 PUSHED = 3  # refusals of one circle after which it goes to the next level
@@ -101,9 +101,10 @@ class Detector:
         spend(memory, step, end)
         if step.round and self._beside(step.round, call):
             return None
-        seen = self._note(step, end, call)
-        limits = self.thresholds.of_action(step.action) if self.thresholds.actions else None
-        hit = judged(memory, self.thresholds, limits or self.thresholds.limits, step, end, seen)
+        thresholds = self.thresholds
+        limits = thresholds.of_action(step.action) if thresholds.actions else thresholds.limits
+        seen = self._note(step, end, call, limits)
+        hit = judged(memory, thresholds, limits, step, end, seen)
         return self._found(hit) if hit else None
 
     # -- what a person answers --------------------------------------------------------------
@@ -176,10 +177,10 @@ class Detector:
         remember(memory.beside, call, 1, kept_in.MOST_STOPPED)
         return False
 
-    def _note(self, step: Step, end: End, call: int) -> Seen:
+    def _note(self, step: Step, end: End, call: int, limits: Limits) -> Seen:
         memory = self._memory
         memory.number += 1
-        key = mix(call, self._outcome(step, end, call))
+        key = mix(call, self._outcome(step, end, call, limits))
         again = key in memory.known
         if again:
             memory.stale += 1
@@ -226,15 +227,18 @@ class Detector:
         if step.writes:
             memory.wrote(call)
 
-    def _outcome(self, step: Step, end: End, call: int) -> int:
+    def _outcome(self, step: Step, end: End, call: int, limits: Limits) -> int:
         """A number that two outcomes share if they say the same."""
         if end.vetoed:
             return VETOED
         if end.failed:
             return number_of(failure_signature(end.error_class, _head_and_tail(end)))
         memory, exact = self._memory, number_of(end.outcome)
+        if limits.exact:
+            return exact
         room = LONGEST_KEPT if end.text.isascii() else LONGEST_KEPT // 4
-        text = end.text if len(end.text) <= room else ""
+        told = end.text if end.whole else ""
+        text = without(told, limits.volatile) if len(told) <= room else ""
         if call not in memory.texts:
             outcome = exact
         else:
@@ -242,7 +246,7 @@ class Detector:
             if before == exact or (text and self._labels.alike(step.action, old, text)):
                 outcome = before
             else:  # too long to be kept and compared: without times and ids from its second on
-                outcome = exact if text or not end.text else number_of(steady(end.text))
+                outcome = exact if text or not told else number_of(steady(told))
         remember(memory.texts, call, (outcome, text), kept_in.MOST_TEXTS)
         return outcome
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # a flow's process uses the detector and needs no policy engi
     from gates.core.policy import LoopPolicy
 
 MOST_SHOWN = 10
+CUT = "\N{HORIZONTAL ELLIPSIS}"  # at the end of an answer that goes on: no JSON ends so
 
 
 class Call(Value):

@@ -104,10 +104,11 @@ class Traced(BaseModel):
         )
         end = End(
             outcome=self.result_sha or digest_of(self.result),
-            text=text if failed or whole else "",  # a beginning alone says too little to compare
+            text=text,
             failed=failed,
             changed=bool(self.is_write),
             vetoed=self.gate_rejected,
+            whole=whole,
         )
         return step, end
 

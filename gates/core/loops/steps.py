@@ -46,7 +46,8 @@ class End(NamedTuple):
     """How a step ended.
 
     `outcome`: the digest of all that came back. `text`: what came back, or the error, for
-    comparing without ids and times. `changed`: whether the world is known to have changed; None
+    comparing without ids and times; a beginning alone, where it is not `whole`, says too little to
+    compare, and the digest counts. `changed`: whether the world is known to have changed; None
     where only the action's declaration tells. `vetoed`: a gate or this detector refused the call.
     """
 
@@ -58,6 +59,7 @@ class End(NamedTuple):
     vetoed: bool = False
     cost: int = 0
     tokens: int = 0
+    whole: bool = True
 
 
 def digest_of(value: Any) -> str:

@@ -39,6 +39,10 @@ class Limits(Value):
     """One action failing in the same way so often in a row, whatever its arguments."""
     same_refused_write: Annotated[int, Field(ge=3, le=10)] = 5
     """The same for an action that is declared to write."""
+    volatile: tuple[str, ...] = ()
+    """Fields of its answers that change by themselves (`checked_at`): they are not compared."""
+    exact: bool = False
+    """A new id in an answer is news (the next of a worklist): ids and times are compared, too."""
 
 
 class Budget(Value):

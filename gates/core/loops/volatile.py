@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
+from functools import lru_cache
 
 from gates.core.loops.numbers import number_of
 
@@ -63,6 +65,19 @@ def steady(text: str) -> str:
     for pattern in _IN_ANSWERS:
         text = pattern.sub("~", text)
     return text
+
+
+def without(text: str, fields: Sequence[str]) -> str:
+    """JSON without what stands in these fields, at whatever depth, where that is no object."""
+    if not fields:
+        return text
+    return _field(tuple(fields)).sub(r"\1~", text)
+
+
+@lru_cache(maxsize=64)
+def _field(names: tuple[str, ...]) -> re.Pattern[str]:
+    either = "|".join(re.escape(name) for name in names)
+    return re.compile(rf'("(?:{either})": ?)(?:"(?:[^"\\]|\\.)*"|[^\s,{{}}\[\]"]+)')
 
 
 class Labels:
