@@ -42,7 +42,9 @@ MOST_CIRCLES = 32  # of one run
 @dataclass
 class Watched:
     """`last`: the number of the last call that the detector was fed with. `circles`: what it found,
-    by key, with the attempts that people are shown; `guided`: what people said about it.
+    by key, with the attempts that people are shown; `guided`: what people said about it. `asked`:
+    the question that its run was last told to wait for. `began`: the calls side by side that come
+    in now, and when the first of them ended.
     """
 
     detector: Detector
@@ -50,6 +52,8 @@ class Watched:
     circles: OrderedDict[str, Circle] = field(default_factory=OrderedDict)
     answered: set[str] = field(default_factory=set)
     guided: dict[str, list[Guidance]] = field(default_factory=dict)
+    asked: str = ""
+    began: tuple[str, datetime] | None = None
 
     def follow(self, calls: Sequence[tuple[int, Call]], answers: Sequence[Aggregate]) -> None:
         """What is new of these, as it came about. At the same moment the call came first: the
@@ -88,12 +92,30 @@ class Watched:
         return self.detector.circle_of(_step(request)) if "signature" in request.evidence else ""
 
     def hear_of(self, number: int, call: Call) -> None:
-        found = self.detector.after(*_told(call))
+        found = self.detector.after(*_told(call, self._beside(number, call)))
         self.last = number
         if found is not None:
             self.circles[found.key] = found
             while len(self.circles) > MOST_CIRCLES:
                 self.circles.popitem(last=False)
+
+    def _beside(self, number: int, call: Call) -> str:
+        """The round of a call: what was proposed before the first of a round had ended is of it."""
+        if self.began is None or call.began_at is None or call.began_at >= self.began[1]:
+            self.began = (str(number), call.at)
+        return self.began[0]
+
+    def before(self, step: Step) -> Circle | None:
+        """A run that has not heard what people say of its last circle does not push: what it
+        proposes meanwhile stands beside that.
+        """
+        if not self.heard:
+            step = step._replace(attempt_id=self.asked)
+        return self.detector.before(step)
+
+    @property
+    def heard(self) -> bool:
+        return not self.asked or self.asked in self.answered
 
 
 @dataclass
@@ -126,7 +148,7 @@ class Circling:
         if request.judgement.verdict is Verdict.FORBID:
             return None
         root, step = request.run.root_run_id, _step(request)
-        circle = self.found(root, step, calls, answers, loops.thresholds)
+        circle = self.found(root, step, calls, answers, loops.thresholds, request.id)
         if circle is None:
             return None
         found, guided = circle
@@ -139,14 +161,19 @@ class Circling:
         calls: Sequence[tuple[int, Call]],
         answers: Sequence[Aggregate],
         thresholds: Thresholds,
+        asks: str = "",
     ) -> tuple[Circle, Sequence[Guidance]] | None:
-        """The circle that this step is in, as people are shown it, and what they said of it."""
+        """The circle that this step is in, as people are shown it, and what they said of it.
+        `asks`: the question that is put if it is in one.
+        """
         with self._lock:
             watched = self._watched(root_run_id, thresholds)
             watched.follow(calls, answers)
-            found = watched.detector.before(step)
+            found = watched.before(step)
             if found is None:
                 return None
+            if watched.heard:
+                watched.asked = asks
             shown = watched.circles.get(found.key, found)
             shown = shown.model_copy(update={"level": found.level})
             return shown, tuple(watched.guided.get(found.key, ()))
@@ -216,7 +243,7 @@ def _step(request: ApprovalRequest) -> Step:
     )
 
 
-def _told(call: Call) -> tuple[Step, End]:
+def _told(call: Call, beside: str) -> tuple[Step, End]:
     step = Step.of(
         call.action,
         call.arguments,
@@ -224,6 +251,7 @@ def _told(call: Call) -> tuple[Step, End]:
         at=call.at,
         business_key=call.business_key,
         agent=call.agent,
+        round=beside,
         attempt_id=call.attempt_id,
     )
     return step, End(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime
 
 import orjson
 
@@ -70,9 +71,16 @@ def as_end(told: AttemptReport, unasked: str = "") -> tries.Report:
 
 
 def as_call(
-    request: ApprovalRequest, attempt_id: str, told: AttemptReport, unit: Unit, limits: Limits
+    request: ApprovalRequest,
+    attempt_id: str,
+    told: AttemptReport,
+    unit: Unit,
+    limits: Limits,
+    began_at: datetime | None = None,
 ) -> Call:
-    """What the loop detector learns of it. `limits`: those of its action."""
+    """What the loop detector learns of it. `limits`: those of its action; `began_at`: where it was
+    not the proposal that began it.
+    """
     outcome, answer = _digest([told.error_class, told.error]), ""
     if told.state == "succeeded":
         outcome, answer = _answer(told.result, limits)
@@ -93,6 +101,7 @@ def as_call(
         tokens=reported(request.claims, "tokens"),
         business_key=" ".join(request.action.subject),
         agent=request.requester.agent,
+        began_at=request.opened_at if began_at is None else began_at,
     )
 
 

@@ -287,7 +287,9 @@ class Work:
         reports.note(unit, caller, current, told, after, following.unasked)
         if told.state in ("succeeded", "failed"):
             limits = self.gates.asking.policy.loops.thresholds.of_action(current.row.action)
-            call = reports.as_call(current.request, attempt_id, told, unit, limits)
+            tried = [one for one in after.attempts if not one.reconciling]
+            again = tried[-1].started_at if len(tried) > 1 else None
+            call = reports.as_call(current.request, attempt_id, told, unit, limits, again)
             unit.add_call(current.row.root_run_id, call)
         if following.question is not None:
             self.gates.ask(unit, following.question)

@@ -278,6 +278,7 @@ class LoopCallRow(Row, table=True):
     )
     business_key: str = Field(default="", sa_type=Text, sa_column_kwargs={"server_default": ""})
     agent: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    began_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
 class LogRow(Row, table=True):

@@ -69,20 +69,26 @@ def looks(world: World, *answers: str) -> list[Standing]:
     """The same look, once for each answer that it gets; how each of them stood."""
     standings = []
     for answer in answers:
-        reply = world.propose(
-            name="note",
-            in_process=True,
-            arguments={"n": "1"},
-            key=f"look-{uuid4().hex}",
-            changes_nothing=True,
-        )
+        reply = a_look(world, uuid4().hex)
         standings.append(reply.standing)
-        if reply.grant is not None:
-            told = AttemptReport(
-                state="succeeded", fence=reply.grant.fence, result={"value": answer}
-            )
-            world.work.report(world.flow, reply.grant.attempt_id, told)
+        answer_look(world, reply, answer)
     return standings
+
+
+def a_look(world: World, key: str) -> GateReply:
+    return world.propose(
+        name="note",
+        in_process=True,
+        arguments={"n": "1"},
+        key=f"look-{key}",
+        changes_nothing=True,
+    )
+
+
+def answer_look(world: World, reply: GateReply, answer: str) -> None:
+    if reply.grant is not None:
+        told = AttemptReport(state="succeeded", fence=reply.grant.fence, result={"value": answer})
+        world.work.report(world.flow, reply.grant.attempt_id, told)
 
 
 def test_looking_at_the_same_again_and_again_goes_to_people(world: World) -> None:
@@ -125,6 +131,27 @@ def test_a_policy_says_what_counts_of_an_answer(
     """Fields that change by themselves, and ids that are the news."""
     ruled(world, f"{{same_failure: 3, thresholds: {{actions: {{note: {{{declared}}}}}}}}}")
     assert looks(world, *answers)[-1] is expected
+
+
+def test_looks_side_by_side_are_one(world: World) -> None:
+    """Proposed before any has ended: a round counts once, here and on a server that reads it."""
+    for number in range(2):
+        grants = [a_look(world, f"{number}-{side}") for side in "abc"]
+        world.clock.advance(seconds=1)
+        for grant in grants:
+            answer_look(world, grant, "5")
+        world.clock.advance(seconds=1)
+    world.gates.circling = Circling()
+    assert looks(world, "5", "5") == [Standing.CLAIMED, Standing.WAITING]
+
+
+def test_what_is_proposed_beside_a_question_pushes_nothing(world: World) -> None:
+    """A flow that asks for five at once has not heard yet that it is stopped."""
+    ruled(world, "{same_failure: 3, thresholds: {run: {attempts: 1}}}")
+    looks(world, "1")
+    asked = [world.propose(f"{n}.00", key=f"pay-{n}").view.request for n in range(1, 6)]
+    assert {one.judgement.reasons[0].rule for one in asked} == {"loop.budget"}
+    assert [one.evidence["level"] for one in asked] == [1] * 5
 
 
 def test_guesses_go_to_people_before_the_next_one(world: World) -> None:

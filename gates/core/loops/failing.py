@@ -36,6 +36,7 @@ class Call(Value):
     """One finished call. `outcome_digest` names what came back, whether it failed or not; `answer`:
     the beginning of that. `writes`: a success changes the world. `cost` (minor units) and `tokens`,
     as its agent reports them. `business_key`: what it was about; empty for nothing in particular.
+    `began_at`: when it was proposed, or tried again.
     """
 
     request_id: str
@@ -54,6 +55,7 @@ class Call(Value):
     tokens: int = 0
     business_key: str = ""
     agent: str = ""
+    began_at: datetime | None = None
 
 
 class Allowance(Value):
