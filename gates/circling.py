@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from gates.core.canonical import digest
 from gates.core.loops import (
@@ -29,6 +30,7 @@ from gates.core.loops import (
     guidance,
     spent,
 )
+from gates.core.loops.pauses import Span, paused
 from gates.core.model import UNDO, ApprovalRequest, Json, OutcomeKind, Purpose, RunRef, Verdict
 from gates.core.policy import LoopPolicy, Policy, Question
 from gates.store.aggregate import Aggregate
@@ -37,6 +39,16 @@ from gates.store.repository import Unit
 
 MOST_KEPT = 512  # runs whose detectors are kept; of others they are made anew
 MOST_CIRCLES = 32  # of one run
+
+
+class News(NamedTuple):
+    """What a detector has not heard yet. `calls`: those after the last known one, numbered;
+    `answers`: the run's decided questions about loops; `pauses`: when people were asked.
+    """
+
+    calls: Sequence[tuple[int, Call]]
+    answers: Sequence[Aggregate]
+    pauses: Sequence[Span] = ()
 
 
 @dataclass
@@ -49,23 +61,24 @@ class Watched:
 
     detector: Detector
     last: int = 0
+    last_at: datetime | None = None
     circles: OrderedDict[str, Circle] = field(default_factory=OrderedDict)
     answered: set[str] = field(default_factory=set)
     guided: dict[str, list[Guidance]] = field(default_factory=dict)
     asked: str = ""
     began: tuple[str, datetime] | None = None
 
-    def follow(self, calls: Sequence[tuple[int, Call]], answers: Sequence[Aggregate]) -> None:
+    def follow(self, news: News) -> None:
         """What is new of these, as it came about. At the same moment the call came first: the
         answer is about it.
         """
-        told = [one for one in answers if one.outcome is not None]
+        told = [one for one in news.answers if one.outcome is not None]
         told.sort(key=_given_at, reverse=True)
-        for number, call in calls:
+        for number, call in news.calls:
             while told and _given_at(told[-1]) < call.at:
                 self.hear(told.pop())
             if number > self.last:
-                self.hear_of(number, call)
+                self.hear_of(number, call, news.pauses)
         while told:
             self.hear(told.pop())
 
@@ -91,9 +104,12 @@ class Watched:
             return key
         return self.detector.circle_of(_step(request)) if "signature" in request.evidence else ""
 
-    def hear_of(self, number: int, call: Call) -> None:
-        found = self.detector.after(*_told(call, self._beside(number, call)))
-        self.last = number
+    def hear_of(self, number: int, call: Call, pauses: Sequence[Span]) -> None:
+        step, end = _told(call)
+        since = paused(pauses, self.last_at or call.at, call.at).total_seconds()
+        step = step._replace(round=self._beside(number, call), paused=since)
+        found = self.detector.after(step, end)
+        self.last, self.last_at = number, call.at
         if found is not None:
             self.circles[found.key] = found
             while len(self.circles) > MOST_CIRCLES:
@@ -136,19 +152,16 @@ class Circling:
     def look(
         self,
         request: ApprovalRequest,
-        calls: Sequence[tuple[int, Call]],
-        answers: Sequence[Aggregate],
+        news: News,
         loops: LoopPolicy,
     ) -> Json | None:
-        """Why this call is put to people, as evidence; None where nothing goes round. `calls`:
-        those after the last known one; `answers`: the run's decided questions about loops.
-        """
+        """Why this call is put to people, as evidence; None where nothing goes round."""
         if request.purpose is not Purpose.ACTION or request.gate_key.startswith(UNDO):
             return None
         if request.judgement.verdict is Verdict.FORBID:
             return None
         root, step = request.run.root_run_id, _step(request)
-        circle = self.found(root, step, calls, answers, loops.thresholds, request.id)
+        circle = self.found(root, step, news, loops.thresholds, request.id)
         if circle is None:
             return None
         found, guided = circle
@@ -158,8 +171,7 @@ class Circling:
         self,
         root_run_id: str,
         step: Step,
-        calls: Sequence[tuple[int, Call]],
-        answers: Sequence[Aggregate],
+        news: News,
         thresholds: Thresholds,
         asks: str = "",
     ) -> tuple[Circle, Sequence[Guidance]] | None:
@@ -168,7 +180,7 @@ class Circling:
         """
         with self._lock:
             watched = self._watched(root_run_id, thresholds)
-            watched.follow(calls, answers)
+            watched.follow(news)
             found = watched.before(step)
             if found is None:
                 return None
@@ -204,7 +216,8 @@ class RunOf:
         with self.database.read() as session:
             unit = Unit(session, now)
             calls = unit.calls_of_run(root, last)
-            answers = told_of(unit, root, last, calls, waits=waits)
+            loops = self.policy().loops
+            news = news_of(unit, root, last, calls, loops.thresholds, waits=waits)
             done = unit.counted(root, action.name, digest(action.arguments))
         step = Step.of(
             action.name,
@@ -213,19 +226,28 @@ class RunOf:
             business_key=" ".join(action.subject),
             agent=question.requester.agent,
         )
-        circle = self.kept.found(root, step, calls, answers, self.policy().loops.thresholds)
+        circle = self.kept.found(root, step, news, loops.thresholds)
         found = {"circling": circle is not None, "finding": circle[0].words if circle else ""}
         return {"run": done._asdict() | found}
 
 
-def told_of(
-    unit: Unit, root_run_id: str, last: int, calls: Sequence[tuple[int, Call]], *, waits: bool
-) -> list[Aggregate]:
-    """What people have answered about a run's circles, where that could matter: to what waits for
-    it, or to a failure among the new calls, which may have been counted over runs.
+def news_of(
+    unit: Unit,
+    root_run_id: str,
+    last: int,
+    calls: Sequence[tuple[int, Call]],
+    thresholds: Thresholds,
+    *,
+    waits: bool,
+) -> News:
+    """What people have answered about a run's circles is read where that could matter: to what
+    waits for it, or to a failure among the new calls, which may have been counted over runs; and
+    when they were asked where time is counted.
     """
     waits = waits or any(call.failed for _, call in calls)
-    return unit.loops_of_run(root_run_id) if waits and (last or calls) else []
+    answers = unit.loops_of_run(root_run_id) if waits and (last or calls) else []
+    pauses = unit.pauses(root_run_id) if calls and thresholds.counts_time else []
+    return News(calls, answers, pauses)
 
 
 def _given_at(answer: Aggregate) -> datetime:
@@ -243,7 +265,7 @@ def _step(request: ApprovalRequest) -> Step:
     )
 
 
-def _told(call: Call, beside: str) -> tuple[Step, End]:
+def _told(call: Call) -> tuple[Step, End]:
     step = Step.of(
         call.action,
         call.arguments,
@@ -251,7 +273,6 @@ def _told(call: Call, beside: str) -> tuple[Step, End]:
         at=call.at,
         business_key=call.business_key,
         agent=call.agent,
-        round=beside,
         attempt_id=call.attempt_id,
     )
     return step, End(

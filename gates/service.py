@@ -15,13 +15,15 @@ from sqlalchemy.exc import IntegrityError
 
 from gates import repeats
 from gates.asking import Before, Origin
-from gates.circling import Circling, told_of
+from gates.circling import Circling, News, news_of
 from gates.circumstances import Overtaken
 from gates.claiming import MOST_TRIES, Claiming
 from gates.core import lifecycle
 from gates.core.errors import Frozen, InvalidInput, RetryLater
 from gates.core.execution import replayed
 from gates.core.freezes import HELD
+from gates.core.loops.pauses import Span
+from gates.core.loops.telling import without_pauses
 from gates.core.messages import Proposal
 from gates.core.model import (
     OWN_ACTIONS,
@@ -72,14 +74,15 @@ class Gates(Claiming):
                 root = proposal.run.root_run_id
                 last, waits = self.circling.known(root)
                 first = unit.first(gate, root, action.fingerprint, last)
-                answers = told_of(unit, root, last, first.calls, waits=waits)
+                thresholds = self.asking.policy.loops.thresholds
+                news = news_of(unit, root, last, first.calls, thresholds, waits=waits)
                 self.orders.now(session)
             rounds = first.rounds
             if replayed(ends_of(rounds), proposal.call, action.fingerprint):
                 return self._again(proposal, action, rounds)
             if rounds and _answers(rounds[-1], action):
                 return self._return(caller, proposal, action, rounds)
-            reply = self._open(caller, proposal, action, first, answers)
+            reply = self._open(caller, proposal, action, first, news)
             if reply is not None:
                 return reply
         raise RetryLater(f"Gate {proposal.key!r} is asked from several places: try again.")
@@ -90,7 +93,7 @@ class Gates(Claiming):
         proposal: Proposal,
         action: Action,
         first: First,
-        answers: list[Aggregate],
+        news: News,
     ) -> GateReply | None:
         """None where somebody was faster."""
         rounds = first.rounds
@@ -107,8 +110,9 @@ class Gates(Claiming):
             circle = repeats.evidence(request, alike, rounds)
             if circle is None and not rounds and request.covered is None:
                 loops = self.asking.policy.loops
-                circle = self.circling.look(request, first.calls, answers, loops)
+                circle = self.circling.look(request, news, loops)
             if circle is not None:
+                circle = without_pauses(circle, self._pauses(request))
                 request = repeat_question(self.asking, request, circle, self.clock())
             request = self._held(request)
         left = self._left_unused(request) if before is None and request.requirement else ()
@@ -127,6 +131,10 @@ class Gates(Claiming):
         if request.requirement is not None:
             self.woken(request.gate_id)
         return self._again(proposal, action, current)
+
+    def _pauses(self, request: ApprovalRequest) -> list[Span]:
+        with self.database.read() as session:
+            return Unit(session, self.clock()).pauses(request.run.root_run_id)
 
     def _alike(self, request: ApprovalRequest) -> list[Aggregate]:
         """What the run has done or was refused in the same words. A later round is asked about it

@@ -158,6 +158,13 @@ BEGUN_ALIKE = Statement(select(func.count(_of_gates.c.gate_id.distinct())).where
 LOCK_CALL = Statement(
     select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("call"), 0)))
 )
+PAUSES = Statement(
+    select(request.c.opened_at, request.c.settled_at).where(
+        request.c.root_run_id == bindparam("root_run_id"),
+        request.c.asks_people,
+        request.c.settled_at.is_not(None),
+    )
+)
 RUN = Statement(select(run).where(run.c.root_run_id == bindparam("root_run_id")))
 
 LOG = insertion(LogRow, tuple(name for name in names(LogRow) if name != "seq"))

@@ -22,6 +22,7 @@ from gates.core.ladder import due
 from gates.core.lifecycle import outcome as fold
 from gates.core.lifecycle import widened
 from gates.core.loops import Call
+from gates.core.loops.pauses import Span
 from gates.core.model import UNDO, ApprovalRequest, Attempt, Execution, Json
 from gates.store import queries
 from gates.store.aggregate import Aggregate, aggregates
@@ -155,6 +156,10 @@ class Unit:
         wanted = {"gate_id": gate_id, "root_run_id": root_run_id, "fingerprint": fingerprint}
         call = f"{root_run_id} {fingerprint}"
         return int(self.rows.value(queries.BEGUN_ALIKE, *lock, call=call, **wanted))
+
+    def pauses(self, root_run_id: str) -> list[Span]:
+        """From when to when people were asked in a run, as far as that is over."""
+        return self.rows.plain(queries.PAUSES, root_run_id=root_run_id)
 
     def loops_of_run(self, root_run_id: str) -> list[Aggregate]:
         """A run's questions about loops that have their answer, in the order of the answers."""

@@ -87,6 +87,15 @@ class Rows:
             cursor.close()
         return found[0]
 
+    def plain(self, by: Statement, **values: Any) -> list[Any]:
+        """Tuples of what is no row of a table."""
+        self.flush()
+        (cursor,) = _sent(self.connection, [_Step(by, [values])])
+        read = by.reader(self.connection.dialect)
+        found = [tuple(read(one)) for one in cursor.fetchall()]
+        cursor.close()
+        return found
+
     def _cut(self, kinds: Kinds, values: tuple[Any, ...]) -> Iterator[Any]:
         at = 0
         for kind in kinds:

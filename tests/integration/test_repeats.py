@@ -154,6 +154,26 @@ def test_what_is_proposed_beside_a_question_pushes_nothing(world: World) -> None
     assert [one.evidence["level"] for one in asked] == [1] * 5
 
 
+def test_the_time_that_people_take_is_none_of_the_runs(world: World) -> None:
+    """Neither in its budget nor in what a circle has cost; overlapping questions count once."""
+    ruled(world, "{same_failure: 3, thresholds: {run: {seconds: 60}}}")
+    looks(world, "5")
+    asked = [world.propose("5000.00", key=key).view.request for key in ("slow", "slower")]
+    world.clock.advance(minutes=50)
+    for request in asked:
+        world.decide(request.id, "dana", "reject", "not now")
+    world.clock.advance(seconds=20)
+    assert looks(world, "5", "5", "5")[-1] is Standing.WAITING
+    (circle,) = world.gates.waiting()
+    assert circle.request.evidence["detector"] == "same_outcome"
+    assert dict(circle.request.evidence["spent"])["seconds"] == 20  # type: ignore[arg-type]
+    world.decide(circle.request.id, "dana")
+    world.clock.advance(seconds=45)
+    assert looks(world, "6", "7")[-1] is Standing.WAITING
+    (over,) = world.gates.waiting()
+    assert "has used 65 of 60" in over.request.judgement.reasons[0].text
+
+
 def test_guesses_go_to_people_before_the_next_one(world: World) -> None:
     """An action that fails in the same way whatever it is given; other actions go on."""
     world.till.broken = "The period is closed"

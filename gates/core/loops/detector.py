@@ -38,7 +38,7 @@ from gates.core.loops.steps import End, Step, short
 from gates.core.loops.thresholds import LONGEST_PERIOD, WASTE_WINDOW, Limits, Thresholds
 from gates.core.loops.volatile import LONGEST_KEPT, Labels, failure_signature, steady, without
 
-VERSION = 3
+VERSION = 4
 PUSHED = 3  # refusals of one circle after which it goes to the next level
 # What stops the run, not one call.
 EVERYTHING = (Kind.ERRORS, Kind.NOTHING_NEW, Kind.WASTED, Kind.BUDGET)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from array import array
 from collections import deque
 from collections.abc import MutableMapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
 from gates.core.loops.thresholds import LONGEST_PERIOD, WINDOW
@@ -62,7 +62,9 @@ class Stop(NamedTuple):
 
 
 class Spent:
-    """What one scope has used; changed in place, once a step."""
+    """What one scope has used; changed in place, once a step. `began` and `last` by the run's own
+    clock, which stands still while it waits for people.
+    """
 
     __slots__ = ("attempts", "began", "cost", "last", "tokens")
 
@@ -89,6 +91,7 @@ class Memory:
 
     def __init__(self) -> None:
         self.number = 0
+        self.paused = 0.0  # seconds in which the run waited for people
         self.changes = 0
         self.changed_at = 0
         self.since = 0  # steps up to here no longer count: a person has answered
@@ -130,6 +133,7 @@ class Memory:
         spent.cost += cost
         spent.tokens += tokens
         if at is not None:
+            at -= timedelta(seconds=self.paused)
             spent.began = spent.began or at
             spent.last = at
 
@@ -154,7 +158,7 @@ class Memory:
         made = cls()
         for name, was in vars(made).items():
             value = state[name]
-            if isinstance(was, (int, str)) and type(value) is not type(was):
+            if isinstance(was, (int, float, str)) and type(value) is not type(was):
                 raise TypeError(name)
             setattr(made, name, dict(value) if isinstance(was, dict) else value)
         made.recent = deque((_seen(row) for row in state["recent"]), maxlen=WINDOW)

@@ -15,6 +15,7 @@ LONGEST_SCOPE = 60
 
 def spend(memory: Memory, step: Step, end: End) -> None:
     """Every attempt costs, a refused one and one that ran beside its twin too."""
+    memory.paused += step.paused
     for scope in _scopes(step):
         memory.spend(scope, step.at, end.cost, end.tokens)
 

@@ -22,7 +22,8 @@ class Step(NamedTuple):
 
     `arguments`: their digest. `writes`: the action is declared to change the world when it
     succeeds. `round`: names calls that were made side by side. `attempt_id`: a step told twice
-    (a replay after a resume, a repeated report) counts once.
+    (a replay after a resume, a repeated report) counts once. `paused`: seconds since the last step
+    in which the run waited for people.
     """
 
     action: str
@@ -34,6 +35,7 @@ class Step(NamedTuple):
     agent: str = ""
     round: str = ""
     attempt_id: str = ""
+    paused: float = 0.0
 
     @classmethod
     def of(cls, action: str, arguments: Any, **more: Any) -> Step:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from pydantic import JsonValue
 
+from gates.core.loops.pauses import Span, paused
 from gates.core.model import Json
 
 HALF_DONE = "half_done"
@@ -29,6 +30,17 @@ def spent(times: Sequence[datetime], cost: int, tokens: int) -> Json:
     seconds = int((max(times) - min(times)).total_seconds()) if times else 0
     found = {"seconds": seconds, "cost_minor": cost, "tokens": tokens}
     return {"spent": {name: number for name, number in found.items() if number}}
+
+
+def without_pauses(evidence: Json, pauses: Sequence[Span]) -> Json:
+    """The evidence with the time that the attempts took, less that in which people were asked."""
+    spent, times = evidence.get("spent"), [one.at for one in tried(evidence) if one.at]
+    if not times or not isinstance(spent, dict):
+        return evidence
+    first, last = times[0], times[-1]
+    seconds = int((last - first - paused(pauses, first, last)).total_seconds())
+    others = {name: one for name, one in spent.items() if name != "seconds"}
+    return evidence | {"spent": others | ({"seconds": seconds} if seconds > 0 else {})}
 
 
 class Told(NamedTuple):

@@ -50,6 +50,7 @@ class Budget(Value):
 
     attempts: Annotated[int, Field(ge=1, le=10_000)] | None = None
     seconds: Annotated[int, Field(ge=1)] | None = None
+    """From the first to the last attempt, without the time in which people were asked."""
     cost: Annotated[int, Field(ge=1)] | None = None
     """In minor units."""
     tokens: Annotated[int, Field(ge=1)] | None = None
@@ -83,6 +84,10 @@ class Thresholds(Value):
             first = error.errors()[0]
             path = ".".join(str(part) for part in first["loc"])
             raise InvalidInput(f"loops.{path} = {first['input']!r}: {first['msg']}.") from error
+
+    @property
+    def counts_time(self) -> bool:
+        return any(one.seconds is not None for one in (self.run, self.business_key, self.agent))
 
     def of_action(self, action: str) -> Limits:
         for pattern, limits in self.actions.items():
