@@ -16,6 +16,7 @@ from gates.core import lifecycle, restored
 from gates.core.drift import UNREADABLE, differences
 from gates.core.errors import InvalidInput, RequestClosed, RetryLater, Unavailable
 from gates.core.execution import Report, queue, report, start
+from gates.core.loops.levels import WRITE
 from gates.core.messages import Proposal
 from gates.core.model import (
     ApprovalRequest,
@@ -317,7 +318,7 @@ def _still_a_loop(request: ApprovalRequest, by: str) -> bool:
     """
     if request.purpose is not Purpose.LOOP:
         return False
-    return by != "precondition" or request.evidence.get("detector") == repeats.WRITE
+    return by != "precondition" or request.evidence.get("detector") == WRITE
 
 
 def does_for(given: Aggregate, fresh: ApprovalRequest, now: datetime) -> bool:

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 
 from gates.actions import Registry
 from gates.core.errors import UnknownAction
-from gates.core.loops import Guidance, Kind, climbed, guidance, reported, spent
+from gates.core.loops import Guidance, climbed, guidance, reported, spent
+from gates.core.loops.levels import REFUSED, WRITE
 from gates.core.loops.telling import whole
 from gates.core.messages import Proposal
 from gates.core.model import (
@@ -22,16 +23,15 @@ from gates.core.model import (
     ApprovalRequest,
     ExecutionState,
     Json,
-    Outcome,
     OutcomeKind,
     Purpose,
     Verdict,
 )
 from gates.store.aggregate import Aggregate
 
-WRITE, REFUSED = Kind.SAME_WRITE.value, "refused_again"
 MOST_REFUSED = 2  # refusals that an agent is simply told
 MOST_SHOWN = 10
+LONGEST_SAID = 300  # characters of what a write has brought
 
 
 def evidence(
@@ -48,11 +48,11 @@ def evidence(
         over = all(_succeeded(one) for one in done)
         words = "it has been done" if over else "it has been done or is under way"
         return _told(WRITE, done, words) | climbed(guided)
-    refused = [one for one in alike if _refused(one.outcome)]
-    if len(refused) < MOST_REFUSED or _answered(alike):
+    refused = [one for one in _in_order(alike) if _refused(one)]
+    forbidden = request.judgement.verdict is Verdict.FORBID
+    if len(_since_people_said_no(refused) if forbidden else refused) < MOST_REFUSED:
         return None
     found = _told(REFUSED, refused, "it was refused")
-    forbidden = request.judgement.verdict is Verdict.FORBID
     return found | climbed(guided) | {"refused_by": "policy" if forbidden else "people"}
 
 
@@ -79,8 +79,8 @@ def known(request: ApprovalRequest) -> int | None:
 
 
 def begun(alike: Sequence[Aggregate]) -> list[Aggregate]:
-    """The latest round of each gate that has done it or may have."""
-    found = [one for one in alike if one.execution and one.execution.state in BEGUN]
+    """The latest round of each gate that has done it or may have, oldest first."""
+    found = [one for one in _in_order(alike) if one.execution and one.execution.state in BEGUN]
     return list({one.request.gate_id: one for one in found}.values())
 
 
@@ -95,16 +95,23 @@ def _succeeded(one: Aggregate) -> bool:
     return one.execution is not None and one.execution.state is ExecutionState.SUCCEEDED
 
 
-def _refused(outcome: Outcome | None) -> bool:
-    return outcome is not None and outcome.kind is OutcomeKind.REJECTED
+def _refused(one: Aggregate) -> bool:
+    """What people said of another circle is the detector's to weigh."""
+    asked, outcome = one.request, one.outcome
+    other = asked.purpose is not Purpose.ACTION and asked.evidence.get("detector") != REFUSED
+    return outcome is not None and outcome.kind is OutcomeKind.REJECTED and not other
 
 
-def _answered(alike: Sequence[Aggregate]) -> bool:
-    """People have been asked about this circle, and have said no: they are not asked for ever."""
-    return any(
-        one.request.purpose is Purpose.LOOP and _refused(one.outcome) and not _skipped(one)
-        for one in alike
-    )
+def _in_order(alike: Sequence[Aggregate]) -> list[Aggregate]:
+    return sorted(alike, key=lambda one: one.request.opened_at)
+
+
+def _since_people_said_no(refused: Sequence[Aggregate]) -> Sequence[Aggregate]:
+    """What the policy has refused by itself since: people who said no to the circle are asked about
+    it again each third time, and not each time. (Where people refuse, they are asked anyhow.)
+    """
+    asked = [at for at, one in enumerate(refused) if one.request.purpose is Purpose.LOOP]
+    return refused[asked[-1] + 1 :] if asked else refused
 
 
 def _guided(before: Sequence[Aggregate]) -> list[Guidance]:
@@ -113,8 +120,12 @@ def _guided(before: Sequence[Aggregate]) -> list[Guidance]:
     return [given for one in asked if (given := guidance(one.decisions, one.outcome))]
 
 
-def _skipped(one: Aggregate) -> bool:
-    return one.outcome is not None and one.outcome.skipped
+def _came_of(one: Aggregate) -> str:
+    """What an agent was told, or what stands there now."""
+    if not _succeeded(one) or one.execution is None:
+        return str(one.outcome or "") if one.execution is None else "is under way"
+    said = "" if one.execution.result is None else str(one.execution.result)
+    return f"done: {said[:LONGEST_SAID]}" if said else "done"
 
 
 def _told(detector: str, before: Sequence[Aggregate], words: str) -> Json:
@@ -126,7 +137,7 @@ def _told(detector: str, before: Sequence[Aggregate], words: str) -> Json:
             "request_id": one.request.id,
             "at": one.request.opened_at.isoformat(),
             "arguments": one.request.action.arguments,
-            "error": str(one.outcome or ""),
+            "error": _came_of(one),
         }
         for number, one in enumerate(before, start=1)
     ]

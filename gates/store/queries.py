@@ -149,7 +149,7 @@ _alike = (
         request.c.gate_id != bindparam("gate_id"),
         request.c.outcome.is_not(None),
     )
-    .order_by(~_begun, request.c.opened_at)  # what has been done is never among those left out
+    .order_by(~_begun, request.c.opened_at.desc())  # what has been done is never left out
     .limit(MOST_ALIKE)
 )
 ALIKE = Whole.of(_alike)

@@ -51,6 +51,7 @@ def test_the_same_write_is_put_to_people_before_it_is_done_again(world: World) -
     assert (again.standing, request.purpose) == (Standing.WAITING, Purpose.LOOP)
     assert request.judgement.reasons[0].rule == "loop.same_write"
     assert "it has been done once in this run" in request.judgement.reasons[0].text
+    assert tried(request.evidence)[0].error == "done: {'paid': '500.00'}"
     assert world.lease() is None
     world.decide(request.id, "dana")
     assert world.propose("500.00", key="second").standing is Standing.EXECUTING
@@ -238,7 +239,7 @@ def test_what_was_refused_twice_goes_to_people_the_third_time(world: World) -> N
     assert third.judgement.reasons[0].rule == "loop.refused_again"
     world.decide(third.id, "dana", "reject", "stop it")
     fourth = world.propose("5000.00", key="try-4").view.request
-    assert fourth.purpose is Purpose.ACTION  # people have said no to the circle: not asked for ever
+    assert (fourth.purpose, fourth.evidence["count"]) == (Purpose.LOOP, 3)  # with what came before
 
 
 def test_nobody_lets_through_what_the_policy_forbids(world: World) -> None:
@@ -252,6 +253,18 @@ def test_nobody_lets_through_what_the_policy_forbids(world: World) -> None:
         world.decide(third.view.request.id, "dana")
     world.decide(third.view.request.id, "dana", "send_back", "Burn nothing; book it instead.")
     assert burn(key="burn-3").standing is Standing.SENT_BACK
+
+
+def test_what_the_policy_forbids_is_asked_about_each_third_time(world: World) -> None:
+    """Also after people have said no to the circle; in between the agent is told by the policy."""
+    found = []
+    for number in range(9):
+        reply = world.propose(name="till.burn", key=f"burn-{number}")
+        found.append(reply.standing is Standing.WAITING)
+        world.clock.advance(seconds=1)
+        if found[-1]:
+            world.decide(reply.view.request.id, "dana", "reject", "stop it")
+    assert found == [False, False, True] * 3
 
 
 def test_of_writes_side_by_side_the_second_is_asked(world: World) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from gates.core.loops.circles import Kind
 from gates.core.loops.telling import whole
 from gates.core.model import (
     ApprovalRequest,
@@ -24,6 +25,7 @@ from gates.core.value import Value
 
 MOST_SHOWN = 3  # of those who gave guidance
 LONGEST_SAID = 300  # characters of it
+ONCE = WRITE, REFUSED = Kind.SAME_WRITE.value, "refused_again"  # what stands in the evidence
 
 
 class Guidance(Value):
@@ -87,7 +89,7 @@ def counts_tries(evidence: Json) -> bool:
     """Whether an answer may say how many more: of a circle in a run, and of a failure that was
     counted over runs. What was done already, or refused, is let through once for each approval.
     """
-    return "circle" in evidence or "signature" in evidence
+    return evidence.get("detector") not in ONCE
 
 
 def barred(request: ApprovalRequest) -> str:
