@@ -142,7 +142,9 @@ def test_the_share_is_kept_whatever_keys_a_flow_chooses(world: World) -> None:
     reviews = sampled(world, "25%")
     world.gates.dice, same = dice(), dice()
     for number in range(60):
-        world.propose(USUAL, key="same" if number % 3 == 0 else f"k{number}")
+        same_again = number % 3 == 0
+        amount = USUAL if same_again else f"{5000 + number}.00"
+        world.propose(amount, key="same" if same_again else f"k{number}")
     thrown = [same.randrange(1000) < 250 for _ in range(41)]
     assert len(reviews.wanted()) == sum(thrown)
     assert 0 < sum(thrown) < 41
