@@ -116,11 +116,15 @@ LOCK_RUN = Statement(
     .where(run.c.root_run_id == bindparam("root_run_id"))
     .with_for_update(key_share=True)
 )
-CALLS_OF_RUN = Statement(
+_calls_of_run = (
     select(call)
     .where(call.c.root_run_id == bindparam("root_run_id"), call.c.seq > bindparam("after"))
     .order_by(call.c.seq)
     .limit(CALLS_AT_ONCE)
+)
+CALLS_OF_RUN = Statement(_calls_of_run)
+CALLS_BEFORE_A_GATE = Statement(  # none where it is known: a run that is replayed asks for each
+    _calls_of_run.where(~exists().where(request.c.gate_id == bindparam("gate_id")))
 )
 _failed, _same = call.c.failed, call.c.arguments_digest == bindparam("arguments_digest")
 COUNTED = select(

@@ -112,7 +112,7 @@ class Unit:
         rounds, alike, calls = self.rows.read_all(
             ([RequestRow], queries.BY_GATE.requests),
             ([RequestRow], queries.ALIKE.requests),
-            ([LoopCallRow], queries.CALLS_OF_RUN),
+            ([LoopCallRow], queries.CALLS_BEFORE_A_GATE),
             after=after,
             **wanted,
         )
