@@ -61,13 +61,14 @@ def test_what_an_ended_run_leaves_behind_is_withdrawn(stack, real, watch, state)
     """
     real.run = made(stack, "RUNNING")
     keys = ("open", "approved", "rejected", "used", "queued")
-    ids = {key: real.propose("5000.00", key=key).view.request.id for key in keys}
+    sums = {key: f"500{number}.00" for number, key in enumerate(keys)}
+    ids = {key: real.propose(sums[key], key=key).view.request.id for key in keys}
     for key in ("approved", "used", "queued"):
         real.decide(ids[key], "dana")
     real.decide(ids["rejected"], "dana", "reject")
-    real.propose("5000.00", key="used")
+    real.propose(sums["used"], key="used")
     assert real.lease() is not None
-    real.propose("5000.00", key="queued")
+    real.propose(sums["queued"], key="queued")
     ids["allowed"] = real.propose("500.00", key="allowed").view.request.id
     watch.look()
     assert real.gates.view(ids["open"]).outcome is None
