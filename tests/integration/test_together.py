@@ -233,7 +233,8 @@ def test_what_is_called_for_one_of_them_does_not_depend_on_the_order(stack):
 
     @flow
     def nested(order: list[str]) -> None:
-        asks = {one: gated(pay, key=f"pay-{one}").ask(payout("500")) for one in order}
+        sums = {"a": "500", "b": "501"}
+        asks = {one: gated(pay, key=f"pay-{one}").ask(payout(sums[one])) for one in order}
         for one in together(asks.values()):
             note(one.key)
         note("after")
