@@ -154,7 +154,7 @@ def test_two_that_redeem_at_once_get_it_once(world: World) -> None:
     """The request's lock decides; the store itself would refuse a second mark."""
     redeeming = Redeeming(world.gates)
     for number in range(4):
-        token = in_flow(world, key=f"note-{number}").token
+        token = in_flow(world, key=f"note-{number}", arguments={"n": str(number)}).token
         answers = at_once(*[lambda t=token: redeeming.redeem(world.executor, t)] * 2)
         refused = [one for one in answers if isinstance(one, InvalidGrant)]
         assert len(refused) == 1, answers
@@ -252,7 +252,7 @@ def test_what_was_handed_out_before_a_rotation_still_counts(world: World) -> Non
     second = ring.rotate("ops")
     assert ring.signer()[0] == second != first
     assert [key.kid for key in ring.published()] == [first, second]
-    new = in_flow(world, key="second")
+    new = in_flow(world, key="second", arguments={"n": "2"})
     assert Redeeming(world.gates).redeem(world.executor, old.token)
     assert Redeeming(world.gates).redeem(world.executor, new.token)
     world.clock.advance(seconds=PUBLISHED.total_seconds())
