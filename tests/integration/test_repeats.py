@@ -612,7 +612,7 @@ def test_a_proposal_that_is_looked_at_twice_is_pushed_once(world: World) -> None
         with pytest.raises(Frozen):
             world.propose(key="again", **note)
     with world.database.write() as session:
-        freezes.thaw(session, freeze.id, "mika", "go on", world.clock())
+        freezes.thaw(session, freeze, "mika", "go on", world.clock())
     world.gates.orders.drop()
     assert world.propose(key="again", **note).view.request.evidence["level"] == 1
 
