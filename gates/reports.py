@@ -89,6 +89,7 @@ def as_call(request: ApprovalRequest, attempt_id: str, told: AttemptReport, unit
         tokens=reported(request.claims, "tokens"),
         business_key=" ".join(request.action.subject),
         agent=request.requester.agent,
+        root_run_id=request.run.root_run_id,
     )
 
 
