@@ -204,6 +204,11 @@ def test_differences_between_arguments_are_named_by_path():
         ("digest 0123456789abcdef", "digest fedcba9876543210"),
         ("see #A1", "see #B22"),
         ("Line\n  one", "line one"),
+        ("payment 1234 overpays line 17", "payment 404 overpays line 500"),
+        ("order=404 is locked", "order=500 is locked"),
+        ("status of bill 404 is unknown", "status of bill 500 is unknown"),
+        ("returned 12 rows too many", "returned 13 rows too many"),
+        ("error: 1040 records skipped", "error: 2055 records skipped"),
     ],
 )
 def test_what_changes_by_itself_is_left_out(one, other):
@@ -216,6 +221,15 @@ def test_what_changes_by_itself_is_left_out(one, other):
     [
         ("HTTP 503 from the ERP", "HTTP 404 from the ERP"),
         ("status: 503", "status: 429"),
+        ("upstream answered status=404", "upstream answered status=500"),
+        ("upstream answered status=404", "upstream answered status=409"),
+        ("error: 404", "error: 500"),
+        ("returned 404", "returned 500"),
+        ("HTTP/1.1 500", "HTTP/1.1 404"),
+        ("HTTP/2 500 from the ERP", "HTTP/2 404 from the ERP"),
+        ('{"status": 404}', '{"status": 500}'),
+        ("status_code=404", "status_code=500"),
+        ("HTTPError: 404 for url", "HTTPError: 500 for url"),
         ("overpays by 505.75", "overpays by 505.76"),
         ("1,000.00 EUR is too much", "2,000.00 EUR is too much"),
         ("the period is closed", "the journal is closed"),
