@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
 from gates import reports
 from gates.core.canonical import digest
-from gates.core.loops import Allowance, Finding, Guidance, allowed, guidance, look
+from gates.core.loops import Allowance, Call, Finding, Guidance, allowed, guidance, look
 from gates.core.messages import AttemptReport
 from gates.core.model import ApprovalRequest, OutcomeKind
 from gates.core.policy import LoopPolicy
@@ -31,13 +32,15 @@ def recurring(
     if told.state != "failed":
         return None
     calls = unit.calls(request.action.name, digest(request.action.arguments), unit.now - REMEMBERED)
-    if any(call.attempt_id == attempt_id for call in calls):
+    if any(call.attempt_id == attempt_id for _, call in calls):
         return None  # a repeated report
-    before = unit.loop_rounds(request.action.fingerprint, request.run.root_run_id)
-    allowances = [one for one in map(_allowance, before) if one and _same_call(one, request)]
     limits = loops.thresholds.of_action(request.action.name)
     call = reports.as_call(request, attempt_id, told, unit, limits)
-    found = look([*calls, call], allowances, loops)
+    before = unit.loop_rounds(request.action.fingerprint, request.run.root_run_id)
+    allowances = [one for one in map(_allowance, before) if one and _same_call(one, request)]
+    found = look([*(one for _, one in calls), call], allowances, loops)
+    if found is not None:
+        found = look([*_with_run(unit, calls, call), call], allowances, loops)
     if found is None:
         return None
     since = unit.now - REMEMBERED
@@ -45,6 +48,15 @@ def recurring(
         guidance(one.decisions, one.outcome) for one in before if _same_trouble(one, request, found)
     ]
     return Recurring(found, tuple(one for one in told_before if one and one.at >= since))
+
+
+def _with_run(unit: Unit, calls: Sequence[tuple[int, Call]], last: Call) -> list[Call]:
+    """`calls`, and between them whatever the last one's run has done since its first failure."""
+    own = [number for number, call in calls if call.failed and call.root_run_id == last.root_run_id]
+    if not own:
+        return [call for _, call in calls]
+    merged = dict(calls) | dict(unit.calls_of_run(last.root_run_id, own[0]))
+    return [merged[number] for number in sorted(merged)]
 
 
 def _allowance(asked: Aggregate) -> Allowance | None:

@@ -102,6 +102,7 @@ def as_call(
         business_key=" ".join(request.action.subject),
         agent=request.requester.agent,
         began_at=request.opened_at if began_at is None else began_at,
+        root_run_id=request.run.root_run_id,
     )
 
 

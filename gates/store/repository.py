@@ -387,11 +387,11 @@ class Unit:
 
     # -- loops ------------------------------------------------------------------------------
 
-    def calls(self, action: str, arguments_digest: str, since: datetime) -> list[Call]:
-        """The latest of any run that called just this, oldest first."""
+    def calls(self, action: str, arguments_digest: str, since: datetime) -> list[tuple[int, Call]]:
+        """The latest of any run that called just this, with their numbers, oldest first."""
         wanted = {"action": action, "arguments_digest": arguments_digest, "since": since}
         stored = self.rows.read([LoopCallRow], queries.CALLS, **wanted)
-        return [_call(row) for (row,) in reversed(stored)]
+        return [(row.seq, _call(row)) for (row,) in reversed(stored)]
 
     def add_call(self, root_run_id: str, call: Call) -> None:
         """With the run's lock, so that its calls are committed in the order of their numbers: who

@@ -786,6 +786,43 @@ def test_failures_count_over_runs(world: World) -> None:
     assert len(reply.view.request.evidence["attempts"]) == 3  # type: ignore[arg-type]
 
 
+def noted(world: World, words: str, error: str = "") -> GateReply:
+    """A function of the flow's own, which fails with `error`, or not."""
+    world.clock.advance(seconds=1)
+    reply = world.propose(
+        name="note", in_process=True, arguments={"n": words}, key=f"note-{uuid4().hex}"
+    )
+    if reply.grant is None:
+        return reply
+    told = AttemptReport(
+        state="failed" if error else "succeeded",
+        fence=reply.grant.fence,
+        error=error,
+        error_class="TestsFailed" if error else "",
+    )
+    return world.work.report(world.flow, reply.grant.attempt_id, told)
+
+
+def test_fix_and_retest_is_left_alone(world: World) -> None:
+    """What the run has changed in between shows in the error: that is work, and no circle."""
+    for count in (12, 11, 10):
+        assert noted(world, "test", f"{count} tests failed").standing is Standing.CLAIMABLE
+        assert noted(world, f"fix {count}").standing is Standing.SUCCEEDED
+    assert noted(world, "test", "10 tests failed").standing is Standing.CLAIMABLE
+    again = noted(world, "test", "10 tests failed")
+    assert (again.standing, again.view.request.purpose) == (Standing.WAITING, Purpose.LOOP)
+    assert again.view.request.evidence["count"] == 3
+
+
+def test_a_fix_that_shows_in_no_error_is_none(world: World) -> None:
+    """Another write between two failures that say the same has not been its cure."""
+    standings = []
+    for number in range(3):
+        noted(world, f"fix {number}")
+        standings.append(noted(world, "test", "12 tests failed").standing)
+    assert standings == [Standing.CLAIMABLE, Standing.CLAIMABLE, Standing.WAITING]
+
+
 def test_runs_that_fail_at_the_same_moment_open_one_question(world: World) -> None:
     """Three runs, two servers, one transaction that fails: the last of them asks, whichever it is,
     and no failure slips between two counts.

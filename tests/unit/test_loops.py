@@ -22,6 +22,7 @@ def call(
     action: str = "erp.payment.submit",
     arguments: str = "a1",
     request: str = "r1",
+    run: str = "run1",
 ) -> Call:
     return Call(
         request_id=request,
@@ -33,6 +34,7 @@ def call(
         failed=failed,
         at=START + timedelta(minutes=minute),
         arguments={"amount": "505.75"},
+        root_run_id=run,
     )
 
 
@@ -89,6 +91,52 @@ def test_what_happens_in_between_resets_nothing():
     """A success, or another failure, between the failures does not start the count anew."""
     between = [call(2, failed=False), call(4, error="The period is closed")]
     assert found([call(1), between[0], call(3), between[1], call(5)]).count == 3
+
+
+def retest(minute: int, count: int, run: str = "run1") -> Call:
+    return call(minute, error=f"{count} tests failed in 0.{count} s", run=run)
+
+
+def wrote(minute: int, action: str = "code.edit", run: str = "run1") -> Call:
+    return call(minute, failed=False, action=action, run=run)
+
+
+def test_work_on_the_cause_starts_the_count_anew():
+    """Fix and retest: another write has succeeded, and the error says something else now."""
+    fixing = [retest(1, 12), wrote(2), retest(3, 11), wrote(4), retest(5, 10)]
+    assert look(fixing, [], POLICY) is None
+    stuck = found([*fixing, retest(6, 10), retest(7, 10)])
+    assert (stuck.count, stuck.total) == (3, 5)
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        [],
+        [wrote(2, action="erp.payment.submit")],
+        [wrote(2).model_copy(update={"writes": False})],
+        [wrote(2).model_copy(update={"failed": True})],
+        [wrote(2, run="run2")],
+    ],
+    ids=["nothing", "the same call", "a look", "a write that failed", "another run's write"],
+)
+def test_what_is_no_work_on_the_cause_resets_nothing(between):
+    """However the error changes, this run has changed nothing that could have been its cause."""
+    assert found([retest(0, 12), retest(1, 11), *between, retest(3, 10)])
+
+
+def test_work_that_leaves_the_error_as_it_was_resets_nothing():
+    """Another write, and the very same words but for the time: it was no cure."""
+    took = [call(n, error=f"12 tests failed in 3.{n} s") for n in (1, 3, 5)]
+    assert found([took[0], wrote(2), took[1], wrote(4), took[2]]).count == 3
+
+
+def test_work_of_one_run_takes_nothing_from_the_failures_of_others():
+    """They go on counting: it failed there too, whatever was done here."""
+    others = [retest(n, 12, run=f"run{n}") for n in (2, 3)]
+    fixing = [retest(4, 12), wrote(5), retest(6, 11)]
+    assert found([*others, *fixing]).count == 3
+    assert look([others[0], *fixing], [], POLICY) is None
 
 
 def test_an_attempt_reported_twice_counts_once():
@@ -156,6 +204,11 @@ def test_differences_between_arguments_are_named_by_path():
         ("digest 0123456789abcdef", "digest fedcba9876543210"),
         ("see #A1", "see #B22"),
         ("Line\n  one", "line one"),
+        ("payment 1234 overpays line 17", "payment 404 overpays line 500"),
+        ("order=404 is locked", "order=500 is locked"),
+        ("status of bill 404 is unknown", "status of bill 500 is unknown"),
+        ("returned 12 rows too many", "returned 13 rows too many"),
+        ("error: 1040 records skipped", "error: 2055 records skipped"),
     ],
 )
 def test_what_changes_by_itself_is_left_out(one, other):
@@ -168,6 +221,15 @@ def test_what_changes_by_itself_is_left_out(one, other):
     [
         ("HTTP 503 from the ERP", "HTTP 404 from the ERP"),
         ("status: 503", "status: 429"),
+        ("upstream answered status=404", "upstream answered status=500"),
+        ("upstream answered status=404", "upstream answered status=409"),
+        ("error: 404", "error: 500"),
+        ("returned 404", "returned 500"),
+        ("HTTP/1.1 500", "HTTP/1.1 404"),
+        ("HTTP/2 500 from the ERP", "HTTP/2 404 from the ERP"),
+        ('{"status": 404}', '{"status": 500}'),
+        ("status_code=404", "status_code=500"),
+        ("HTTPError: 404 for url", "HTTPError: 500 for url"),
         ("overpays by 505.75", "overpays by 505.76"),
         ("1,000.00 EUR is too much", "2,000.00 EUR is too much"),
         ("the period is closed", "the journal is closed"),

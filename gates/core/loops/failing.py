@@ -7,8 +7,10 @@ Pure: calls in, a finding out. Rules, each with what it protects from:
    from zero).
 3. A success in between resets nothing (a call that works now and then is still a circle), and
    neither does another failure (an agent that alternates).
-4. Only a person's allowance starts the count anew, for that failure alone, and it is used up.
-5. An attempt reported twice counts once.
+4. Work on the cause starts the count of its run anew: another write of the run has succeeded since
+   the last failure, and the error says something else now (fix and retest, whose count falls).
+5. A person's allowance starts the count anew, for that failure alone, and it is used up.
+6. An attempt reported twice counts once.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field, JsonValue
 
 from gates.core.loops.telling import spent
-from gates.core.loops.volatile import failure_signature
+from gates.core.loops.volatile import failure_signature, wording
 from gates.core.model import ApprovalRequest, Decision, DecisionKind, Json
 from gates.core.value import Value
 
@@ -37,6 +39,7 @@ class Call(Value):
     the beginning of that. `writes`: a success changes the world. `cost` (minor units) and `tokens`,
     as its agent reports them. `business_key`: what it was about; empty for nothing in particular.
     `began_at`: when it was proposed, or tried again.
+    `root_run_id`: the run that made it.
     """
 
     request_id: str
@@ -56,6 +59,7 @@ class Call(Value):
     business_key: str = ""
     agent: str = ""
     began_at: datetime | None = None
+    root_run_id: str = ""
 
 
 class Allowance(Value):
@@ -81,8 +85,8 @@ class Tried(Value):
 
 
 class Finding(Value):
-    """`count`: failures since the last allowance. `attempts`: the last ten of `total`. `spent`:
-    what all of them have cost.
+    """`count`: failures since the last allowance, or work on the cause. `attempts`: the last ten of
+    `total`. `spent`: what all of them have cost.
     """
 
     action: str
@@ -125,13 +129,20 @@ def allowed(request: ApprovalRequest, decisions: Sequence[Decision]) -> int:
 def look(
     calls: Sequence[Call], allowances: Sequence[Allowance], policy: LoopPolicy
 ) -> Finding | None:
-    """Whether the last of `calls` closes a circle. Calls stand in the order they ended."""
+    """Whether the last of `calls` closes a circle. Calls stand in the order they ended; of what
+    succeeded only the writes of the last one's run matter.
+    """
     if not calls or not calls[-1].failed:
         return None
     last, signature = calls[-1], _signature(calls[-1])
     same = _same_failures(calls, last, signature)
     allowance = _latest(allowances, last, signature)
-    since = [call for call in same if allowance is None or call.at > allowance.at]
+    past = _worked_on(calls, same)
+    since = [
+        call
+        for call in same
+        if call.attempt_id not in past and (allowance is None or call.at > allowance.at)
+    ]
     if len(since) < (policy.same_failure if allowance is None else allowance.more):
         return None
     tried = _tried(same)
@@ -171,12 +182,35 @@ def _signature(call: Call) -> str:
 
 
 def _same_failures(calls: Sequence[Call], last: Call, signature: str) -> list[Call]:
-    key = (last.action, last.arguments_digest)
     found: dict[str, Call] = {}
     for call in calls:
-        if call.failed and (call.action, call.arguments_digest) == key:
+        if call.failed and _what(call) == _what(last):
             found.setdefault(call.attempt_id, call)
     return [call for call in found.values() if _signature(call) == signature]
+
+
+def _worked_on(calls: Sequence[Call], same: Sequence[Call]) -> set[str]:
+    """The attempts of the last one's run whose cause it has worked on since, to some effect."""
+    last, counted = calls[-1], {call.attempt_id: call for call in same}
+    past: set[str] = set()
+    before: list[Call] = []
+    wrote = False
+    for call in calls:
+        if call.root_run_id != last.root_run_id:
+            continue
+        if counted.get(call.attempt_id) is call:
+            if wrote and before and wording(call.error) != wording(before[-1].error):
+                past.update(one.attempt_id for one in before)
+                before = []
+            before.append(call)
+            wrote = False
+        elif call.writes and not call.failed and _what(call) != _what(last):
+            wrote = True
+    return past
+
+
+def _what(call: Call) -> tuple[str, str]:
+    return call.action, call.arguments_digest
 
 
 def _latest(allowances: Sequence[Allowance], last: Call, signature: str) -> Allowance | None:

@@ -30,6 +30,11 @@ _TIMES_AND_IDS = (
     re.compile(r"\b0x[0-9a-f]+\b"),
     re.compile(r"\b(?=[0-9a-f]{0,63}\d)[0-9a-f]{12,64}\b"),
 )
+# A status of three digits says what happened: kept, in letters that no number matches.
+_STATUS = re.compile(
+    r"(code|error|https?|status|returned|responded|answered)((?:/\d(?:\.\d)?)?[\s=:\"']{1,4})"
+    r"([1-5]\d\d)(?![\w]|[.,]\d)"
+)
 _NUMBERS = (
     re.compile(
         r"(?<!code )(?<!code: )(?<!error )(?<!errno )(?<!http )(?<!status )(?<!status: )"
@@ -53,10 +58,20 @@ _OPAQUE = re.compile(r"(?=\w*\d)(?=\w*[a-z])[\w-]{6,128}")
 
 def failure_signature(error_class: str, error: str) -> str:
     """SHA-256 over the class and the message without ids, times and durations, in hex."""
-    text = _plain(error[:LONGEST_MESSAGE])
-    for pattern in (*_TIMES_AND_IDS, *_NUMBERS):
+    text = _STATUS.sub(r"\1\2_\3", wording(error))
+    for pattern in _NUMBERS:
         text = pattern.sub("~", text)
     return hashlib.sha256(f"{error_class}\n{text}".encode(errors="backslashreplace")).hexdigest()
+
+
+def wording(error: str) -> str:
+    """What an error says, its numbers included, without ids, times and durations: a count of failed
+    tests that falls says something else each time.
+    """
+    text = _plain(error[:LONGEST_MESSAGE])
+    for pattern in _TIMES_AND_IDS:
+        text = pattern.sub("~", text)
+    return text
 
 
 def steady(text: str) -> str:
