@@ -87,12 +87,15 @@ class CreateBill(OfSupplier):
 
 
 class PostBill(OfSupplier):
-    """`payee_iban`: where the document wants the money to go."""
+    """`payee_iban`: where the document wants the money to go. `accounting_date`: the day it is
+    booked on, where that is not the invoice's own.
+    """
 
     bill_id: int
     currency: Currency
     total: Annotated[Money, Field(gt=0)]
     payee_iban: Iban | None = None
+    accounting_date: date | None = None
 
 
 class Payment(OfSupplier):

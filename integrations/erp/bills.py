@@ -20,7 +20,13 @@ from integrations.erp.arguments import (
     PostBill,
 )
 from integrations.erp.errors import ErpError
-from integrations.erp.facts import create_facts, create_state, post_facts, post_state
+from integrations.erp.facts import (
+    booked_on,
+    create_facts,
+    create_state,
+    post_facts,
+    post_state,
+)
 from integrations.erp.half_done import of_invoice
 from integrations.erp.port import Bill, BillLine, Erp, NewBill
 from integrations.erp.soundness import disagreements
@@ -192,6 +198,7 @@ def _verify_post(erp: Erp, arguments: PostBill, result: Json) -> list[str]:
         ("currency", bill.currency, arguments.currency),
         ("number", bill.number, arguments.number),
         ("posted", bill.state in POSTED, True),
+        ("date", erp.booked(bill).on, booked_on(bill, arguments)),
     )
     return differences(checks) + disagreements(erp, bill)
 
@@ -236,6 +243,8 @@ def post_bill(erp: Erp, bill: PostBill, *, idempotency_key: str) -> BillReceipt:
     else:
         _must_be_postable(erp, found, bill.total)
         try:
+            if bill.accounting_date not in {None, found.accounting_date}:
+                erp.date_bill(found.id, bill.accounting_date)
             # Bills with the same number are in the facts that were judged, and in the state
             # that is compared at the claim: confirming the ERP's own warning adds nothing new.
             erp.post_bill(found.id, similar_is_known=True)

@@ -7,7 +7,7 @@ asking and executing; it leaves out what the execution itself changes.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -54,6 +54,7 @@ def post_facts(erp: Erp, arguments: PostBill) -> Json:
         "amount_minor": minor(bill.total) if bill else minor(arguments.total),
         "currency": bill.currency if bill else arguments.currency,
         **_bill_facts(erp, bill, arguments, arguments.total),
+        **_date_facts(bill, arguments),
         **_supplier_facts(erp, supplier, arguments.supplier, arguments.payee_iban),
         **_duplicate_facts(_same_number(erp, supplier, arguments, but=arguments.bill_id)),
     }
@@ -65,6 +66,7 @@ def post_state(erp: Erp, arguments: PostBill) -> Json:
     others = _same_number(erp, supplier, arguments, but=arguments.bill_id)
     return {
         "bill": _bill_state(erp, bill),
+        "booked_on": _day(booked_on(bill, arguments)),
         "supplier": _supplier_state(supplier),
         "duplicates": [_bill_brief(other) for other in others],
     }
@@ -126,6 +128,12 @@ def withdraw_facts(erp: Erp, arguments: WithdrawPayment) -> Json:
 
 def withdraw_state(erp: Erp, arguments: WithdrawPayment) -> Json:
     return {"bill": _bill_state(erp, erp.bill(arguments.bill_id))}
+
+
+def booked_on(bill: Bill | None, arguments: PostBill) -> date | None:
+    """What the ERP goes by: what is asked for, else what stands in the draft, else the invoice."""
+    standing = (bill.accounting_date or bill.invoice_date) if bill else None
+    return arguments.accounting_date or standing
 
 
 def minor(amount: Decimal) -> int:
@@ -194,6 +202,13 @@ def _bill_facts(erp: Erp, bill: Bill | None, arguments: OfSupplier, amount: Deci
     }
 
 
+def _date_facts(bill: Bill | None, arguments: PostBill) -> Json:
+    """`other_date` also where a day that somebody put into the draft would be put aside."""
+    on, own = booked_on(bill, arguments), bill.invoice_date if bill else None
+    other = on != own or (bill is not None and bill.accounting_date not in {None, own})
+    return {"booked_on": _day(on), "invoice_date": _day(own), "other_date": other}
+
+
 def _named_facts(erp: Erp, arguments: OfSupplier, bill_id: int) -> Json:
     bill = erp.bill(bill_id)
     return _naming(erp, bill, arguments) if bill else {"bill_known": False}
@@ -225,7 +240,7 @@ def _bill_state(erp: Erp, bill: Bill | None) -> JsonValue:
         **_bill_brief(bill),
         "supplier_id": bill.supplier_id,
         "number": bill.number,
-        "date": bill.invoice_date.isoformat() if bill.invoice_date else None,
+        "date": _day(bill.invoice_date),
         "currency": bill.currency,
         "entry": _entry_state(erp, bill),
         "lines": [
@@ -269,6 +284,10 @@ def _payment_brief(payment: SupplierPayment) -> dict[str, JsonValue]:
         "state": payment.state,
         "amount_minor": minor(payment.amount),
     }
+
+
+def _day(day: date | None) -> str | None:
+    return day.isoformat() if day else None
 
 
 def _text(number: Decimal) -> str:

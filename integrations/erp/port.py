@@ -61,7 +61,9 @@ class NewBill(Record):
 
 
 class Bill(Record):
-    """`number`: the supplier's; `booked_as`: the ERP's, once posted; `payable_lines`: ids."""
+    """`number`: the supplier's; `booked_as`: the ERP's, once posted; `payable_lines`: ids;
+    `accounting_date`: the day it is booked on, where that is not the invoice's own.
+    """
 
     id: int
     supplier_id: int
@@ -78,14 +80,16 @@ class Bill(Record):
     to_pay: Decimal
     payable_lines: tuple[int, ...]
     move_id: int | None
+    accounting_date: date | None = None
 
 
 class Entry(Record):
-    """A bill's journal entry. `payable`: what it owes the supplier."""
+    """A bill's journal entry. `payable`: what it owes the supplier; `on`: its day."""
 
     debit: Decimal
     credit: Decimal
     payable: Decimal
+    on: date | None = None
 
 
 class NewPayment(Record):
@@ -148,6 +152,9 @@ class Erp(Protocol):
 
     def delete_bill(self, bill_id: int) -> None:
         """A draft only."""
+
+    def date_bill(self, bill_id: int, on: date) -> None:
+        """The day that a draft will be booked on."""
 
     def post_bill(self, bill_id: int, *, similar_is_known: bool) -> None:
         """`similar_is_known`: people have seen that the supplier's number is in the books."""

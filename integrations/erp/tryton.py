@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from integrations.erp.tryton_accounts import accounts_of, owners_of, replace
 BILL_FIELDS = [
     "party", "party.rec_name", "reference", "number", "description", "state", "invoice_date",
     "currency.code", "untaxed_amount", "tax_amount", "total_amount", "amount_to_pay",
-    "lines_to_pay", "move",
+    "lines_to_pay", "move", "accounting_date",
 ]  # fmt: skip
 PAYMENT_FIELDS = ["number", "reference", "party", "amount", "state", "line", "approved_by"]
 PAYMENT_BUTTONS = {"submit": "submit", "approve": "approve", "succeed": "succeed",
@@ -104,12 +104,13 @@ class TrytonErp:
         rows: list[dict[str, Any]] = []
         if bill.move_id is not None:
             domain = [["move", "=", bill.move_id]]
-            rows = self._search("account.move.line", domain, ["debit", "credit"])
+            rows = self._search("account.move.line", domain, ["debit", "credit", "move.date"])
         owed = [row["credit"] - row["debit"] for row in rows if row["id"] in bill.payable_lines]
         return Entry(
             debit=sum((row["debit"] for row in rows), Decimal()),
             credit=sum((row["credit"] for row in rows), Decimal()),
             payable=sum(owed, Decimal()),
+            on=rows[0]["move."]["date"] if rows else None,
         )
 
     def payments(
@@ -163,6 +164,9 @@ class TrytonErp:
 
     def delete_bill(self, bill_id: int) -> None:
         self._rpc.call("model.account.invoice.delete", [bill_id])
+
+    def date_bill(self, bill_id: int, on: date) -> None:
+        self._rpc.call("model.account.invoice.write", [bill_id], {"accounting_date": on})
 
     def post_bill(self, bill_id: int, *, similar_is_known: bool) -> None:
         try:
@@ -249,6 +253,7 @@ class TrytonErp:
                 to_pay=row["amount_to_pay"],
                 payable_lines=tuple(row["lines_to_pay"]),
                 move_id=row["move"],
+                accounting_date=row["accounting_date"],
             )
             for row in rows
         ]

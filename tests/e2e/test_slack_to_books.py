@@ -5,11 +5,16 @@ with Slack's side played by a server that speaks its protocol. The tests follow 
 come over a socket first, and after a restart of the gates server by signed HTTP requests.
 """
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+from integrations.erp.actions import Payment
 from integrations.erp.company import installed
 from integrations.slack.blocks import APPROVE, REJECT
 from integrations.slack.modals import REASON_INPUT
@@ -82,6 +87,20 @@ class Town:
         sent = self.slack.submit(self.asked_again(name, card), {})
         assert (sent.acked, sent.error) == (True, None), sent
         return self.closed(card)
+
+    def says(self, name: str, *words: str) -> str:
+        """What the command line answers to this person."""
+        with self.house.stack.admin() as admin:
+            link = admin.login_link(name)
+        gates = str(Path(sys.executable).with_name("gates"))
+        home = str(self.house.stack.home / name)
+        environment = os.environ | {"GATES_HOME": home, "GATES_URL": self.house.stack.gates_url}
+        for command in (["login", link], words):
+            done = subprocess.run(
+                [gates, *command], env=environment, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def start_gates(self, mode: str) -> None:
         """A gates server that hears Slack in this way."""
@@ -180,3 +199,33 @@ def test_a_rejection_in_the_modal_ends_the_run(town: Town) -> None:
     assert ended.message == "Rejected by Mika Lindqvist: We never ordered a press."
     assert "We never ordered a press." in town.closed(card)
     assert town.house.booked("SLACK-3") == []
+
+
+def test_a_stuck_run_is_steered_from_the_command_line(town: Town) -> None:
+    """Stopped at its third same failure it suspends; its card names the stray draft. Guidance to
+    withdraw that resumes it, and the bill is paid once."""
+    number, stray = "DF-70013", "payment-script:DF-70013"
+    (bill,) = town.house.booked(number)
+    payment = Payment(
+        supplier="DE999000041",
+        number=number,
+        bill_id=bill.bill_id,
+        currency=bill.currency,
+        amount=bill.total,
+    )
+    document = town.house.stack.home / "stuck.json"
+    document.write_text(payment.model_dump_json())
+    run = town.house.begin("stuck-payment/demo", document)
+    card = town.card(f"{stray} on bill {number}")
+    town.house.until_state(run, "PAUSED")
+    asked = town.house.question(run).request
+    assert len(asked.evidence["attempts"]) == 3
+    advice = f"Withdraw {stray}, then pay."
+    assert "Priya Raman" in town.says("priya", "send-back", asked.id, "--guidance", advice)
+    assert advice in town.closed(card)
+    ended = town.house.until_state(run, "COMPLETED", "FAILED", "CANCELLED")
+    assert ended.state == "COMPLETED"
+    assert "run.suspended" in town.house.log(run)
+    (bill,) = town.house.booked(number)
+    assert (bill.state, bill.paid) == ("paid", bill.total)
+    assert [one.state for one in bill.payments] == ["succeeded"]

@@ -1,7 +1,7 @@
 """The ERP actions against the real ERP: what they find out, book, refuse and report."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
@@ -172,6 +172,29 @@ def test_facts_of_a_suspicious_bill(reader: TrytonErp, erp: TrytonErp, bill: Cre
     (duplicate,) = facts["duplicate_number"]
     assert "posted, 119.00 EUR" in duplicate
     assert facts["open_exposure_minor"] >= 11900
+
+
+def test_a_bill_that_is_booked_on_another_day_is_said(
+    reader: TrytonErp, erp: TrytonErp, bill: CreateBill
+) -> None:
+    """Asked for, or standing in the draft: both are in the facts and in what must not change."""
+    draft = created(erp, bill)
+    day = date(2026, 2, 2)
+    named = draft.model_copy(update={"accounting_date": day})
+    assert post_bill.facts(reader, draft)["other_date"] is False
+    assert post_bill.facts(reader, named)["booked_on"] == day.isoformat()
+    before = post_bill.precondition(reader, draft)
+    erp.date_bill(draft.bill_id, day)
+    assert post_bill.precondition(reader, draft) != before
+    put_aside = draft.model_copy(update={"accounting_date": bill.invoice_date})
+    for one in (draft, named, put_aside):
+        assert post_bill.facts(reader, one)["other_date"] is True
+    receipt = post_bill.execute(erp, named, idempotency_key="p")
+    assert verified(post_bill, reader, named, receipt) == []
+    (wrong,) = verified(
+        post_bill, reader, draft.model_copy(update={"accounting_date": date(2026, 3, 1)}), receipt
+    )
+    assert wrong == "date: the ERP has 2026-02-02, approved was 2026-03-01"
 
 
 def test_a_number_in_another_spelling_is_the_same_number(

@@ -82,16 +82,20 @@ class House:
     # -- runs -----------------------------------------------------------------------------------
 
     def run(self, sample: str, number: str, gates_url: str = "") -> Run:
-        """A run for the sample invoice under a number of its own, as a worker will find it;
-        `gates_url`: another way to the gates server than through `gates`.
-        """
+        """A run for the sample invoice under a number of its own."""
         document = self.stack.home / f"{number}.xml"
         original = (SAMPLES / f"{sample}.xml").read_text()
         given = original.split("<cbc:ID>", 1)[1].split("</cbc:ID>", 1)[0]
         document.write_text(original.replace(given, number))
-        deployment = self._prefect("GET", f"/deployments/name/{DEPLOYMENT}")["id"]
+        return self.begin(DEPLOYMENT, document, gates_url)
+
+    def begin(self, name: str, document: Path, gates_url: str = "") -> Run:
+        """A run of this deployment for the document, as a worker will find it; `gates_url`:
+        another way to the gates server than through `gates`.
+        """
+        deployment = self._prefect("GET", f"/deployments/name/{name}")["id"]
         body = {
-            "name": number,
+            "name": document.stem,
             "parameters": {"document": str(document.resolve())},
             "state": {"type": "SCHEDULED"},
             # without Prefect's supervisor process, which starts a run a second later
@@ -102,7 +106,7 @@ class House:
             },
         }
         made = self._prefect("POST", f"/deployments/{deployment}/create_flow_run", body)
-        return Run(made["id"], number, str(document))
+        return Run(made["id"], document.stem, str(document))
 
     def state(self, run: Run) -> str:
         return self.runs.read(run).state

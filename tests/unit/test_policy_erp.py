@@ -24,12 +24,13 @@ MEANT = {
     "stray_drafts": 0,
     "disagreements": [],
 }
+LATER = {"other_date": True, "booked_on": "2026-02-02", "invoice_date": "2026-01-12"}
 DISCARD, CANCEL, WITHDRAW = "erp.bill.discard", "erp.bill.cancel", "erp.payment.withdraw"
 ACCOUNT = "erp.supplier.bank_account.change"
 NAMED = {"bill_known": True, "bill_is_named": True, "supplier_name": "Kopi & Co"}
 FACTS: dict[str, dict[str, Any]] = {
     CREATE: KNOWN | NEW,
-    POST: KNOWN | NEW | MEANT,
+    POST: KNOWN | NEW | MEANT | {"other_date": False},
     PAY: KNOWN | MEANT,
     DISCARD: NAMED | {"bill_state": "draft"},
     CANCEL: NAMED | {"bill_state": "posted", "booked_as": "2026/12", "disagreements": []},
@@ -86,6 +87,7 @@ def judged(policy: Policy, name: str, amount="500.00", *, currency="EUR", **chan
         (POST, "50000.00", {"claims": {}}, ALLOW, ["draft-as-meant"]),
         (POST, "500.00", {"bill_state": "validated"}, ASK, ["default"]),
         (POST, "500.00", {"amount_matches": False}, ASK, ["amount-differs"]),
+        (POST, "500.00", LATER, ASK, ["other-date"]),
         (POST, "500.00", {"bill_is_named": False}, FORBID, ["wrong-bill"]),
         (POST, "500.00", {"supplier_known": False}, ASK, ["unknown-supplier"]),
         (POST, "500.00", {"bank_account_changed": True}, ASK, ["changed-bank-account"]),
@@ -149,7 +151,7 @@ def test_no_action_is_allowed_when_a_fact_is_missing(erp, name):
     """Take away any one fact that a rule rests on: the rest is not allowed by itself."""
     rested_on = {
         CREATE: ["supplier_known", "duplicate_number"],
-        POST: ["supplier_known", "bill_known", "bill_is_named", "amount_matches", "bill_state"],
+        POST: [*MEANT.keys() - {"stray_drafts"}, "supplier_known", "other_date"],
         PAY: ["supplier_known", "bank_account_changed", "bill_is_named", "amount_matches"],
         DISCARD: ["bill_known", "bill_is_named", "bill_state"],
         WITHDRAW: ["bill_known", "bill_is_named", "has_left"],
