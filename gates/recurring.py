@@ -1,4 +1,4 @@
-"""The same failure of the same call, counted over runs: whether this one closes a circle."""
+"""The same failure of a call, or about its subject, over runs: whether this one closes a circle."""
 
 from __future__ import annotations
 
@@ -31,19 +31,18 @@ def recurring(
     """What a report of an attempt of `request` adds up to."""
     if told.state != "failed":
         return None
-    calls = unit.calls(request.action.name, digest(request.action.arguments), unit.now - REMEMBERED)
-    if any(call.attempt_id == attempt_id for _, call in calls):
-        return None  # a repeated report
-    limits = loops.thresholds.of_action(request.action.name)
+    limits, since = loops.thresholds.of_action(request.action.name), unit.now - REMEMBERED
     call = reports.as_call(request, attempt_id, told, unit, limits)
-    before = unit.loop_rounds(request.action.fingerprint, request.run.root_run_id)
-    allowances = [one for one in map(_allowance, before) if one and _same_call(one, request)]
+    calls = unit.failures(call, since)
+    if any(one.attempt_id == attempt_id for _, one in calls):
+        return None  # a repeated report
+    before = unit.loop_rounds(call, request.action.fingerprint, since - REMEMBERED)
+    allowances = [one for one in map(_allowance, before) if one]
     found = look([*(one for _, one in calls), call], allowances, loops)
     if found is not None:
         found = look([*_with_run(unit, calls, call), call], allowances, loops)
     if found is None:
         return None
-    since = unit.now - REMEMBERED
     told_before = [
         guidance(one.decisions, one.outcome) for one in before if _same_trouble(one, request, found)
     ]
@@ -68,16 +67,11 @@ def _allowance(asked: Aggregate) -> Allowance | None:
     return Allowance(
         action=request.action.name,
         arguments_digest=digest(request.action.arguments),
+        business_key=" ".join(request.action.subject),
         signature=str(request.evidence["signature"]),
         more=allowed(request, asked.decisions),
         at=asked.row.settled_at,
     )
-
-
-def _same_call(allowance: Allowance, request: ApprovalRequest) -> bool:
-    """Not another one of this run."""
-    same = digest(request.action.arguments) == allowance.arguments_digest
-    return same and allowance.action == request.action.name
 
 
 def _same_trouble(asked: Aggregate, request: ApprovalRequest, finding: Finding) -> bool:

@@ -228,7 +228,7 @@ class Work:
                 return None  # its grant was redeemed meanwhile
             if told.state == "failed":
                 unit.lock_run(current.row.root_run_id)
-                unit.lock_call(request.action.fingerprint)
+                unit.lock_call(request.action)
                 found = self._finding(unit, request, attempt_id, told)
                 if _guided(found) != _guided(finding):
                     return None

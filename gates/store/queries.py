@@ -101,15 +101,33 @@ LOOP_QUESTIONS = Whole.of(
     .order_by(request.c.opened_at, request.c.id)
     .limit(bindparam("limit"))
 )
-CALLS = Statement(  # whoever calls: a fresh run does not start from zero
+_failures = (  # whoever calls: a fresh run does not start from zero
     select(call)
-    .where(
-        call.c.action == bindparam("action"),
-        call.c.arguments_digest == bindparam("arguments_digest"),
-        call.c.at >= bindparam("since"),
-    )
+    .where(call.c.action == bindparam("action"), call.c.failed, call.c.at >= bindparam("since"))
     .order_by(call.c.seq.desc())
     .limit(100)
+)
+_about = call.c.business_key == bindparam("business_key")
+FAILURES = Statement(
+    _failures.where(
+        call.c.arguments_digest == bindparam("arguments_digest"), call.c.business_key == ""
+    )
+)
+FAILURES_ABOUT = Statement(_failures.where(_about))
+_failing = request.alias("failing")
+_stumbled = (
+    select(_failing.c.gate_id)
+    .join(call, call.c.request_id == _failing.c.id)
+    .where(
+        call.c.action == bindparam("action"), _about, call.c.failed, call.c.at >= bindparam("since")
+    )
+)
+LOOP_ROUNDS_ABOUT = Whole.of(
+    select(request).where(
+        request.c.gate_id.in_(_stumbled),
+        request.c.purpose == "loop",
+        request.c.outcome.is_not(None),
+    )
 )
 LOCK_RUN = Statement(
     select(run.c.root_run_id)

@@ -23,7 +23,7 @@ from gates.core.lifecycle import outcome as fold
 from gates.core.lifecycle import widened
 from gates.core.loops import Call
 from gates.core.loops.pauses import Span
-from gates.core.model import UNDO, ApprovalRequest, Attempt, Execution, Json
+from gates.core.model import UNDO, Action, ApprovalRequest, Attempt, Execution, Json
 from gates.store import queries
 from gates.store.aggregate import Aggregate, aggregates
 from gates.store.database import OWNERS, UNITS, WISHED
@@ -387,10 +387,12 @@ class Unit:
 
     # -- loops ------------------------------------------------------------------------------
 
-    def calls(self, action: str, arguments_digest: str, since: datetime) -> list[tuple[int, Call]]:
-        """The latest of any run that called just this, with their numbers, oldest first."""
-        wanted = {"action": action, "arguments_digest": arguments_digest, "since": since}
-        stored = self.rows.read([LoopCallRow], queries.CALLS, **wanted)
+    def failures(self, like: Call, since: datetime) -> list[tuple[int, Call]]:
+        """The latest of the same action about the same subject, in whatever run; without a subject,
+        with the same arguments. With their numbers, oldest first.
+        """
+        by = queries.FAILURES_ABOUT if like.business_key else queries.FAILURES
+        stored = self.rows.read([LoopCallRow], by, **dict(like) | {"since": since})
         return [(row.seq, _call(row)) for (row,) in reversed(stored)]
 
     def add_call(self, root_run_id: str, call: Call) -> None:
@@ -401,22 +403,28 @@ class Unit:
         values = dict(call) | {"root_run_id": root_run_id, "arguments": _dumps(call.arguments)}
         self.rows.note(queries.ADD_CALL, values)
 
-    def loop_rounds(self, fingerprint: str, root_run_id: str) -> list[Aggregate]:
-        """Questions about loops that have their answer: about just this action, in whatever run,
-        and about others of the same name in this run.
+    def loop_rounds(self, call: Call, fingerprint: str, since: datetime) -> list[Aggregate]:
+        """Questions about loops that have their answer: of gates that have failed since then about
+        this call's subject, in whatever run; where it has none, about just this call, and about any
+        other of this run.
         """
-        return self._read(queries.LOOP_ROUNDS, fingerprint=fingerprint, root_run_id=root_run_id)
+        values = dict(call) | {"fingerprint": fingerprint, "since": since}
+        about = queries.LOOP_ROUNDS_ABOUT if call.business_key else queries.LOOP_ROUNDS
+        return self._read(about, **values)
 
     def loop_questions(self, after: datetime, last: str, limit: int) -> list[Aggregate]:
         """Those opened after `after`, or then and of an id above `last`; oldest first."""
         return self._read(queries.LOOP_QUESTIONS, after=after, last=last, limit=limit)
 
-    def lock_call(self, fingerprint: str) -> None:
-        """Nobody else counts failures of just this call before this transaction ends, in whatever
-        run. Taken after the run's lock. SQLite has one writer anyway.
+    def lock_call(self, action: Action) -> None:
+        """Nobody else counts failures of this action about its subject, or, where it has none, of
+        just this call, before this transaction ends, in whatever run. Taken after the run's lock.
+        SQLite has one writer anyway.
         """
+        subject = " ".join(action.subject)
         if not self._sqlite:
-            self.rows.value(queries.LOCK_CALL, call=fingerprint)
+            call = f"{action.name} {subject}" if subject else action.fingerprint
+            self.rows.value(queries.LOCK_CALL, call=call)
 
     @property
     def _sqlite(self) -> bool:

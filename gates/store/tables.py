@@ -256,6 +256,7 @@ class LoopCallRow(Row, table=True):
     __tablename__ = "loop_call"
     __table_args__: Any = (
         Index("ix_loop_call_same", "action", "arguments_digest", "at"),
+        Index("ix_loop_call_subject", "action", "business_key", "at"),
         Index("ix_loop_call_run", "root_run_id", "seq"),
     )
     seq: int | None = Field(default=None, primary_key=True, sa_type=SERIAL)

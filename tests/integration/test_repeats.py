@@ -786,11 +786,15 @@ def test_failures_count_over_runs(world: World) -> None:
     assert len(reply.view.request.evidence["attempts"]) == 3  # type: ignore[arg-type]
 
 
-def noted(world: World, words: str, error: str = "") -> GateReply:
+def noted(world: World, words: str, error: str = "", about: str = "") -> GateReply:
     """A function of the flow's own, which fails with `error`, or not."""
     world.clock.advance(seconds=1)
     reply = world.propose(
-        name="note", in_process=True, arguments={"n": words}, key=f"note-{uuid4().hex}"
+        name="note",
+        in_process=True,
+        arguments={"n": words},
+        subject=(about,) if about else (),
+        key=f"note-{uuid4().hex}",
     )
     if reply.grant is None:
         return reply
@@ -823,14 +827,59 @@ def test_a_fix_that_shows_in_no_error_is_none(world: World) -> None:
     assert standings == [Standing.CLAIMABLE, Standing.CLAIMABLE, Standing.WAITING]
 
 
-def test_runs_that_fail_at_the_same_moment_open_one_question(world: World) -> None:
-    """Three runs, two servers, one transaction that fails: the last of them asks, whichever it is,
-    and no failure slips between two counts.
+def fails_in_runs(world: World, *memos: str, about: str = "bill:1") -> list[GateReply]:
+    """The same trouble once a run, each with words of its own."""
+    replies = []
+    for memo in memos:
+        world.run = uuid4().hex
+        replies.append(noted(world, memo, "the period is closed", about))
+    return replies
+
+
+def test_what_fails_about_the_same_counts_over_runs(world: World) -> None:
+    """A memo of its own makes it no other transaction; another bill is one."""
+    standings = [reply.standing for reply in fails_in_runs(world, "run 0", "run 1")]
+    (other,) = fails_in_runs(world, "run 2", about="bill:2")
+    assert [*standings, other.standing] == [Standing.CLAIMABLE] * 3
+    (asked,) = fails_in_runs(world, "run 2")
+    assert (asked.standing, asked.view.request.purpose) == (Standing.WAITING, Purpose.LOOP)
+    assert "run 1 -> run 2" in str(asked.view.request.evidence["differences"])
+
+
+def test_without_a_subject_failures_count_word_for_word(world: World) -> None:
+    """Nothing says that they are about the same."""
+    replies = fails_in_runs(world, "run 0", "run 1", "run 2", about="")
+    assert [reply.standing for reply in replies] == [Standing.CLAIMABLE] * 3
+
+
+def test_an_answer_counts_for_all_that_is_about_the_same(world: World) -> None:
+    """Two more tries are two, whichever runs make them, with whatever memo; guidance moves what
+    comes back a level up, there too.
+    """
+    ruled(world, LEVELS)
+    asked = fails_in_runs(world, "run 0", "run 1", "run 2")[-1].view.request
+    world.clock.advance(seconds=1)
+    world.decide(asked.id, "dana")
+    fourth, fifth = fails_in_runs(world, "run 3", "run 4")
+    assert (fourth.standing, fifth.standing) == (Standing.CLAIMABLE, Standing.WAITING)
+    assert fifth.view.request.evidence["level"] == 1
+    world.clock.advance(seconds=1)
+    world.decide(fifth.view.request.id, "dana", "send_back", "open the period first")
+    (sixth,) = fails_in_runs(world, "run 5")
+    assert (sixth.standing, sixth.view.request.evidence["level"]) == (Standing.WAITING, 2)
+
+
+@pytest.mark.parametrize("amounts", [("500.00",) * 3, ("500.00", "501.00", "502.00")])
+def test_runs_that_fail_at_the_same_moment_open_one_question(
+    world: World, amounts: tuple[str, ...]
+) -> None:
+    """Three runs, two servers, one transaction that fails, or what is about the same: the last of
+    them asks, whichever it is, and no failure slips between two counts.
     """
     jobs = []
-    for _ in range(3):
+    for amount in amounts:
         world.run = uuid4().hex
-        world.propose("500.00")
+        world.propose(amount)
         jobs.append(world.lease())
     world.till.broken = "overpays line 17"
     other = world.server(replace(world.gates, circling=Circling()))

@@ -23,6 +23,7 @@ def call(
     arguments: str = "a1",
     request: str = "r1",
     run: str = "run1",
+    about: str = "",
 ) -> Call:
     return Call(
         request_id=request,
@@ -35,6 +36,7 @@ def call(
         at=START + timedelta(minutes=minute),
         arguments={"amount": "505.75"},
         root_run_id=run,
+        business_key=about,
     )
 
 
@@ -137,6 +139,36 @@ def test_work_of_one_run_takes_nothing_from_the_failures_of_others():
     fixing = [retest(4, 12), wrote(5), retest(6, 11)]
     assert found([*others, *fixing]).count == 3
     assert look([others[0], *fixing], [], POLICY) is None
+
+
+def of_bill(minute: int, memo: str, run: str, bill: str = "bill:1") -> Call:
+    return call(minute, arguments=memo, run=run, about=bill)
+
+
+def test_what_is_about_the_same_counts_over_runs_whatever_else_it_says():
+    """Each run writes another memo; it is the same bill that fails in the same way."""
+    runs = [of_bill(n, f"memo {n}", f"run{n}") for n in (1, 2, 3)]
+    assert look(runs[:2], [], POLICY) is None
+    assert found(runs).count == 3
+    assert look([*runs[:2], of_bill(3, "memo 3", "run3", "bill:2")], [], POLICY) is None
+
+
+def test_lines_of_one_bill_count_once_a_run():
+    """A run that fails at each of them is one that failed about it; word for word each counts."""
+    lines = [of_bill(n, f"line {n}", "run1") for n in range(1, 6)]
+    assert look(lines, [], POLICY) is None
+    assert look([*lines, of_bill(6, "line 1", "run2")], [], POLICY) is None
+    assert found([*lines, of_bill(6, "line 9", "run2"), of_bill(7, "line 9", "run3")])
+    assert found([*lines, of_bill(6, "line 5", "run1"), of_bill(7, "line 5", "run1")])
+
+
+def test_an_allowance_holds_for_what_is_about_the_same():
+    """Two more tries are two more, with whatever memo."""
+    runs = [of_bill(n, f"memo {n}", f"run{n}") for n in (1, 2, 3)]
+    given = allowed(found(runs), 3.5, more=2)
+    fourth, fifth = of_bill(4, "memo 4", "run4"), of_bill(5, "memo 5", "run4")
+    assert look([*runs, fourth], [given], POLICY) is None
+    assert found([*runs, fourth, fifth], given).count == 2
 
 
 def test_an_attempt_reported_twice_counts_once():

@@ -1,8 +1,11 @@
-"""Finds an agent that runs in circles: the same call failing the same way, again and again.
+"""Finds an agent that runs in circles: the same trouble, again and again.
 
 Pure: calls in, a finding out. Rules, each with what it protects from:
-1. The same call is the same action with the same arguments; the same way is the same class of
-   error and the same message without what changes by itself (ids, times, durations).
+1. The same trouble is the same action about the same subject, whatever else its arguments say (a
+   fresh memo); where an action names no subject, with the same arguments. The same way is the same
+   class of error and the same message without what changes by itself (ids, times, durations).
+   Word for word each failure counts; of what a run has tried with other arguments one does (the
+   lines of one bill): how one run varies its calls is the step-by-step detector's business.
 2. Failures are counted over runs, retries and resumes: whoever calls (a fresh run that starts
    from zero).
 3. A success in between resets nothing (a call that works now and then is still a circle), and
@@ -15,6 +18,7 @@ Pure: calls in, a finding out. Rules, each with what it protects from:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import pairwise
@@ -63,12 +67,13 @@ class Call(Value):
 
 
 class Allowance(Value):
-    """A person's word that this call may fail `more` times before it asks again; in this way,
-    or, without a signature, in whatever way.
+    """A person's word that this call, or what is about the same, may fail `more` times before it
+    asks again; in this way, or, without a signature, in whatever way.
     """
 
     action: str
     arguments_digest: str
+    business_key: str = ""
     signature: str | None = None
     more: int = Field(ge=1)
     at: datetime
@@ -91,6 +96,7 @@ class Finding(Value):
 
     action: str
     arguments_digest: str
+    business_key: str = ""
     signature: str
     count: int
     total: int
@@ -108,6 +114,7 @@ class Finding(Value):
         return Allowance(
             action=self.action,
             arguments_digest=self.arguments_digest,
+            business_key=self.business_key,
             signature=self.signature,
             more=more,
             at=at,
@@ -143,12 +150,17 @@ def look(
         for call in same
         if call.attempt_id not in past and (allowance is None or call.at > allowance.at)
     ]
-    if len(since) < (policy.same_failure if allowance is None else allowance.more):
+    if allowance is None:
+        found = _counted(since, last) >= policy.same_failure
+    else:  # so many more tries, with whatever arguments
+        found = len(since) >= allowance.more
+    if not found:
         return None
     tried = _tried(same)
     return Finding(
         action=last.action,
         arguments_digest=last.arguments_digest,
+        business_key=last.business_key,
         signature=signature,
         count=len(since),
         total=len(same),
@@ -184,7 +196,7 @@ def _signature(call: Call) -> str:
 def _same_failures(calls: Sequence[Call], last: Call, signature: str) -> list[Call]:
     found: dict[str, Call] = {}
     for call in calls:
-        if call.failed and _what(call) == _what(last):
+        if call.failed and _about(call) == _about(last):
             found.setdefault(call.attempt_id, call)
     return [call for call in found.values() if _signature(call) == signature]
 
@@ -209,16 +221,25 @@ def _worked_on(calls: Sequence[Call], same: Sequence[Call]) -> set[str]:
     return past
 
 
+def _counted(failures: Sequence[Call], last: Call) -> int:
+    exact = Counter(call.root_run_id for call in failures if _what(call) == _what(last))
+    return sum(max(1, exact[run]) for run in {call.root_run_id for call in failures})
+
+
+def _about(one: Call | Allowance) -> tuple[str, str, str]:
+    """What failures are counted by."""
+    return one.action, one.business_key, "" if one.business_key else one.arguments_digest
+
+
 def _what(call: Call) -> tuple[str, str]:
     return call.action, call.arguments_digest
 
 
 def _latest(allowances: Sequence[Allowance], last: Call, signature: str) -> Allowance | None:
-    key = (last.action, last.arguments_digest)
     fitting = [
         one
         for one in allowances
-        if (one.action, one.arguments_digest) == key and one.signature in (None, signature)
+        if _about(one) == _about(last) and one.signature in (None, signature)
     ]
     return max(fitting, key=lambda one: one.at, default=None)
 
