@@ -89,17 +89,22 @@ class _Count:
 
 
 def label_of(decisions: Sequence[Decision]) -> LoopLabel | None:
-    """What people said of an alarm: the last word on it; None where nobody has answered."""
-    for one in reversed(decisions):
-        if one.loop is not None and one.loop.label is not None:
-            return one.loop.label
-        if one.loop is not None and one.loop.freeze:
-            return LoopLabel.HARMFUL
-        if one.kind is DecisionKind.APPROVE:
-            return LoopLabel.NOT_A_LOOP
-        if one.kind is not DecisionKind.ESCALATE:
-            return LoopLabel.LOOP
-    return None
+    """What people said of an alarm: the last who said it, or what the last answer comes to where
+    nobody did; None where nobody has answered.
+    """
+    said = [label for one in decisions if (label := _said(one)) is not None]
+    if said:
+        return said[-1]
+    kinds = [one.kind for one in decisions if one.kind is not DecisionKind.ESCALATE]
+    if not kinds:
+        return None
+    return LoopLabel.NOT_A_LOOP if kinds[-1] is DecisionKind.APPROVE else LoopLabel.LOOP
+
+
+def _said(decision: Decision) -> LoopLabel | None:
+    if decision.loop is None:
+        return None
+    return decision.loop.label or (LoopLabel.HARMFUL if decision.loop.freeze else None)
 
 
 def report(views: Iterable[RequestView], loops: LoopPolicy) -> list[Alarms]:
