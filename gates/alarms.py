@@ -21,7 +21,7 @@ from gates.core.loops import Thresholds
 from gates.core.loops.telling import whole
 from gates.core.model import Decision, DecisionKind, LoopLabel, Money, OutcomeKind, RequestView
 from gates.core.policy import LoopPolicy
-from gates.core.policy.sections import LEAST_FAILURES
+from gates.core.policy.sections import LEAST_FAILURES, MOST_FAILURES
 from gates.core.value import Value
 from gates.store.database import Database
 from gates.store.repository import Unit
@@ -179,7 +179,8 @@ def _proposal(
         return ""
     if detector == OVER_RUNS:
         wanted = loops.same_failure + step
-        return f"loops.same_failure: {wanted} ({why})" if wanted >= LEAST_FAILURES else ""
+        allowed = LEAST_FAILURES <= wanted <= MOST_FAILURES
+        return f"loops.same_failure: {wanted} ({why})" if allowed else ""
     name = RENAMED.get(detector, detector)
     limits = loops.thresholds.of_action(action)
     of_action = name in type(limits).model_fields

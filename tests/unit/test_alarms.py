@@ -79,11 +79,13 @@ def test_a_threshold_is_proposed_as_the_policy_spells_it(detector: str, right: s
 
 
 def test_failures_over_runs_have_their_own_setting():
-    """It is not one of the detector's, and never below two."""
+    """It is not one of the detector's, and never below two or above twenty."""
     assert row([WRONG] * 5).proposal == "loops.same_failure: 4 (most of its alarms were none)"
     assert row([RIGHT] * 5).proposal == "loops.same_failure: 2 (all of its alarms were right)"
     least = USUAL.model_copy(update={"same_failure": 2})
     assert row([RIGHT] * 5, least).proposal == ""
+    most = USUAL.model_copy(update={"same_failure": 20})
+    assert row([WRONG] * 5, most).proposal == ""
 
 
 @pytest.mark.parametrize("detector", ["same_write", "refused_again", "budget", "of tomorrow"])

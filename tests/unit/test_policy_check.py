@@ -225,6 +225,8 @@ def test_the_published_schema_is_the_readers():
         rule("a", "forbid", more=", examples: [{acton: x}]"),
         rule("a", "forbid", more=", examples: [{amount: 5}]"),
         rule("a", "forbid", more=", tier: hgih"),
+        rule("a", "forbid") + "loops: {same_failure: 21}\n",
+        rule("a", "forbid") + "loops: {allow_more: 21}\n",
     ],
 )
 def test_what_the_schema_refuses_the_reader_refuses(wrong):
