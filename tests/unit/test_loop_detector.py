@@ -379,6 +379,18 @@ def test_an_action_has_thresholds_of_its_own():
     assert first(*reads, detector=Detector(thresholds))[0] == 3
 
 
+def test_what_an_action_leaves_out_is_as_in_the_general_limits():
+    """Patience with one rule makes no other rule milder; and a stored value reads back the same."""
+    strict = {"same_failing_call": 2, "same_outcome": 2}
+    made = Thresholds.of({"limits": strict, "actions": {"t.poll": {"same_outcome": 5}}})
+    mine = made.of_action("t.poll")
+    assert (mine.same_failing_call, mine.same_outcome) == (2, 5)
+    assert made.of_action("t.other") == made.limits
+    assert Thresholds.of(made.model_dump()) == made
+    usual = Thresholds(actions={"t.*": Limits(same_outcome=3)}, limits=Limits(same_outcome=6))
+    assert usual.of_action("t.poll").same_outcome == 3
+
+
 @pytest.mark.parametrize(
     ("values", "field"),
     [

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import yaml
+
 from gates.core.asked import Ask
 from gates.core.batches import BatchLimits
 from gates.core.errors import InvalidInput
@@ -56,7 +58,20 @@ def read_loops(place: Place) -> LoopPolicy:
         allow_more=fields.integer("allow_more", least=1, most=MOST_MORE) or 3,
         ask=ask,
         levels=read_levels(place, fields, ask),
+        actions_at=_places(place, fields.values.get("thresholds")),
     )
+
+
+def _places(place: Place, thresholds: yaml.Node | None) -> dict[str, str]:
+    """Each key of `actions`, as file:line:column."""
+    found = dict(thresholds.value) if isinstance(thresholds, yaml.MappingNode) else {}
+    named = [value for key, value in found.items() if key.value == "actions"]
+    return {
+        str(key.value): place.file.place(key)
+        for node in named
+        if isinstance(node, yaml.MappingNode)
+        for key, _ in node.value
+    }
 
 
 def _thresholds(place: Place, fields: Fields) -> Thresholds:
