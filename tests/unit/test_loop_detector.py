@@ -337,7 +337,7 @@ def test_budgets_never_refill_by_themselves():
     detector = Detector(Thresholds(run=Budget(attempts=4)))
     pairs = [(step(number=n), answered(str(n))) for n in range(20)]
     at, circle = first(*pairs, detector=detector)
-    assert (at, circle.kind, circle.words) == (4, Kind.BUDGET, "run has used 4 of 4 attempts")
+    assert (at, circle.kind, circle.words) == (4, Kind.BUDGET, "this run has used 4 of 4 attempts")
     detector.steer(circle.key)
     assert first(*pairs[4:], detector=detector)[0] == 1
     detector.allow(circle.key, 3)
@@ -348,10 +348,10 @@ def test_budgets_never_refill_by_themselves():
 @pytest.mark.parametrize(
     ("budget", "words"),
     [
-        ({"business_key": Budget(attempts=3)}, "key:bill-7 has used 3 of 3 attempts"),
-        ({"agent": Budget(tokens=300)}, "agent:clerk has used 300 of 300 tokens"),
-        ({"run": Budget(cost=15)}, "run has used 15 of 15 minor units of money"),
-        ({"run": Budget(seconds=120)}, "run has used 120 of 120 seconds"),
+        ({"business_key": Budget(attempts=3)}, "bill-7 has used 3 of 3 attempts"),
+        ({"agent": Budget(tokens=300)}, "agent clerk has used 300 of 300 tokens"),
+        ({"run": Budget(cost=15)}, "this run has used 0.15 of 0.15 in money"),
+        ({"run": Budget(seconds=120)}, "this run has used 120 of 120 seconds"),
     ],
 )
 def test_budgets_count_attempts_time_money_and_tokens(budget, words):
