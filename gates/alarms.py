@@ -21,7 +21,7 @@ from gates.core.loops import Thresholds
 from gates.core.loops.telling import whole
 from gates.core.model import Decision, DecisionKind, LoopLabel, Money, OutcomeKind, RequestView
 from gates.core.policy import LoopPolicy
-from gates.core.policy.sections import LEAST_FAILURES
+from gates.core.policy.sections import LEAST_FAILURES, MOST_FAILURES
 from gates.core.value import Value
 from gates.store.database import Database
 from gates.store.repository import Unit
@@ -89,17 +89,22 @@ class _Count:
 
 
 def label_of(decisions: Sequence[Decision]) -> LoopLabel | None:
-    """What people said of an alarm: the last word on it; None where nobody has answered."""
-    for one in reversed(decisions):
-        if one.loop is not None and one.loop.label is not None:
-            return one.loop.label
-        if one.loop is not None and one.loop.freeze:
-            return LoopLabel.HARMFUL
-        if one.kind is DecisionKind.APPROVE:
-            return LoopLabel.NOT_A_LOOP
-        if one.kind is not DecisionKind.ESCALATE:
-            return LoopLabel.LOOP
-    return None
+    """What people said of an alarm: the last who said it, or what the last answer comes to where
+    nobody did; None where nobody has answered.
+    """
+    said = [label for one in decisions if (label := _said(one)) is not None]
+    if said:
+        return said[-1]
+    kinds = [one.kind for one in decisions if one.kind is not DecisionKind.ESCALATE]
+    if not kinds:
+        return None
+    return LoopLabel.NOT_A_LOOP if kinds[-1] is DecisionKind.APPROVE else LoopLabel.LOOP
+
+
+def _said(decision: Decision) -> LoopLabel | None:
+    if decision.loop is None:
+        return None
+    return decision.loop.label or (LoopLabel.HARMFUL if decision.loop.freeze else None)
 
 
 def report(views: Iterable[RequestView], loops: LoopPolicy) -> list[Alarms]:
@@ -174,7 +179,8 @@ def _proposal(
         return ""
     if detector == OVER_RUNS:
         wanted = loops.same_failure + step
-        return f"loops.same_failure: {wanted} ({why})" if wanted >= LEAST_FAILURES else ""
+        allowed = LEAST_FAILURES <= wanted <= MOST_FAILURES
+        return f"loops.same_failure: {wanted} ({why})" if allowed else ""
     name = RENAMED.get(detector, detector)
     limits = loops.thresholds.of_action(action)
     of_action = name in type(limits).model_fields

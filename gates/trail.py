@@ -32,6 +32,7 @@ UNDER_WAY = {
     ExecutionState.RUNNING: "is being executed",
     ExecutionState.IN_DOUBT: "nobody knows whether it took effect",
 }
+LONGEST_WHICH = 60
 LEFT_NOTHING = (ExecutionState.FAILED, ExecutionState.WITHDRAWN)
 NO = {
     OutcomeKind.REJECTED: "rejected",
@@ -97,7 +98,8 @@ class _Found:
         execution = self.execution
         if execution is None or execution.state in LEFT_NOTHING:
             return False
-        if self.definition is not None and self.definition.changes_nothing:
+        definition = self.definition
+        if self.current.request.changes_nothing or (definition and definition.changes_nothing):
             return False
         # An answered question leaves nothing but its answer, which is an empty result.
         return not (self.current.request.in_process and execution.result == {})
@@ -173,7 +175,7 @@ class _Found:
     def _summary(self) -> str:
         request, definition = self.current.request, self.definition
         amount = f" {request.amount}" if request.amount else ""
-        plain = f"{request.action.title or request.action.name}{amount}"
+        plain = f"{request.action.title or request.action.name}{amount}{_which(request.action)}"
         if definition is None or definition.summary is None:
             return plain
         try:
@@ -183,6 +185,14 @@ class _Found:
         if executed.result is None:
             return plain
         return definition.summary(executed.arguments, executed.result)
+
+
+def _which(action: Action) -> str:
+    """What tells one step from another of the same action: its subject, else its arguments."""
+    said = [f"{key} {value}" for key, value in action.arguments.items()]
+    words = ", ".join(action.subject or said)
+    short = words if len(words) <= LONGEST_WHICH else words[: LONGEST_WHICH - 1] + "…"
+    return f" {short}" if short else ""
 
 
 def _as_action(offer: Undo) -> Action:

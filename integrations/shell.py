@@ -39,7 +39,10 @@ def as_person() -> GatesClient:
 
 
 def as_admin() -> GatesClient:
-    words = f"{home() / 'admin.key'} is not there: this is for the server's own machine."
+    words = (
+        f"{home() / 'admin.key'} is not there: run this on the server's own machine, "
+        "with GATES_HOME set to the server's folder."
+    )
     return GatesClient(address(), key=kept("admin.key", words), patience=5)
 
 

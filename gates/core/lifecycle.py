@@ -305,7 +305,9 @@ def _refuse_foreign(request: ApprovalRequest, decision: Decision) -> None:
             "kind = 'skip': only a step that goes in circles can be skipped; reject it instead."
         )
     if decision.loop is not None:
-        raise InvalidInput("loop: nobody was stopped for going in circles here; leave it out.")
+        raise InvalidInput(
+            "Nobody was stopped for going in circles here: leave out tries, label and freeze."
+        )
 
 
 def _refuse_more(request: ApprovalRequest, decision: Decision) -> None:

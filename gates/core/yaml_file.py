@@ -148,7 +148,7 @@ class Fields:
         found = [(text_of(self.file, item, key), item) for item in items]
         return [(text, item) for text, item in found if text is not None]
 
-    def integer(self, key: str, *, least: int) -> int | None:
+    def integer(self, key: str, *, least: int, most: int | None = None) -> int | None:
         node = self.values.get(key)
         if node is None:
             return None
@@ -156,6 +156,8 @@ class Fields:
             self.file.note(node, f"{key} {shown(node)} is not a whole number")
         elif int(node.value) < least:
             self.file.note(node, f"{key} {node.value} is too small: write {least} or more")
+        elif most is not None and int(node.value) > most:
+            self.file.note(node, f"{key} {node.value} is too much: write {most} or less")
         else:
             return int(node.value)
         return None

@@ -15,7 +15,7 @@ from pydantic import JsonValue
 
 from gates.core.asked import PersonId
 from gates.core.canonical import canonical_json
-from gates.core.loops import rows
+from gates.core.loops import Kind, rows
 from gates.core.model import Attempt, Decision, DecisionKind, Json, Purpose, RequestView, Step
 from gates.core.timeline import in_time
 from gates.core.wording import (
@@ -289,8 +289,18 @@ def _attempts(view: RequestView) -> tuple[Comparison | None, int]:
         return None, 0
     left_out = max(len(records) - ATTEMPTS, 0)
     headings = [f"Attempt {_number(item, index)}" for index, item in enumerate(records, 1)]
-    kept = [{key: one for key, one in item.items() if key != "number"} for item in records]
+    names = {} if _all_failed(view) else {"error": "came_back"}
+    kept = [
+        {names.get(key, key): one for key, one in item.items() if key != "number"}
+        for item in records
+    ]
     return compare(headings[left_out:], kept[left_out:]), left_out
+
+
+def _all_failed(view: RequestView) -> bool:
+    """Whether what the attempts came back with is errors throughout."""
+    detector = view.request.evidence.get("detector", Kind.SAME_FAILURE)
+    return detector in (Kind.FAILING_RETRY, Kind.SAME_FAILURE, Kind.ERRORS)
 
 
 def _number(record: dict[str, JsonValue], index: int) -> str:

@@ -296,13 +296,16 @@ def _why_not(view: RequestView, person: PersonId) -> str:
     return ""
 
 
+STOPPED = "The step ends with your reason, and the run with it unless its flow handles that."
+
+
 def _buttons(view: RequestView) -> tuple[str, str, str]:
     """The words of both buttons, and what follows from the first."""
     purpose = view.request.purpose
     if purpose is Purpose.LOOP:
         if why := barred(view.request):
             return "", "Stop the run", f"Nobody may let it go on: {why}. Say what to do instead."
-        return _go_on(view), "Stop the run", "The run ends if you stop it."
+        return _go_on(view), "Stop the run", STOPPED
     if purpose is Purpose.IN_DOUBT:
         hint = "Look into the real system first: running it again could do it twice."
         return "It did not happen: run it again", "Do not run it again", hint

@@ -7,17 +7,21 @@ import json
 import sys
 import zlib
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Annotated
+from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from gates.core.errors import GatesError, InvalidInput
-from gates.core.loops import Episode, Replayed, replay
+from gates.core.loops import Episode, Replayed, Thresholds, replay
+from gates.core.policy import load_policies
 from integrations.loops.reporting import report
+from integrations.policies.commands import OfPeople, OfPolicy, read
 from integrations.shell import AsJson, err, out
+from integrations.terminal import plain
 
 app = typer.Typer(help="Agents that run in circles.", no_args_is_help=True)
 FOUND, BAD_FILE = 1, 2
@@ -28,15 +32,21 @@ app.command("report")(report)
 @app.command("replay")
 def replay_(
     file: Annotated[Path, typer.Argument(help="Recorded runs: JSON lines, also gzipped.")],
+    policy: OfPolicy = None,
+    people: OfPeople = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run the detector over recorded runs. Exit code 0: no loop; 1: found one; 2: a bad file."""
+    """Run the detector over recorded runs, with the thresholds of a policy where one is named.
+
+    Exit code 0: no loop; 1: found one; 2: a bad file.
+    """
+    thresholds = _thresholds(policy, people) if policy else None
     try:
-        runs = list(_replayed(file))
+        runs = list(_replayed(file, thresholds))
         if not runs:  # a script that looks at nothing must not take that for good news
             raise InvalidInput("holds no run: give one a line.")
     except GatesError as error:
-        err.print(Text(f"{file}: {error}"), soft_wrap=True)
+        err.print(Text(plain(f"{file}: {error}")), soft_wrap=True)
         raise typer.Exit(BAD_FILE) from None
     found = [one for one in runs if one.found]
     if as_json:
@@ -52,14 +62,24 @@ def replay_(
     raise typer.Exit(FOUND if found else 0)
 
 
+def _thresholds(policy: str, people: Path | None) -> Thresholds:
+    """As they would count if this were the server's policy."""
+    try:
+        texts, directory = read(policy, people)
+        return load_policies(texts, directory).loops.thresholds
+    except GatesError as error:
+        err.print(Text(str(error)), soft_wrap=True)
+        raise typer.Exit(BAD_FILE) from None
+
+
 def _print(replayed: Replayed) -> None:
-    out.print(Text(f"{replayed.run}: {replayed.steps} steps", style="bold"))
+    out.print(Text(f"{plain(replayed.run)}: {replayed.steps} steps", style="bold"), soft_wrap=True)
     for episode in replayed.episodes:
         out.print(Text(f"  {_line(episode)}"), soft_wrap=True)
         if episode.first.period > 1:
-            out.print(Text(f"    {episode.first.drawn}"), soft_wrap=True)
+            out.print(Text(f"    {plain(episode.first.drawn)}"), soft_wrap=True)
     for circle in replayed.refused:
-        out.print(Text(f"  step {circle.number}: {circle.words}"), soft_wrap=True)
+        out.print(Text(f"  step {circle.number}: {plain(circle.words)}"), soft_wrap=True)
 
 
 def _line(episode: Episode) -> str:
@@ -67,29 +87,29 @@ def _line(episode: Episode) -> str:
     steps = f"step {first.number}"
     if episode.last_step > first.number:
         steps = f"steps {first.number} to {episode.last_step}"
-    return f"{steps}: {first.words}"
+    return f"{steps}: {plain(first.words)}"
 
 
-def _replayed(file: Path) -> Iterator[Replayed]:
+def _replayed(file: Path, thresholds: Thresholds | None) -> Iterator[Replayed]:
     """Raises InvalidInput for a file that cannot be read."""
     columns = (TextColumn("replaying"), BarColumn(), TimeRemainingColumn())
     try:
-        size = file.stat().st_size
+        size = file.stat().st_size or None  # a pipe has none
         with file.open("rb") as raw, Progress(*columns, console=err, transient=True) as bar:
             task = bar.add_task("replaying", total=size)
-            for one in replay(_lines(raw)):
-                bar.update(task, completed=raw.tell())
+            for one in replay(_lines(raw), thresholds):
+                if raw.seekable():
+                    bar.update(task, completed=raw.tell())
                 yield one
     except OSError as error:
-        raise InvalidInput(f"cannot be read: {error.strerror or error}.") from error
+        why = str(error.strerror or error).rstrip(".")
+        raise InvalidInput(f"cannot be read: {why}.") from error
     except (EOFError, zlib.error) as error:
         raise InvalidInput(f"is cut off or damaged ({error}): copy it again.") from error
 
 
-def _lines(raw: IO[bytes]) -> Iterator[bytes]:
-    zipped = raw.read(2) == b"\x1f\x8b"
-    raw.seek(0)
-    if zipped:
+def _lines(raw: BufferedReader) -> Iterator[bytes]:
+    if raw.peek(2)[:2] == b"\x1f\x8b":
         with gzip.open(raw) as lines:
             yield from lines
     else:

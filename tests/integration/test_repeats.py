@@ -457,11 +457,11 @@ def test_looks_that_people_allowed_are_used_up_once(world: World, restarted: boo
 @pytest.mark.parametrize(
     ("budget", "scope"),
     [
-        ("run: {tokens: 300}", "run"),
-        ("agent: {tokens: 300}", "agent:invoice-agent"),
-        ("business_key: {cost: 30}", "key:payee:acme"),
-        ("run: {seconds: 2}", "run"),
-        ("run: {attempts: 3}", "run"),
+        ("run: {tokens: 300}", "this run"),
+        ("agent: {tokens: 300}", "agent invoice-agent"),
+        ("business_key: {cost: 30}", "payee:acme"),
+        ("run: {seconds: 2}", "this run"),
+        ("run: {attempts: 3}", "this run"),
     ],
 )
 def test_budgets_are_used_up_and_never_refill(

@@ -379,7 +379,7 @@ def test_only_a_loop_is_answered_as_one(world: World) -> None:
     )
     with pytest.raises(InvalidInput, match="only a step that goes in circles"):
         answer(kind=DecisionKind.SKIP)
-    with pytest.raises(InvalidInput, match="nobody was stopped for going in circles"):
+    with pytest.raises(InvalidInput, match="Nobody was stopped for going in circles"):
         answer(kind=DecisionKind.APPROVE, loop=LoopAnswer(more=2))
 
 

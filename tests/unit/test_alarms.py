@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gates.alarms import Alarms, report
+from gates.alarms import Alarms, label_of, report
 from gates.core.asked import Ask
 from gates.core.loops import Limits, Thresholds
 from gates.core.model import (
@@ -31,6 +31,18 @@ RIGHT, WRONG = DecisionKind.REJECT, DecisionKind.APPROVE
 ENDS = {RIGHT: OutcomeKind.REJECTED, WRONG: OutcomeKind.APPROVED}
 
 
+def answer(kind: DecisionKind, loop: LoopAnswer | None = None) -> Decision:
+    return Decision(
+        person="dana",
+        name="Dana",
+        kind=kind,
+        at=AT,
+        channel="test",
+        assurance="session",
+        loop=loop,
+    )
+
+
 def alarm(
     kind: DecisionKind | None, label: LoopLabel | None = None, **evidence: Any
 ) -> RequestView:
@@ -38,15 +50,7 @@ def alarm(
     request = view.request.model_copy(update={"purpose": Purpose.LOOP, "evidence": evidence})
     if kind is None:
         return view.model_copy(update={"request": request})
-    decision = Decision(
-        person="dana",
-        name="Dana",
-        kind=kind,
-        at=AT,
-        channel="test",
-        assurance="session",
-        loop=LoopAnswer(label=label) if label else None,
-    )
+    decision = answer(kind, LoopAnswer(label=label) if label else None)
     outcome = Outcome(kind=ENDS[kind], by=("Dana",), reason="", at=AT)
     changes = {"request": request, "decisions": (decision,), "outcome": outcome}
     return view.model_copy(update=changes)
@@ -75,11 +79,13 @@ def test_a_threshold_is_proposed_as_the_policy_spells_it(detector: str, right: s
 
 
 def test_failures_over_runs_have_their_own_setting():
-    """It is not one of the detector's, and never below two."""
+    """It is not one of the detector's, and never below two or above twenty."""
     assert row([WRONG] * 5).proposal == "loops.same_failure: 4 (most of its alarms were none)"
     assert row([RIGHT] * 5).proposal == "loops.same_failure: 2 (all of its alarms were right)"
     least = USUAL.model_copy(update={"same_failure": 2})
     assert row([RIGHT] * 5, least).proposal == ""
+    most = USUAL.model_copy(update={"same_failure": 20})
+    assert row([WRONG] * 5, most).proposal == ""
 
 
 @pytest.mark.parametrize("detector", ["same_write", "refused_again", "budget", "of tomorrow"])
@@ -114,6 +120,31 @@ def test_what_went_on_has_saved_nothing():
     (found,) = report(views, USUAL)
     assert (found.loops, found.open, found.tokens) == (2, 1, 2_700)
     assert (found.saved_tokens, found.saved_cost_minor) == (300, 10)
+
+
+HARM, FREEZE = LoopAnswer(label=LoopLabel.HARMFUL), LoopAnswer(freeze=True)
+AS_A_LOOP, MORE = LoopAnswer(label=LoopLabel.LOOP), LoopAnswer(more=2)
+
+
+@pytest.mark.parametrize(
+    ("answers", "label"),
+    [
+        ([(WRONG, HARM), (WRONG, None)], LoopLabel.HARMFUL),
+        ([(WRONG, FREEZE), (WRONG, MORE)], LoopLabel.HARMFUL),
+        ([(WRONG, HARM), (WRONG, AS_A_LOOP)], LoopLabel.LOOP),
+        ([(WRONG, AS_A_LOOP), (RIGHT, FREEZE)], LoopLabel.HARMFUL),
+        ([(WRONG, None), (WRONG, MORE)], LoopLabel.NOT_A_LOOP),
+        ([(WRONG, None), (RIGHT, None)], LoopLabel.LOOP),
+        ([(WRONG, HARM), (DecisionKind.ESCALATE, None)], LoopLabel.HARMFUL),
+        ([(DecisionKind.ESCALATE, None)], None),
+        ([], None),
+    ],
+)
+def test_what_somebody_says_outright_outweighs_what_others_leave_unsaid(
+    answers: list[tuple[DecisionKind, LoopAnswer | None]], label: LoopLabel | None
+):
+    """A label, or a freeze, of one approver stays when the next says nothing of it."""
+    assert label_of([answer(*one) for one in answers]) is label
 
 
 @pytest.mark.parametrize("evidence", [{"total": True}, {"total": "3", "spent": [1]}, {"spent": {}}])

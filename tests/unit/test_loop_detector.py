@@ -362,7 +362,7 @@ def test_budgets_never_refill_by_themselves():
     detector = Detector(Thresholds(run=Budget(attempts=4)))
     pairs = [(step(number=n), answered(str(n))) for n in range(20)]
     at, circle = first(*pairs, detector=detector)
-    assert (at, circle.kind, circle.words) == (4, Kind.BUDGET, "run has used 4 of 4 attempts")
+    assert (at, circle.kind, circle.words) == (4, Kind.BUDGET, "this run has used 4 of 4 attempts")
     detector.steer(circle.key)
     assert first(*pairs[4:], detector=detector)[0] == 1
     detector.allow(circle.key, 3)
@@ -373,10 +373,10 @@ def test_budgets_never_refill_by_themselves():
 @pytest.mark.parametrize(
     ("budget", "words"),
     [
-        ({"business_key": Budget(attempts=3)}, "key:bill-7 has used 3 of 3 attempts"),
-        ({"agent": Budget(tokens=300)}, "agent:clerk has used 300 of 300 tokens"),
-        ({"run": Budget(cost=15)}, "run has used 15 of 15 minor units of money"),
-        ({"run": Budget(seconds=120)}, "run has used 120 of 120 seconds"),
+        ({"business_key": Budget(attempts=3)}, "bill-7 has used 3 of 3 attempts"),
+        ({"agent": Budget(tokens=300)}, "agent clerk has used 300 of 300 tokens"),
+        ({"run": Budget(cost=15)}, "this run has used 0.15 of 0.15 in money"),
+        ({"run": Budget(seconds=120)}, "this run has used 120 of 120 seconds"),
     ],
 )
 def test_budgets_count_attempts_time_money_and_tokens(budget, words):
@@ -402,6 +402,18 @@ def test_an_action_has_thresholds_of_its_own():
     reads = [(step("erp.read"), answered())] * 9
     assert first(*polls, detector=Detector(thresholds))[0] == 6
     assert first(*reads, detector=Detector(thresholds))[0] == 3
+
+
+def test_what_an_action_leaves_out_is_as_in_the_general_limits():
+    """Patience with one rule makes no other rule milder; and a stored value reads back the same."""
+    strict = {"same_failing_call": 2, "same_outcome": 2}
+    made = Thresholds.of({"limits": strict, "actions": {"t.poll": {"same_outcome": 5}}})
+    mine = made.of_action("t.poll")
+    assert (mine.same_failing_call, mine.same_outcome) == (2, 5)
+    assert made.of_action("t.other") == made.limits
+    assert Thresholds.of(made.model_dump()) == made
+    usual = Thresholds(actions={"t.*": Limits(same_outcome=3)}, limits=Limits(same_outcome=6))
+    assert usual.of_action("t.poll").same_outcome == 3
 
 
 @pytest.mark.parametrize(

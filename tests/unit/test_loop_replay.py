@@ -2,8 +2,10 @@
 
 import gzip
 import json
+import os
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from gates.core.loops import Kind, Likeness, Limits, Thresholds, replay
 from integrations.cli import app
 from tests.benchmarks.loop_rules import RULES, gemini, openhands, openrouter_blocks
 from tests.benchmarks.loop_scores import Labelled, episodes, f1, scored
-from tests.support.policies import ROOT
+from tests.support.policies import HEAD, ROOT
 
 FAILED = {"action": "erp.post", "arguments": {"bill": 1}, "failed": True, "error": "closed"}
 PAID = {"action": "erp.pay", "arguments": {"bill": 1}, "writes": True, "result": {"id": 7}}
@@ -142,6 +144,62 @@ def test_the_command_names_a_file_that_is_not_there():
     done = CliRunner().invoke(app, ["loops", "replay", "/nowhere/runs.jsonl"])
     assert done.exit_code == 2
     assert "No such file" in done.output
+
+
+def test_what_a_recording_holds_cannot_paint_on_the_terminal(command: Command):
+    """Neither a run's name nor an action's, an answer or a field."""
+    evil = "\x1b[31mred"
+    attempt = {**FAILED, "action": evil, "error": evil}
+    two = [{"action": f"{evil}{n}", "result": n} for n in (1, 2)]
+    runs = [own(*[attempt] * 3, run=evil), own(*two * 3), own(*[{**PAID, "action": evil}] * 2)]
+    done = command("\n".join(runs))
+    assert "31mred" in done.output
+    assert "\x1b" not in done.output
+    assert "\x1b" not in command(own({**FAILED, evil: 1})).output
+
+
+@pytest.mark.parametrize("packed", [bytes, gzip.compress])
+def test_a_recording_may_come_through_a_pipe(tmp_path: Path, packed: Callable[[bytes], bytes]):
+    """As from another command, gzipped or not."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    content = packed(own(*[FAILED] * 4).encode())
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(pipe.write_bytes, content)
+        done = CliRunner().invoke(app, ["loops", "replay", str(pipe)])
+    assert done.exit_code == 1
+    assert "steps 3 to 4: erp.post" in done.output
+
+
+def test_a_policys_thresholds_can_be_tried(command: Command, tmp_path: Path):
+    """Before they are in force; a policy that is wrong is named, with exit code 2."""
+    policy, people = tmp_path / "p.yaml", tmp_path / "people.yaml"
+    people.write_text((ROOT / "policies" / "people.yaml").read_text())
+    words = ("--policy", str(policy), "--people", str(people))
+    limits = "loops: {thresholds: {limits: {same_outcome: 6, same_failing_call: 6}}}\n"
+    policy.write_text(limits + HEAD + "  - {name: a, on: x, verdict: forbid, because: a}\n")
+    assert command(own(*[FAILED] * 4)).exit_code == 1
+    assert command(own(*[FAILED] * 4), *words).exit_code == 0
+    policy.write_text("version: 2\n")
+    wrong = command(own(), *words)
+    assert wrong.exit_code == 2
+    assert "p.yaml:1:" in wrong.output
+
+
+@pytest.mark.parametrize(
+    ("attempt", "words"),
+    [
+        ({"arguments": {}, "result": "x" * 300}, "line 1: attempts.0.action: Field required."),
+        ({**FAILED, "error": {"n": "x" * 300}}, "line 1: attempts.0.error = {'n': 'xxx"),
+        ({**FAILED, "at": 7, "x" * 300: 7}, f"line 1: attempts.0.{'x' * 69}… = 7: Extra"),
+    ],
+)
+def test_a_message_about_a_field_is_short(attempt: dict, words: str):
+    """Where a name or a value is long, its beginning says enough."""
+    with pytest.raises(InvalidInput) as refused:
+        list(replay([own(attempt)]))
+    assert str(refused.value).startswith(words)
+    assert len(str(refused.value)) < 250
 
 
 # -- the benchmark's own parts ------------------------------------------------------------------

@@ -126,6 +126,21 @@ def test_what_is_wrong_with_a_policy_is_named(rules, kind, words):
     )
 
 
+def test_limits_of_loops_that_hold_for_no_action_are_named():
+    """One that fits nothing, and one that an earlier one covers, each where it stands."""
+    actions = "{'erp.*': {laps: 4}, erp.pay: {laps: 2}, 'z.*': {laps: 4}, '*': {laps: 5}}"
+    text = f"loops: {{thresholds: {{actions: {actions}}}}}\n" + HEAD + rule("a", "forbid", SMALL)
+    made = load_policy(text, "p.yaml", demo_people())
+    known = Known({"x": "the registry", "erp.pay": "the registry"}, complete=True)
+    told = {one.kind: one for one in check(made, known) if "loops" in one.text}
+    assert set(told) == {"shadowed", "unreachable"}
+    assert told["shadowed"].at == f"p.yaml:1:{text.index('erp.pay') + 1}"
+    assert "'erp.pay', which never counts: 'erp.*' before it" in told["shadowed"].text
+    assert told["unreachable"].at == f"p.yaml:1:{text.index(chr(39) + 'z.*') + 1}"
+    assert "'z.*', which fits no action of the registry" in told["unreachable"].text
+    assert not [one for one in check(made) if "'z.*'" in one.text]
+
+
 @pytest.mark.parametrize(
     "rules",
     [
@@ -225,6 +240,8 @@ def test_the_published_schema_is_the_readers():
         rule("a", "forbid", more=", examples: [{acton: x}]"),
         rule("a", "forbid", more=", examples: [{amount: 5}]"),
         rule("a", "forbid", more=", tier: hgih"),
+        rule("a", "forbid") + "loops: {same_failure: 21}\n",
+        rule("a", "forbid") + "loops: {allow_more: 21}\n",
     ],
 )
 def test_what_the_schema_refuses_the_reader_refuses(wrong):

@@ -329,6 +329,17 @@ def test_loops_and_doubts_have_people_of_their_own():
     assert "quorum 3 of controllers can never be reached" in found[1]
 
 
+def test_failures_over_runs_cannot_be_let_pass_for_ever():
+    """The upper bounds are the floor of protection, as for the detector's own thresholds."""
+    most = "loops: {same_failure: 20, allow_more: 20}\n" + HEAD + RULE
+    made = load_policy(most, "p.yaml", demo_people())
+    assert (made.loops.same_failure, made.loops.allow_more) == (20, 20)
+    assert problems(most.replace("20", "1000000")) == [
+        "p.yaml:1:23: same_failure 1000000 is too much: write 20 or less.",
+        "p.yaml:1:44: allow_more 1000000 is too much: write 20 or less.",
+    ]
+
+
 def test_the_digest_names_the_content_and_not_the_layout():
     """Comments and line breaks do not make a new policy; another number does."""
     one = policy(RULE)

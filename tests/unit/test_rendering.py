@@ -385,6 +385,26 @@ def test_attempts_of_a_loop_stand_side_by_side() -> None:
     assert [one.key for one in page.more_evidence.fields] == ["count", "signature"]
 
 
+@pytest.mark.parametrize(
+    ("more", "label"),
+    [
+        ({}, "Error"),
+        ({"detector": "failing_retry"}, "Error"),
+        ({"detector": "same_outcome"}, "Came back"),
+        ({"detector": "budget"}, "Came back"),
+    ],
+)
+def test_an_answer_in_a_loops_attempts_is_called_an_error_only_where_all_failed(
+    more: dict[str, Any], label: str
+) -> None:
+    """A poll that says the same each time has failed in nothing."""
+    tried = [{"number": n, "at": "12:00", "error": f"still {n}"} for n in (1, 2)]
+    evidence = {"attempts": tried, "count": 2, **more}
+    page = request_page(view(purpose=Purpose.LOOP, evidence=evidence), [], "dana", NOW)
+    assert page.attempts is not None
+    assert [one.label for one in page.attempts.differing] == [label]
+
+
 def attempt(state: ExecutionState = ExecutionState.IN_DOUBT, **changes: Any) -> Attempt:
     values = {
         "id": "t1",

@@ -141,8 +141,8 @@ def test_what_stands_is_what_executions_left() -> None:
     )
     assert [(one.summary, one.state) for one in found] == [
         ("vase is there", "done"),
-        ("Note", "done"),
-        ("Put", "half_done"),
+        ("Note thing vase, to shelf", "done"),
+        ("Put thing lamp, to shelf", "half_done"),
     ]
     vase, note, lamp = found
     assert vase.undoable
@@ -154,6 +154,26 @@ def test_what_stands_is_what_executions_left() -> None:
         "nobody knows whether it took effect",
         "nobody knows where it is",
     )
+
+
+def test_steps_of_one_action_can_be_told_apart_and_a_flows_own_look_is_none() -> None:
+    """By subject, else by arguments, briefly."""
+    look, write = step("t.poll", at=1, in_process=True), step("t.write", at=2, in_process=True)
+    about = write.request.action.model_copy(update={"subject": ("doc:1",)})
+    long = write.request.action.model_copy(update={"arguments": {"text": "x" * 500}})
+    views = [
+        look.model_copy(
+            update={"request": look.request.model_copy(update={"changes_nothing": True})}
+        ),
+        *(
+            view.model_copy(update={"request": view.request.model_copy(update={"action": action})})
+            for view, action in ((write, about), (step("t.write", at=3, in_process=True), long))
+        ),
+    ]
+    first, second = [one.summary for one in trail(REGISTRY, views)]
+    assert first == "T.Write doc:1"
+    assert second.startswith("T.Write text xxx")
+    assert len(second) < 80
 
 
 @pytest.mark.parametrize(
@@ -180,7 +200,10 @@ def test_how_far_an_undo_has_come(state, outcome, stands, note) -> None:
 def test_a_key_takes_nothing_back() -> None:
     """A flow that calls something else `undo-...` has undone nothing."""
     cheat = step("take", at=2, key=undo_key("put-1"), thing="cup")
-    assert told(step("put", at=1), cheat) == [("vase is there", "done", ""), ("Take", "done", "")]
+    assert told(step("put", at=1), cheat) == [
+        ("vase is there", "done", ""),
+        ("Take thing cup, to shelf", "done", ""),
+    ]
 
 
 def test_what_is_done_again_stands_again() -> None:
@@ -205,8 +228,8 @@ def test_the_last_word_of_a_run() -> None:
         ],
     )
     assert ended("Rejected by Dana: no", steps) == (
-        "Rejected by Dana: no. What stands: cup is there; half done: Put "
-        "(nobody knows whether it took effect). Taken back: vase is there."
+        "Rejected by Dana: no. What stands: cup is there; half done: Put thing vase, "
+        "to shelf (nobody knows whether it took effect). Taken back: vase is there."
     )
     assert ended("Rejected by Dana: no", []) == "Rejected by Dana: no"
 
@@ -222,4 +245,4 @@ def test_an_action_that_the_registry_has_lost_still_stands() -> None:
     """With the words that were stored, and no way back."""
     (found,) = trail(Registry(), [step("put", at=1)])
     assert isinstance(found, Step)
-    assert (found.summary, found.undoable) == ("Put", False)
+    assert (found.summary, found.undoable) == ("Put thing vase, to shelf", False)

@@ -20,6 +20,7 @@ from gates.core.value import Value
 # Arguments that are a program: the same text can do something else each time, so that a success
 # with the same arguments is not the same write.
 PROGRAMS = frozenset({"command", "code", "script", "browser_actions"})
+LONGEST_PATH = 80  # of a field's name in a message
 LONGEST_LINE = 64 * 1024 * 1024
 
 
@@ -145,5 +146,7 @@ def read_run(line: str | bytes, number: int) -> OwnRun | TracedRun:
     except ValidationError as error:
         first = error.errors()[0]
         path = ".".join(str(part) for part in first["loc"])
-        given = repr(first["input"])[:80]
-        raise InvalidInput(f"line {number}: {path} = {given}: {first['msg']}.") from error
+        if len(path) > LONGEST_PATH:
+            path = path[:LONGEST_PATH] + "…"
+        given = "" if first["type"] == "missing" else f" = {repr(first['input'])[:80]}"
+        raise InvalidInput(f"line {number}: {path}{given}: {first['msg']}.") from error

@@ -9,7 +9,7 @@ from gates.core.loops.memory import Memory, Spent
 from gates.core.loops.steps import End, Step
 from gates.core.loops.thresholds import Budget, Thresholds
 
-RUN = "run"
+RUN, MONEY = "run", "money"
 LONGEST_SCOPE = 60
 
 
@@ -33,8 +33,15 @@ def overspent(memory: Memory, step: Step, thresholds: Thresholds) -> Over | None
         over = _over(memory.used(scope), budget)
         if over:
             used, most, what = over
-            return Over(scope, used, f"{scope} has used {used} of {most} {what}")
+            return Over(scope, used, _words(scope, used, most, what))
     return None
+
+
+def _words(scope: str, used: int, most: int, what: str) -> str:
+    who = "this run" if scope is RUN else scope.removeprefix("key:").replace("agent:", "agent ", 1)
+    if what == MONEY:
+        return f"{who} has used {used / 100:,.2f} of {most / 100:,.2f} in money"
+    return f"{who} has used {used:,} of {most:,} {what}"
 
 
 def _budget(thresholds: Thresholds, scope: str) -> Budget:
@@ -56,7 +63,7 @@ def _over(used: Spent, budget: Budget) -> tuple[int, int, str] | None:
     if budget.attempts is not None and used.attempts >= budget.attempts:
         return used.attempts, budget.attempts, "attempts"
     if budget.cost is not None and used.cost >= budget.cost:
-        return used.cost, budget.cost, "minor units of money"
+        return used.cost, budget.cost, MONEY
     if budget.tokens is not None and used.tokens >= budget.tokens:
         return used.tokens, budget.tokens, "tokens"
     if budget.seconds is not None and used.began and used.last:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from gates.core.errors import InvalidInput
 from gates.core.value import Value
@@ -57,7 +57,9 @@ class Budget(Value):
 
 
 class Thresholds(Value):
-    """`actions`: by name or pattern (`erp.*`), the first that fits holds for the action."""
+    """`actions`: by name or pattern (`erp.*`), the first that fits holds for the action; what it
+    leaves out is as in `limits`.
+    """
 
     limits: Limits = Limits()
     errors: Annotated[int, Field(ge=4, le=30)] = 16
@@ -74,6 +76,18 @@ class Thresholds(Value):
     run: Budget = Budget(attempts=1_000)
     business_key: Budget = Budget(attempts=200)
     agent: Budget = Budget()
+
+    @field_validator("actions")
+    @classmethod
+    def _inherit(cls, actions: dict[str, Limits], info: ValidationInfo) -> dict[str, Limits]:
+        """Once and not with each call, of which `of_action` is a part."""
+        general = info.data.get("limits", Limits())
+        return {
+            pattern: general.model_copy(
+                update={name: getattr(own, name) for name in own.model_fields_set}
+            )
+            for pattern, own in actions.items()
+        }
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Self:

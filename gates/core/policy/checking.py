@@ -2,13 +2,15 @@
 
 Errors: an example that fails; a policy that gates nothing. Warnings: a pattern that fits no action,
 an action that no rule names, a condition that is never true, a rule that another one always
-overrules or repeats. What cannot be shown is not said: no warning is no proof.
+overrules or repeats, limits of a loop that hold for no action. What cannot be shown is not
+said: no warning is no proof.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Literal
 
 from gates.core.model import Verdict
@@ -53,6 +55,7 @@ def check(policy: Policy, known: Known | None = None) -> list[Remark]:
         *_repeated(policy),
         *(_unreachable(policy, known) if known.complete else ()),
         *_unnamed(policy, known),
+        *_limits(policy, known),
     ]
     return sorted(found, key=lambda one: one.level)
 
@@ -157,6 +160,31 @@ def _unnamed(policy: Policy, known: Known) -> Iterator[Remark]:
     for where, names in places.items():
         words = f"no rule names {', '.join(names)}: the defaults ask people each time"
         yield Remark(level="warning", kind="unnamed", at=where, text=words)
+
+
+def _limits(policy: Policy, known: Known) -> Iterator[Remark]:
+    """Of `loops.thresholds.actions` the first that fits an action holds."""
+    earlier: list[str] = []
+    for pattern in policy.loops.thresholds.actions:
+        what = f"loops.thresholds.actions names {pattern!r}, which "
+        wide = next((one for one in earlier if _reaches_all(one, pattern)), None)
+        if wide is not None:
+            words = f"never counts: {wide!r} before it fits whatever it does: put this one first"
+            yield _of_limits(policy, "shadowed", pattern, what + words)
+        elif known.complete and not any(fnmatchcase(name, pattern) for name in known.actions):
+            words = "fits no action of the registry or of a flow: mend it, or remove it"
+            yield _of_limits(policy, "unreachable", pattern, what + words)
+        earlier.append(pattern)
+
+
+def _reaches_all(wide: str, narrow: str) -> bool:
+    """Shown for names and `*` alone."""
+    return not set("?[") & set(wide + narrow) and covers(wide, narrow)
+
+
+def _of_limits(policy: Policy, kind: str, pattern: str, text: str) -> Remark:
+    at = policy.loops.actions_at.get(pattern, "")
+    return Remark(level="warning", kind=kind, at=at, text=text)
 
 
 def _everything(rule: Rule) -> bool:

@@ -35,6 +35,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import Field
+
 from gates.core.asked import Ask, Assurance
 from gates.core.loops.thresholds import Thresholds
 from gates.core.model import Json, Judgement, Money, Reason, Tier, Verdict
@@ -77,7 +79,7 @@ class LoopLevel(Value):
 class LoopPolicy(Value):
     """The same call failing the same way `same_failure` times asks; "go on" allows `allow_more`
     failures before it asks again. `thresholds`: of the detector that watches a run's calls.
-    `levels`: from the second one on.
+    `levels`: from the second one on; `actions_at`: where the actions of `thresholds` stand.
     """
 
     same_failure: int = 3
@@ -85,6 +87,7 @@ class LoopPolicy(Value):
     ask: Ask
     thresholds: Thresholds = Thresholds()
     levels: tuple[LoopLevel, ...] = ()
+    actions_at: dict[str, str] = Field(default_factory=dict)
 
 
 class Defaults(Value):

@@ -41,10 +41,7 @@ def read_levels(place: Place, fields: Fields, first: Ask) -> tuple[LoopLevel, ..
         level = Fields(place.file, node, "a level", KEYS)
         level.require("ask")
         ask = place.asks.read(level, below)
-        more = level.integer("allow_more", least=0)
-        if more is not None and more > MOST_MORE:
-            words = f"allow_more {more} is too much: write {MOST_MORE} or less"
-            place.note(level.values["allow_more"], words)
+        more = level.integer("allow_more", least=0, most=MOST_MORE)
         if ask is None:
             continue
         if set(ask.who) <= set(below.who) and ask.quorum <= below.quorum:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gates.core.model import Json, Tier, Verdict
+from gates.core.model import MOST_MORE, Json, Tier, Verdict
 from gates.core.policy.asks import ASK_KEYS, WAYS
 from gates.core.policy.assurances import WORDS as ASSURANCES
 from gates.core.policy.circumstances import CIRCUMSTANCES
@@ -17,7 +17,7 @@ from gates.core.policy.examples import MAPPINGS
 from gates.core.policy.ladders import ENDS, STEPS
 from gates.core.policy.loop_levels import SCHEMA as LEVELS
 from gates.core.policy.rules import RULE_KEYS
-from gates.core.policy.sections import SECTIONS
+from gates.core.policy.sections import LEAST_FAILURES, MOST_FAILURES, SECTIONS
 
 ID = "https://prefect-gates.example/policy.schema.json"
 COMMENT = "# yaml-language-server: $schema="
@@ -176,8 +176,12 @@ _OWN: dict[str, Json] = {
     ),
     "loops": _object(
         {
-            "same_failure": {"type": "integer", "minimum": 2},
-            "allow_more": COUNT,
+            "same_failure": {
+                "type": "integer",
+                "minimum": LEAST_FAILURES,
+                "maximum": MOST_FAILURES,
+            },
+            "allow_more": COUNT | {"maximum": MOST_MORE},
             "thresholds": {"type": "object"},
             "ask": {"$ref": "#/$defs/ask"},
             "levels": LEVELS,

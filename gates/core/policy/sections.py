@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import yaml
+
 from gates.core.asked import Ask
 from gates.core.batches import BatchLimits
 from gates.core.errors import InvalidInput
 from gates.core.loops.thresholds import Thresholds
-from gates.core.model import Tier
+from gates.core.model import MOST_MORE, Tier
 from gates.core.policy import (
     assurance_section,
     batch_section,
@@ -31,7 +33,7 @@ from gates.core.policy.loop_levels import read_levels
 from gates.core.policy.places import Demand, Place, Section
 from gates.core.yaml_file import Fields, plain
 
-LEAST_FAILURES = 2  # one failure is no circle
+LEAST_FAILURES, MOST_FAILURES = 2, 20  # one is no circle; and no policy switches the rule off
 NOBODY = Defaults(tier=Tier.AMBIGUOUS, ask=Ask(who=()))
 
 
@@ -49,13 +51,27 @@ def read_defaults(place: Place) -> Defaults:
 def read_loops(place: Place) -> LoopPolicy:
     fields = place.fields("same_failure", "allow_more", "ask", "thresholds", "levels")
     ask = place.ask(fields)
+    failures = fields.integer("same_failure", least=LEAST_FAILURES, most=MOST_FAILURES)
     return LoopPolicy(
         thresholds=_thresholds(place, fields),
-        same_failure=fields.integer("same_failure", least=LEAST_FAILURES) or 3,
-        allow_more=fields.integer("allow_more", least=1) or 3,
+        same_failure=failures or 3,
+        allow_more=fields.integer("allow_more", least=1, most=MOST_MORE) or 3,
         ask=ask,
         levels=read_levels(place, fields, ask),
+        actions_at=_places(place, fields.values.get("thresholds")),
     )
+
+
+def _places(place: Place, thresholds: yaml.Node | None) -> dict[str, str]:
+    """Each key of `actions`, as file:line:column."""
+    found = dict(thresholds.value) if isinstance(thresholds, yaml.MappingNode) else {}
+    named = [value for key, value in found.items() if key.value == "actions"]
+    return {
+        str(key.value): place.file.place(key)
+        for node in named
+        if isinstance(node, yaml.MappingNode)
+        for key, _ in node.value
+    }
 
 
 def _thresholds(place: Place, fields: Fields) -> Thresholds:
