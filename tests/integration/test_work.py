@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from sqlmodel import col, select
@@ -133,7 +134,8 @@ def test_an_attempt_id_of_another_request_is_refused(world: World) -> None:
     """Two calls under one id would overwrite each other's attempt: the second is refused."""
     grant = world.propose(**NOTE, attempt_id="attempt-one").grant
     with pytest.raises(InvalidInput, match="belongs to another request"):
-        world.propose(**NOTE | {"key": "other"}, attempt_id="attempt-one")
+        other = {"key": "other", "arguments": {"n": "2"}}
+        world.propose(**NOTE | other, attempt_id="attempt-one")
     assert world.propose(**NOTE, attempt_id="attempt-one").grant == grant
 
 
@@ -154,7 +156,7 @@ def test_a_renewed_lease_does_not_lapse(world: World) -> None:
 def test_twin_executors_take_one_job_each(world: World) -> None:
     """Eight leases at once on four jobs: each job goes to one attempt, nothing is lost."""
     for number in range(4):
-        world.propose("500.00", key=f"pay-{number}")
+        world.propose(f"50{number}.00", key=f"pay-{number}")
     answers: list[Any] = []
     for _ in range(3):  # a loser that saw only taken jobs asks again, as executors do
         answers += at_once(*[world.lease] * 8)
@@ -166,7 +168,7 @@ def test_twin_executors_take_one_job_each(world: World) -> None:
 def test_one_message_sent_twice_at_once_gets_one_job(world: World) -> None:
     """The same lease from two connections at the same moment holds one attempt, not two."""
     for number in range(4):
-        world.propose("500.00", key=f"pay-{number}")
+        world.propose(f"50{number}.00", key=f"pay-{number}")
 
     def lease() -> Job | None:
         return world.work.lease(world.executor, "attempt-one", ["till.pay"], 60)
@@ -385,8 +387,8 @@ def test_only_a_loop_is_answered_as_one(world: World) -> None:
 
 def test_failures_that_end_at_once_are_all_counted(world: World) -> None:
     """Three equal calls that fail at the same moment open one question, not none."""
-    for number in range(3):
-        world.propose("500.00", key=f"pay-{number}")
+    for world.run in (uuid4().hex for _ in range(3)):
+        world.propose("500.00")
     jobs = [leased(world) for _ in range(3)]
     world.till.broken = "no"
     at_once(*[partial(world.perform, job) for job in jobs])
