@@ -133,9 +133,9 @@ def test_a_strangers_flow_cannot_touch_an_attempt_in_process(world: World) -> No
 def test_an_attempt_id_of_another_request_is_refused(world: World) -> None:
     """Two calls under one id would overwrite each other's attempt: the second is refused."""
     grant = world.propose(**NOTE, attempt_id="attempt-one").grant
+    other = NOTE | {"key": "other", "arguments": {"n": "2"}}
     with pytest.raises(InvalidInput, match="belongs to another request"):
-        other = {"key": "other", "arguments": {"n": "2"}}
-        world.propose(**NOTE | other, attempt_id="attempt-one")
+        world.propose(**other, attempt_id="attempt-one")
     assert world.propose(**NOTE, attempt_id="attempt-one").grant == grant
 
 
