@@ -405,7 +405,7 @@ def test_two_executors_on_one_bill(house: ErpGates, port: TrytonErp) -> None:
 
 
 def payment_of(draft: PostBill) -> Payment:
-    values = draft.model_dump(exclude={"total"})
+    values = draft.model_dump(exclude={"total", "accounting_date"})
     return Payment(**values, amount=draft.total)
 
 
