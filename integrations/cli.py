@@ -20,12 +20,13 @@ from integrations.commanding.commands import register as register_commanding
 from integrations.commanding.policies import register as register_policies
 from integrations.grant_proxy.commands import app as grants
 from integrations.hardened.commands import app as hardened
-from integrations.loops.commands import app as loops
+from integrations.loops.commands import commands as loops
 from integrations.operating import cli as commands
 from integrations.operating.deliveries import app as outbox
 from integrations.people.commands import app as people
 from integrations.policies.backtesting import register as with_backtest
 from integrations.policies.commands import app as policies
+from integrations.policies.commands import policy_of
 from integrations.reviewing.commands import app as reviews
 from integrations.shell import AsJson, address, as_admin, as_person, err, home, out
 from integrations.slack.commands import app as slack
@@ -62,7 +63,7 @@ app.add_typer(hardened, name="hardened")
 app.add_typer(slack, name="slack")
 app.add_typer(reviews, name="reviews")
 app.add_typer(standing, name="standing")
-app.add_typer(loops, name="loops")
+app.add_typer(loops(policy_of), name="loops")
 
 
 Label = Annotated[

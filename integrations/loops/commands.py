@@ -6,7 +6,7 @@ import gzip
 import json
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BufferedReader
 from pathlib import Path
 from typing import Annotated
@@ -17,30 +17,42 @@ from rich.text import Text
 
 from gates.core.errors import GatesError, InvalidInput
 from gates.core.loops import Episode, Replayed, Thresholds, replay
-from gates.core.policy import load_policies
+from gates.core.policy import Policy
 from integrations.loops.reporting import report
-from integrations.policies.commands import OfPeople, OfPolicy, read
 from integrations.shell import AsJson, err, out
 from integrations.terminal import plain
 
-app = typer.Typer(help="Agents that run in circles.", no_args_is_help=True)
 FOUND, BAD_FILE = 1, 2
+Reader = Callable[[str | None, Path | None], Policy]
+OfPolicy = Annotated[
+    str | None, typer.Option("--policy", help="Whose thresholds to try: a file or a folder.")
+]
+OfPeople = Annotated[Path | None, typer.Option("--people", help="The people file, for the policy.")]
 
-app.command("report")(report)
+
+def commands(policy_of: Reader) -> typer.Typer:
+    """`policy_of`: reads policy and people files as all commands do."""
+    app = typer.Typer(help="Agents that run in circles.", no_args_is_help=True)
+    app.command("report")(report)
+
+    @app.command("replay")
+    def replay_(
+        file: Annotated[Path, typer.Argument(help="Recorded runs: JSON lines, also gzipped.")],
+        policy: OfPolicy = None,
+        people: OfPeople = None,
+        as_json: AsJson = False,
+    ) -> None:
+        """Run the detector over recorded runs, with the thresholds of a policy where one is named.
+
+        Exit code 0: no loop; 1: found one; 2: a bad file.
+        """
+        thresholds = _thresholds(policy_of, policy, people) if policy else None
+        _replay(file, thresholds, as_json=as_json)
+
+    return app
 
 
-@app.command("replay")
-def replay_(
-    file: Annotated[Path, typer.Argument(help="Recorded runs: JSON lines, also gzipped.")],
-    policy: OfPolicy = None,
-    people: OfPeople = None,
-    as_json: AsJson = False,
-) -> None:
-    """Run the detector over recorded runs, with the thresholds of a policy where one is named.
-
-    Exit code 0: no loop; 1: found one; 2: a bad file.
-    """
-    thresholds = _thresholds(policy, people) if policy else None
+def _replay(file: Path, thresholds: Thresholds | None, *, as_json: bool) -> None:
     try:
         runs = list(_replayed(file, thresholds))
         if not runs:  # a script that looks at nothing must not take that for good news
@@ -62,11 +74,10 @@ def replay_(
     raise typer.Exit(FOUND if found else 0)
 
 
-def _thresholds(policy: str, people: Path | None) -> Thresholds:
+def _thresholds(policy_of: Reader, policy: str, people: Path | None) -> Thresholds:
     """As they would count if this were the server's policy."""
     try:
-        texts, directory = read(policy, people)
-        return load_policies(texts, directory).loops.thresholds
+        return policy_of(policy, people).loops.thresholds
     except GatesError as error:
         err.print(Text(str(error)), soft_wrap=True)
         raise typer.Exit(BAD_FILE) from None

@@ -16,7 +16,7 @@ import typer
 
 from gates.core.errors import InvalidInput, InvalidPolicy
 from gates.core.people import People, load_people
-from gates.core.policy import load_policies
+from gates.core.policy import Policy, load_policies
 from gates.core.policy.checking import check
 from gates.core.policy.comparing import Comparison, compare
 from gates.core.policy.examples import read_questions
@@ -149,6 +149,11 @@ def read(policy: str | None, people: Path | None) -> tuple[list[tuple[str, str]]
     who = people or settings.people
     directory = load_people(text_of(who, "GATES_PEOPLE"), str(who))
     return policy_texts(policy or settings.policy, who), directory
+
+
+def policy_of(policy: str | None, people: Path | None) -> Policy:
+    """For commands of other things. Raises InvalidInput or InvalidPolicy."""
+    return load_policies(*read(policy, people))
 
 
 def ids_of(people: People) -> printing.Ids:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gates.core.errors import InvalidInput
+from gates.core.loops import reported
 from gates.core.model import Judgement, Purpose, Reason, RequestView, Tier, Verdict
 from integrations.slack.blocks import APPROVE
 from integrations.slack.card import card
@@ -136,3 +137,30 @@ def test_a_label_that_nobody_offered_is_refused() -> None:
     chosen = {"type": "static_select", "selected_option": {"value": "nonsense"}}
     with pytest.raises(InvalidInput, match="choose one of loop, not_a_loop, harmful"):
         read({LABEL: {LABEL: chosen}})
+
+
+@pytest.mark.parametrize(
+    ("said", "counts"),
+    [
+        (1_500, 1_500),
+        ("1500", 1_500),
+        (" 1500 ", 1_500),
+        (12.0, 12),
+        (12.2, 13),
+        ("12.5", 13),
+        ("999999999999999", 10**12),
+        ("1,500", 0),
+        ("-3", 0),
+        (-3.5, 0),
+        ("nan", 0),
+        (float("inf"), 0),
+        ("many", 0),
+        ("٣", 0),
+        (True, 0),
+        (None, 0),
+        ([5], 0),
+    ],
+)
+def test_a_price_may_be_reported_as_the_text_of_a_number(said: Any, counts: int) -> None:
+    """Agents write numbers as they like; what is none counts for nothing."""
+    assert reported({"tokens": said}, "tokens") == counts

@@ -6,8 +6,10 @@ What an agent reports of a call's price comes as claims beside the proposal (`co
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
+from math import ceil, isfinite
 from typing import NamedTuple
 
 from pydantic import JsonValue
@@ -17,12 +19,20 @@ from gates.core.model import Json
 
 HALF_DONE = "half_done"
 MOST_REPORTED = 10**12
+NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
 MINUTE, HOUR = 60, 3_600
 
 
 def reported(claims: Json, name: str) -> int:
-    """What the agent says of a call's price; what is no number of its kind counts for nothing."""
-    return min(max(whole(claims.get(name)), 0), MOST_REPORTED)
+    """What the agent says of a call's price, a part of a unit as a whole one; also as the text of a
+    number. What is none counts for nothing.
+    """
+    said = claims.get(name)
+    if isinstance(said, str) and NUMBER.fullmatch(said.strip()):
+        said = float(said)
+    if isinstance(said, float):
+        said = ceil(said) if isfinite(said) else 0
+    return min(max(whole(said), 0), MOST_REPORTED)
 
 
 def spent(times: Sequence[datetime], cost: int, tokens: int) -> Json:
