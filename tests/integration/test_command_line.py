@@ -272,11 +272,13 @@ def test_a_freeze_on_one_server_counts_on_the_other_within_a_second(
         assert held is not None
         with ThreadPoolExecutor(2) as pool:
             busy = [pool.submit(proposes), pool.submit(leases)]
-            _until(lambda: _logged(world, "grant.claimed") > 5)
-            command.freeze(command.person("tess"), Scope(everything=True), "odd amounts")
-            late = time.monotonic() + 1.0
-            _until(lambda: time.monotonic() > late + 1.0)
-            stop.set()
+            try:
+                _until(lambda: _logged(world, "grant.claimed") > 5)
+                command.freeze(command.person("tess"), Scope(everything=True), "odd amounts")
+                late = time.monotonic() + 1.0
+                _until(lambda: time.monotonic() > late + 1.0)
+            finally:  # whatever failed, the pool waits for both
+                stop.set()
             started = [at for one in busy for at in one.result()]
         assert started, "something had started before"
         assert [at for at in started if at > late] == []
@@ -289,14 +291,10 @@ def _run(world: World) -> RunRef:
 
 
 def _start(flow: GatesClient, world: World) -> object | None:
+    """Each time another call: the very same once more would wait for people."""
+    key = uuid4().hex
     reply = flow.propose(
-        world.proposal(
-            name="note",
-            in_process=True,
-            arguments={"n": "1"},
-            key=uuid4().hex,
-            run=_run(world),
-        )
+        world.proposal(name="note", in_process=True, arguments={"n": key}, key=key, run=_run(world))
     )
     return reply.grant
 
