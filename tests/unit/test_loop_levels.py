@@ -122,7 +122,7 @@ def test_the_price_is_told_as_the_agents_word():
     assert rows(spent([AT, AT + timedelta(hours=3)], 0, 0)) == [("Has cost", "3 h 0 min")]
 
 
-@pytest.mark.parametrize("value", [True, "7", -1, 1.5, None])
+@pytest.mark.parametrize("value", [True, "seven", -1, float("inf"), "-7", None])
 def test_what_is_no_number_costs_nothing(value):
     """Claims are whatever an agent writes."""
     assert reported({"tokens": value}, "tokens") == 0
@@ -132,10 +132,12 @@ def test_the_sections_of_the_page_are_a_policy():
     """What docs/loops.md shows is read as it stands there."""
     page = (ROOT / "docs" / "loops.md").read_text()
     written = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    assert len(written) == 2
+    assert len(written) == 3
     shipped = (ROOT / "policies" / "erp.yaml").read_text()
     rest = re.sub(r"^loops:.*?^(?=\S)", "", shipped, flags=re.DOTALL | re.MULTILINE)
     people = load_people((ROOT / "policies" / "people.yaml").read_text(), "people.yaml")
-    asked, spent = (load_policy(f"{rest}\n{one}", "loops.md", people) for one in written)
+    told, asked, spent = (load_policy(f"{rest}\n{one}", "loops.md", people) for one in written)
+    assert told.loops.thresholds.of_action("job.status").volatile == ("checked_at", "position")
+    assert told.loops.thresholds.of_action("queue.next").exact
     assert [asked.loop_level(n).ask.who[0] for n in (1, 2, 3)] == ["ap", "controllers", "admins"]
     assert spent.loops.thresholds.agent.tokens == 1_000_000

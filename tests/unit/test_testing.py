@@ -229,7 +229,7 @@ def test_a_flow_takes_back_what_it_has_done_through_a_gate():
     }
     with gates(decide, resources={Till: lambda: till}) as asked, pytest.raises(Rejected):
         pay_and_send.fn()
-    assert (SENT, till.paid) == (["Pay out: 500.00"], {})
+    assert (SENT, till.paid) == (["Pay out payee acme, amount 500.00: 500.00"], {})
     assert [(one.name, one.key) for one in asked] == [
         ("till.pay_out", "till.pay_out-1"),
         ("notes.send", "notes.send-1"),
