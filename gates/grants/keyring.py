@@ -150,8 +150,7 @@ class KeyRing:
         self._drop_private()
 
     def _create(self, signs_from: datetime, by: str = "server") -> str:
-        key = Ed25519PrivateKey.generate()
-        kid = thumbprint(key.public_key())
+        key, kid = fresh_key()
         if self.folder is not None:  # first: a key that is registered and lost would sign nothing
             _store(self.folder, kid, key)
         with self.database.write() as session:
@@ -215,6 +214,15 @@ def counting(session: Any, now: datetime) -> dict[str, Ed25519PublicKey]:
 
 
 # -- files --------------------------------------------------------------------------------------
+
+
+def fresh_key() -> tuple[Ed25519PrivateKey, str]:
+    """A key and its id, which is none that a command line would take for an option."""
+    while True:
+        key = Ed25519PrivateKey.generate()
+        kid = thumbprint(key.public_key())
+        if not kid.startswith("-"):
+            return key, kid
 
 
 def _file(folder: Path, kid: str) -> Path:

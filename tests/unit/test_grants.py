@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gates.core.errors import InvalidGrant, InvalidInput
+from gates.grants.keyring import fresh_key
 from gates.grants.token import Claims, key_id, read_keys, sign, thumbprint, to_jwk, verify
 from gates.grants.trusted_keys import TrustedKeys
 
@@ -248,3 +249,8 @@ def test_pinned_keys_come_from_their_file_alone(tmp_path: Path) -> None:
         TrustedKeys.pinned(file)
     file.write_bytes(orjson.dumps({"keys": [to_jwk(PRIVATE.public_key())]}))
     assert TrustedKeys.pinned(file).verify(TOKEN, NOW) == CLAIMS
+
+
+def test_no_key_id_looks_like_an_option():
+    """`gates grant retire -abc…` would be one; of ids in base64url one in 64 begins so."""
+    assert not [kid for _, kid in (fresh_key() for _ in range(500)) if kid.startswith("-")]
