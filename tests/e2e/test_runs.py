@@ -123,7 +123,7 @@ def test_a_body_whose_end_is_unknown_is_put_to_people(stack):
     assert view.request.purpose == "in_doubt"
     stack.decide(view, "reject", "it was sent")
     state = stack.reaches(run, "CANCELLED")
-    half = "What stands: half done: note (nobody knows whether it took effect)."
+    half = "What stands: half done: note text x (nobody knows whether it took effect)."
     assert state["message"] == f"Rejected by Dana Okafor: it was sent. {half}"
     assert stack.trace(run) == ["memo x"]
 
