@@ -5,14 +5,15 @@ Real agents' habit; stopping it in time is the gate's business. Put your own age
 else.
 """
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from prefect import get_run_logger
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from gates import ActionFailed, SentBack, Skipped, gated
+from gates import ActionFailed, GatesError, SentBack, Skipped, gated
 from gates.actions import ActionDefinition, describe
 from gates.core.errors import InvalidInput
 
@@ -57,3 +58,19 @@ def read_all(kind: type[A], document: str) -> list[A]:
         raise InvalidInput(f"{document} cannot be read: {error.strerror}.") from error
     except ValidationError as error:
         raise InvalidInput(f"{document}: {describe(error)}") from error
+
+
+def by_hand(usage: str, work: Callable[[str], Iterable[str]]) -> int:
+    """Run a flow here, without a deployment: `work` takes the document and answers lines to print.
+    Exit code 1 where a gate or the file stops it, 2 where none is named.
+    """
+    if len(sys.argv) != 2:  # noqa: PLR2004 - the program and one document
+        sys.stderr.write(f"Usage: python -m flows.{usage}\n")
+        return 2
+    try:
+        lines = list(work(sys.argv[1]))
+    except GatesError as stopped:
+        sys.stderr.write(f"{stopped}\n")
+        return 1
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+    return 0

@@ -17,8 +17,8 @@ import sys
 
 from prefect import flow, get_run_logger
 
-from flows.stubborn import insist, read_all
-from gates import GatesError, gated
+from flows.stubborn import by_hand, insist, read_all
+from gates import gated
 from integrations.erp.actions import (
     Payment,
     PaymentReceipt,
@@ -57,20 +57,16 @@ def advised(guidance: str) -> list[str]:
 
 
 def main() -> int:
-    """Run the flow here, without a deployment. Exit code 1 where a gate or the file stops it, 2
-    where none is named.
-    """
-    if len(sys.argv) != 2:  # noqa: PLR2004 - the program and one document
-        sys.stderr.write("Usage: python -m flows.stuck_payment PAYMENTS.json\n")
-        return 2
-    try:
-        done = stuck_payment(sys.argv[1])
-    except GatesError as stopped:
-        sys.stderr.write(f"{stopped}\n")
-        return 1
-    for one in done:
-        sys.stdout.write(f"Bill {one.booked_as}: {one.amount} {one.currency} are paid.\n")
-    return 0
+    """Run the flow here; see `by_hand` for the exit codes."""
+    return by_hand("stuck_payment PAYMENTS.json", paid)
+
+
+def paid(document: str) -> list[str]:
+    """What came of it, a line each."""
+    return [
+        f"Bill {one.booked_as}: {one.amount} {one.currency} are paid."
+        for one in stuck_payment(document)
+    ]
 
 
 if __name__ == "__main__":

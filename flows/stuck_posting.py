@@ -15,8 +15,7 @@ from datetime import date
 
 from prefect import flow, get_run_logger
 
-from flows.stubborn import insist, read_all
-from gates import GatesError
+from flows.stubborn import by_hand, insist, read_all
 from integrations.erp.actions import BillReceipt, PostBill, post_bill
 
 
@@ -44,20 +43,13 @@ def advised(guidance: str) -> date | None:
 
 
 def main() -> int:
-    """Run the flow here, without a deployment. Exit code 1 where a gate or the file stops it, 2
-    where none is named.
-    """
-    if len(sys.argv) != 2:  # noqa: PLR2004 - the program and one document
-        sys.stderr.write("Usage: python -m flows.stuck_posting POSTINGS.json\n")
-        return 2
-    try:
-        done = stuck_posting(sys.argv[1])
-    except GatesError as stopped:
-        sys.stderr.write(f"{stopped}\n")
-        return 1
-    for one in done:
-        sys.stdout.write(f"Bill {one.number} is posted as {one.booked_as}.\n")
-    return 0
+    """Run the flow here; see `by_hand` for the exit codes."""
+    return by_hand("stuck_posting POSTINGS.json", posted)
+
+
+def posted(document: str) -> list[str]:
+    """What came of it, a line each."""
+    return [f"Bill {one.number} is posted as {one.booked_as}." for one in stuck_posting(document)]
 
 
 if __name__ == "__main__":
