@@ -122,8 +122,10 @@ def _guided(before: Sequence[Aggregate]) -> list[Guidance]:
 
 def _came_of(one: Aggregate) -> str:
     """What an agent was told, or what stands there now."""
-    if not _succeeded(one) or one.execution is None:
-        return str(one.outcome or "") if one.execution is None else "is under way"
+    if one.execution is None:
+        return str(one.outcome or "")
+    if not _succeeded(one):
+        return "is under way"
     said = "" if one.execution.result is None else str(one.execution.result)
     return f"done: {said[:LONGEST_SAID]}" if said else "done"
 
