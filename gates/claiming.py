@@ -153,16 +153,14 @@ class Claiming(Deciding):
         told = repeats.known(request)
         if told is None:
             return False
-        root, fingerprint = request.run.root_run_id, request.action.fingerprint
-        return unit.begun_alike(request.gate_id, root, fingerprint) > told
+        return unit.begun_alike(request) > told
 
     def _once_more(self, seen: Aggregate, stale: Stale | None) -> Stale | None:
         """What has been done since people, or the policy, said yes makes it another question."""
         request = seen.request
         with self.database.read() as session:
             unit = Unit(session, self.clock())
-            root, fingerprint = request.run.root_run_id, request.action.fingerprint
-            alike = unit.alike(request.gate_id, root, fingerprint)
+            alike = unit.alike(request)
             rounds = unit.gate(request.gate_id)
         told, done, now = repeats.known(request), repeats.begun(alike), self.clock()
         if told is None or len(done) <= told:

@@ -141,8 +141,7 @@ class Gates(Claiming):
         as well: guidance to let something be is no leave to do it.
         """
         with self.database.read() as session:
-            root, fingerprint = request.run.root_run_id, request.action.fingerprint
-            return Unit(session, self.clock()).alike(request.gate_id, root, fingerprint)
+            return Unit(session, self.clock()).alike(request)
 
     def _left_unused(self, request: ApprovalRequest) -> Sequence[Json]:
         """Questions about the very same that this run slept for and has not asked again: its code

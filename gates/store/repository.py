@@ -142,20 +142,17 @@ class Unit:
         self.flush()
         return Counted(*self.session.connection().execute(queries.COUNTED, wanted).one())
 
-    def alike(self, gate_id: str, root_run_id: str, fingerprint: str) -> list[Aggregate]:
+    def alike(self, request: ApprovalRequest) -> list[Aggregate]:
         """What a run has proposed before through other gates, word for word."""
-        return self._read(
-            queries.ALIKE, gate_id=gate_id, root_run_id=root_run_id, fingerprint=fingerprint
-        )
+        return self._read(queries.ALIKE, **_same(request))
 
-    def begun_alike(self, gate_id: str, root_run_id: str, fingerprint: str) -> int:
+    def begun_alike(self, request: ApprovalRequest) -> int:
         """Through how many other gates the run has done the same, or is about to. Nobody else
         begins it there before this transaction ends.
         """
         lock = [] if self._sqlite else [queries.LOCK_CALL]  # SQLite has one writer anyway
-        wanted = {"gate_id": gate_id, "root_run_id": root_run_id, "fingerprint": fingerprint}
-        call = f"{root_run_id} {fingerprint}"
-        return int(self.rows.value(queries.BEGUN_ALIKE, *lock, call=call, **wanted))
+        call = f"{request.run.root_run_id} {request.action.fingerprint}"
+        return int(self.rows.value(queries.BEGUN_ALIKE, *lock, call=call, **_same(request)))
 
     def pauses(self, root_run_id: str) -> list[Span]:
         """From when to when people were asked in a run, as far as that is over."""
@@ -480,6 +477,15 @@ class Unit:
             values = {"kind": kind, "request_id": request_id} | at
             self.rows.note(queries.WISH, values)
         self.session.info.setdefault(WISHED, set()).update(kinds)
+
+
+def _same(request: ApprovalRequest) -> dict[str, Any]:
+    """What ALIKE asks for."""
+    return {
+        "gate_id": request.gate_id,
+        "root_run_id": request.run.root_run_id,
+        "fingerprint": request.action.fingerprint,
+    }
 
 
 def _missing(request_id: str) -> NoReturn:
