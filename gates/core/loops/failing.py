@@ -18,7 +18,6 @@ Pure: calls in, a finding out. Rules, each with what it protects from:
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import pairwise
@@ -151,10 +150,10 @@ def look(
         if call.attempt_id not in past and (allowance is None or call.at > allowance.at)
     ]
     if allowance is None:
-        found = _counted(since, last) >= policy.same_failure
+        most, same, since = policy.same_failure, _counting(same, last), _counting(since, last)
     else:  # so many more tries, with whatever arguments
-        found = len(since) >= allowance.more
-    if not found:
+        most = allowance.more
+    if len(since) < most:
         return None
     tried = _tried(same)
     return Finding(
@@ -221,9 +220,16 @@ def _worked_on(calls: Sequence[Call], same: Sequence[Call]) -> set[str]:
     return past
 
 
-def _counted(failures: Sequence[Call], last: Call) -> int:
-    exact = Counter(call.root_run_id for call in failures if _what(call) == _what(last))
-    return sum(max(1, exact[run]) for run in {call.root_run_id for call in failures})
+def _counting(failures: Sequence[Call], last: Call) -> list[Call]:
+    """Word for word each; of a run that tried other arguments alone its last one."""
+    exact = {call.root_run_id for call in failures if _what(call) == _what(last)}
+    others = {call.root_run_id: call.attempt_id for call in failures}
+    return [
+        call
+        for call in failures
+        if _what(call) == _what(last)
+        or (call.root_run_id not in exact and others[call.root_run_id] == call.attempt_id)
+    ]
 
 
 def _about(one: Call | Allowance) -> tuple[str, str, str]:
