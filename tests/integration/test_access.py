@@ -28,6 +28,13 @@ def stored(world: World, *tables: type[SQLModel]) -> str:
         )
 
 
+def test_no_link_looks_like_an_option(world: World) -> None:
+    """`gates login TOKEN`: base64 begins with a dash once in 64 times."""
+    tokens = {world.access.create_link("dana") for _ in range(200)}
+    assert len(tokens) == 200
+    assert {token[0] for token in tokens} <= set("0123456789abcdef")
+
+
 def test_secrets_are_not_in_the_database(world: World) -> None:
     """Neither a key, nor a link, nor a session can be read out of the store or its log."""
     key = world.access.create_key("flow", "agent")

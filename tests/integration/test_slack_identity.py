@@ -86,7 +86,9 @@ def decide(company: Office, asked: RequestView, person: str) -> RequestView:
 
 def logged(company: Office, kind: str) -> list[LogRow]:
     with company.database.read() as session:
-        return [row for row in session.exec(select(LogRow)).all() if row.kind == kind]
+        return [
+            row for row in session.exec(select(LogRow).order_by("seq")).all() if row.kind == kind
+        ]
 
 
 def test_the_record_says_who_where_how_and_what_they_saw(company: Office) -> None:

@@ -234,7 +234,7 @@ def test_all_of_it_is_in_the_log(ruled: World) -> None:
     pay(ruled)
     desk(ruled).revoke(held.id, "mika")
     with ruled.database.read() as session:
-        rows = session.exec(select(LogRow).where(LogRow.subject == held.id)).all()
+        rows = session.exec(select(LogRow).where(LogRow.subject == held.id).order_by("seq")).all()
         found = [(row.kind, row.actor) for row in rows]
     assert found == [
         ("standing.given", "dana"),

@@ -252,7 +252,8 @@ def test_a_command_that_fails_leaves_no_log(database: Database) -> None:
     with pytest.raises(InvalidInput, match="belongs to another request"):
         world.propose("1.00", name="note", in_process=True, key="b", attempt_id="taken-by-this")
     with database.read() as session:
-        kinds = [row.kind for row in session.exec(select(LogRow).offset(before)).all()]
+        log = select(LogRow).order_by("seq").offset(before)
+        kinds = [row.kind for row in session.exec(log).all()]
         assert kinds == ["request.opened", "grant.claimed"]
         assert len(session.exec(select(RequestRow)).all()) == 1
 

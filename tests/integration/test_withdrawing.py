@@ -40,7 +40,7 @@ def watch(world: World) -> Iterator[Watch]:
 
 def logged(world: World, kind: str) -> list[LogRow]:
     with world.database.read() as session:
-        return list(session.exec(select(LogRow).where(LogRow.kind == kind)).all())
+        return list(session.exec(select(LogRow).where(LogRow.kind == kind).order_by("seq")).all())
 
 
 def state(view: RequestView) -> ExecutionState | None:
