@@ -146,9 +146,10 @@ def start(stack: Stack, names: Sequence[str], changes: Changes = lambda _stack: 
         part = known[name]
         environment = part.environment | dict(changed.get(name, {}))
         waited.append((started.start(name, part.command, environment), part.ready))
-    for one, ready in waited:
-        if ready:
-            started.wait(one, partial(_answers, ready))
+    with httpx.Client(timeout=5, trust_env=False) as http:  # to make one costs more than an answer
+        for one, ready in waited:
+            if ready:
+                started.wait(one, partial(_answers, http, ready))
 
 
 @dataclass(frozen=True)
@@ -270,9 +271,9 @@ def _port(url: str) -> str:
     return url.rsplit(":", 1)[1]
 
 
-def _answers(url: str) -> bool:
+def _answers(http: httpx.Client, url: str) -> bool:
     try:
-        return httpx.get(url, timeout=5, trust_env=False).status_code == httpx.codes.OK
+        return http.get(url).status_code == httpx.codes.OK
     except httpx.HTTPError:
         return False
 

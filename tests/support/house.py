@@ -33,6 +33,7 @@ from tests.support.proxy import Proxy
 LEASE = 3  # seconds after which a silent executor is taken for dead
 SETTLE = 1  # seconds in which its last call could still land
 SAMPLES = Path("flows/samples")
+ASKED = 0.2  # seconds between two looks at Prefect, which takes some milliseconds to answer each
 PATIENCE = 150.0  # seconds; long, for a machine with much else to do
 DONE_WITH = "prefect.worker.executed-flow-run"  # the event after a worker's last word on a process
 
@@ -46,6 +47,7 @@ class House:
     erp: Proxy
     runs: Runs
     changes: stacks.Changes
+    http: httpx.Client
 
     # -- processes ----------------------------------------------------------------------------
 
@@ -113,7 +115,7 @@ class House:
 
     def until_state(self, run: Run, *states: str, seconds: float = PATIENCE) -> Run:
         what = f"{run.name} {'/'.join(states)}"
-        until(lambda: self.state(run) in states, what, self, run, seconds)
+        until(lambda: self.state(run) in states, what, self, run, seconds, every=ASKED)
         return self.runs.read(run)
 
     def retry(self, run: Run) -> None:
@@ -121,7 +123,8 @@ class House:
         the process that was killed: it reports the crash twice, and its second word would undo
         what was pressed after the first.
         """
-        until(lambda: self._let_go(run), f"the worker's last word on {run.name}", self, run)
+        words = f"the worker's last word on {run.name}"
+        until(lambda: self._let_go(run), words, self, run, every=ASKED)
         self.until_state(run, "CRASHED")
         state = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "An admin retries."}
         self._prefect("POST", f"/flow_runs/{run.id}/set_state", {"state": state})
@@ -137,7 +140,7 @@ class House:
         def answered() -> bool:
             with suppress(httpx.TransportError):
                 url = f"{self.stack.prefect_api}{path}"
-                answers.append(httpx.request(method, url, json=body, timeout=30, trust_env=False))
+                answers.append(self.http.request(method, url, json=body))
             return bool(answers) and answers[-1].is_success
 
         until(answered, f"an answer of Prefect to {path}")
@@ -204,14 +207,16 @@ def house(
                 "prefect": {"PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "0.2"},
                 "gates": {"GATES_SETTLE": str(SETTLE)},
                 "executor": hasty | {"GATES_ERP_URL": erp.url},
-                "worker": hasty | {"GATES_LINGER": str(linger)},
+                "worker": hasty
+                | {"GATES_LINGER": str(linger), "PREFECT_WORKER_QUERY_SECONDS": "0.5"},
             }
 
         with _handles_dropped():
             stack = stacks.up(home, lambda _words: None, changes)
         runs = Runs(stack.prefect_api)
         try:
-            yield House(stack, gates, erp, runs, changes)
+            with httpx.Client(timeout=30, trust_env=False) as http:
+                yield House(stack, gates, erp, runs, changes, http)
         finally:
             runs.close()
             stacks.down(home)
@@ -239,6 +244,7 @@ def until(
     at: House | None = None,
     run: Run | None = None,
     seconds: float = PATIENCE,
+    every: float = 0.05,
 ) -> None:
     """Look until `condition` holds; what stood instead is told where it never does."""
     end = time.monotonic() + seconds
@@ -246,7 +252,7 @@ def until(
         if time.monotonic() > end:
             stands = (at.runs.read(run), at.log(run)) if at and run else ""
             raise AssertionError(f"Not within {seconds:.0f} s: {what}. {stands}")
-        time.sleep(0.05)
+        time.sleep(every)
 
 
 @contextmanager

@@ -36,7 +36,7 @@ class NotInTime(AssertionError):
     pass
 
 
-def until(look: Callable[[], T | None], seconds: float = 150, every: float = 0.05) -> T:
+def until(look: Callable[[], T | None], seconds: float = 150, every: float = 0.1) -> T:
     """What `look` finds, as soon as it finds something. Raises NotInTime."""
     end = time.monotonic() + seconds
     while True:
@@ -58,6 +58,7 @@ class Stack:
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _deployments: dict[str, str] = field(default_factory=dict)
     _clients: dict[str, GatesClient] = field(default_factory=dict)
+    _http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30, trust_env=False))
 
     @property
     def api(self) -> str:
@@ -69,7 +70,7 @@ class Stack:
         return os.environ | {
             "PREFECT_HOME": str(self.folder / "prefect"),
             "PREFECT_API_URL": self.api,
-            "PREFECT_WORKER_QUERY_SECONDS": "0.2",
+            "PREFECT_WORKER_QUERY_SECONDS": "0.5",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.2",
             "DO_NOT_TRACK": "1",
@@ -112,7 +113,7 @@ class Stack:
         if self._processes[name].poll() is not None:
             raise NotInTime(f"{name} ended: {self.log(name)[-2000:]}")
         with suppress(httpx.HTTPError):
-            return httpx.get(url, timeout=5, trust_env=False).is_success
+            return self._http.get(url, timeout=5).is_success
         return False
 
     def end(self, name: str) -> None:
@@ -133,9 +134,7 @@ class Stack:
         """Prefect on SQLite answers 503 or hangs up while it is busy: ask again."""
         for _ in range(100):
             with suppress(httpx.TransportError):
-                answer = httpx.request(
-                    method, f"{self.api}{path}", json=body, timeout=30, trust_env=False
-                )
+                answer = self._http.request(method, f"{self.api}{path}", json=body)
                 if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
                     answer.raise_for_status()
                     return answer.json() if answer.content else None
@@ -269,7 +268,7 @@ def stack(folder: Path, *, worker: bool = True) -> Iterator[Stack]:
         # ever, unless these are ended with it.
         for service in (EventsWorker, APILogWorker):
             service.drain_all(timeout=30, at_exit=False)
-        for client in made._clients.values():
+        for client in (made._http, *made._clients.values()):
             client.close()
         for name in reversed(list(made._processes)):
             made.end(name)
