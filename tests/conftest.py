@@ -1,16 +1,18 @@
 """Fixtures that more than one folder uses."""
 
 import os
+import re
 import secrets
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import certifi
 import psycopg
 import pytest
 
 from gates.store.database import Database
+from tests.support.empty import empty_sqlite, migrated
 from tests.support.postgres import postgres_url
 from tests.support.world import World
 
@@ -42,6 +44,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_certificate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing here leaves this machine. To read all the world's authorities costs 40 ms, and every
+    HTTP client does that, in this process and in those that it starts.
+    """
+    bundle = Path(certifi.where()).read_text()
+    first = re.search(r"-----BEGIN.*?END CERTIFICATE-----\n", bundle, re.DOTALL)
+    assert first is not None
+    file = tmp_path_factory.mktemp("certificate") / "one.pem"
+    file.write_text(first[0])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(certifi, "where", lambda: str(file))
+        patch.setenv("SSL_CERT_FILE", str(file))
+        yield
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """Address of a PostgreSQL that may create databases: the machine's or one of our own."""
@@ -69,19 +87,6 @@ def postgres_database(postgres: str) -> Iterator[str]:
 
 # Most tests begin with an empty store. To make one takes longer than the test: on SQLite it is
 # migrated once and copied, on PostgreSQL it is kept and emptied.
-
-
-def migrated(url: str) -> None:
-    store = Database(url)
-    store.migrate()
-    store.close()
-
-
-@pytest.fixture(scope="session")
-def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("store") / "empty.sqlite"
-    migrated(f"sqlite:///{file}")
-    return file
 
 
 @pytest.fixture(scope="session")
@@ -122,9 +127,7 @@ def empty_postgres(kept_postgres: str) -> str:
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """An empty store, once on each database."""
     if request.param == "sqlite":
-        file = tmp_path / "gates.sqlite"
-        shutil.copy(request.getfixturevalue("empty_file"), file)
-        url = f"sqlite:///{file}"
+        url = empty_sqlite(tmp_path / "gates.sqlite")
     else:
         url = request.getfixturevalue("empty_postgres")
     store = Database(url)

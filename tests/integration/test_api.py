@@ -21,6 +21,7 @@ from gates.store.database import Database
 from gates.web.app import create_app, refuse_unsafe
 from gates.web.waiters import WORK, Waiters
 from tests.support.browser import serving
+from tests.support.empty import empty_sqlite
 from tests.support.world import World
 
 FAR = 25.0  # seconds; the polls below wait 30, so what comes before this was woken
@@ -97,8 +98,7 @@ class House:
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    database = Database(f"sqlite:///{tmp_path / 'gates.sqlite'}")
-    database.migrate()
+    database = Database(empty_sqlite(tmp_path / "gates.sqlite"))
     made = House(World(database))
     with made.serving():
         yield made
@@ -296,8 +296,7 @@ def test_new_work_wakes_an_executor(house: House) -> None:
 
 def test_what_another_server_changed_is_seen_without_a_bell(tmp_path: Path) -> None:
     """Two servers on one store: the slow re-read finds what nobody rang for."""
-    database = Database(f"sqlite:///{tmp_path / 'gates.sqlite'}")
-    database.migrate()
+    database = Database(empty_sqlite(tmp_path / "gates.sqlite"))
     house = House(World(database))
     house.world.gates.woken = lambda _gate: None  # as if the other server had committed it
     with house.serving(reread=0.05):
@@ -585,8 +584,7 @@ def test_the_schema_is_served_and_typed(house: House) -> None:
 
 def test_a_server_that_comes_back_is_waited_for(tmp_path: Path) -> None:
     """The server goes away and another takes its place on its port: the flow's call succeeds."""
-    database = Database(f"sqlite:///{tmp_path / 'gates.sqlite'}")
-    database.migrate()
+    database = Database(empty_sqlite(tmp_path / "gates.sqlite"))
     house = House(World(database))
     patient = house.client(key=house.keys["flow"], patience=60.0)
     proposal = house.world.proposal("5000.00")
@@ -675,8 +673,7 @@ def bound_to(port: int) -> socket.socket:
 
 def test_a_server_whose_connections_are_all_in_use_is_asked_again(tmp_path: Path) -> None:
     """503 with Retry-After, on the hot routes and on the others; a client waits and succeeds."""
-    database = Database(f"sqlite:///{tmp_path / 'gates.sqlite'}", wait_seconds=0.05)
-    database.migrate()
+    database = Database(empty_sqlite(tmp_path / "gates.sqlite"), wait_seconds=0.05)
     house = House(World(database))
     proposal = house.world.proposal("5000.00", key="other")
     patient = house.client(key=house.keys["flow"], patience=60.0)

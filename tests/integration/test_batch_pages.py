@@ -19,6 +19,7 @@ from integrations.slack.card import card
 from integrations.slack.details import details_view
 from integrations.wiring import first_admin_key
 from tests.support.browser import free_socket, serving
+from tests.support.empty import empty_sqlite
 from tests.support.slack_server import check_message_blocks
 from tests.support.world import World
 
@@ -28,8 +29,7 @@ EVIL = "<b>&acme"
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    database = Database(f"sqlite:///{tmp_path / 'gates.sqlite'}")
-    database.migrate()
+    database = Database(empty_sqlite(tmp_path / "gates.sqlite"))
     yield World(database)
     database.close()
 

@@ -16,6 +16,7 @@ from gates.web.waiters import Waiters
 from integrations.cli import app
 from integrations.wiring import first_admin_key
 from tests.support.browser import free_socket, serving
+from tests.support.empty import empty_sqlite
 from tests.support.world import World
 
 
@@ -37,8 +38,7 @@ class Terminal:
 
 @pytest.fixture
 def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    database = Database(f"sqlite:///{tmp_path / 'gates.sqlite'}")
-    database.migrate()
+    database = Database(empty_sqlite(tmp_path / "gates.sqlite"))
     world, bound = World(database), free_socket()
     world.gates.base_url = f"http://127.0.0.1:{bound.getsockname()[1]}"
     made = create_app(world.gates, world.work, world.access, Waiters())

@@ -33,6 +33,7 @@ from integrations.wiring import first_admin_key, stopping
 from tests.integration.test_cli import Terminal
 from tests.support import world as small
 from tests.support.browser import free_socket, serving
+from tests.support.empty import empty_sqlite
 from tests.support.world import World
 
 PEOPLE = small.PEOPLE.replace("clerks: Clerks}", "clerks: Clerks, admins: Admins}")
@@ -46,8 +47,7 @@ EYES = "command: {who: [admins], ask: {who: [controllers]}, needs: [thaw]}\nrule
 
 @pytest.fixture
 def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    database = Database(f"sqlite:///{tmp_path / 'gates.sqlite'}")
-    database.migrate()
+    database = Database(empty_sqlite(tmp_path / "gates.sqlite"))
     world, bound = World(database), free_socket()
     world.rule(people=PEOPLE)
     world.access.directory = world.directory

@@ -22,6 +22,7 @@ from gates.store.tables import LogRow
 from gates.web.app import create_app
 from gates.web.waiters import Waiters
 from tests.support.browser import free_socket, serving
+from tests.support.empty import empty_sqlite
 from tests.support.world import Till, World, burn, pay
 
 
@@ -29,8 +30,7 @@ from tests.support.world import Till, World, burn, pay
 def served(folder: Path) -> Iterator[tuple[World, str]]:
     """A world of its own, with its store in `folder`, and its server's address."""
     folder.mkdir()
-    database = Database(f"sqlite:///{folder / 'gates.sqlite'}")
-    database.migrate()
+    database = Database(empty_sqlite(folder / "gates.sqlite"))
     world = World(database)
     app = create_app(world.gates, world.work, world.access, Waiters())
     with serving(app, free_socket()) as url:

@@ -20,6 +20,7 @@ from gates.orders import Orders
 from gates.store import freezes
 from gates.store.database import Database
 from gates.store.tables import AttemptRow
+from tests.support.empty import empty_sqlite
 from tests.support.world import World
 
 WHO = Commander("tess", "Tess Laurent")
@@ -108,8 +109,7 @@ class Story:
 def test_while_something_is_frozen_nothing_begins(steps: list[tuple[str, str | int]]) -> None:
     """In any order of proposals, answers, claims, leases, redemptions, freezes and thaws."""
     with tempfile.TemporaryDirectory() as folder:
-        database = Database(f"sqlite:///{Path(folder) / 'gates.sqlite'}")
-        database.migrate()
+        database = Database(empty_sqlite(Path(folder) / "gates.sqlite"))
         story = Story(database)
         for what, which in steps:
             before, frozen = story.begun(), story.frozen

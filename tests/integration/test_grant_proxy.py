@@ -26,6 +26,7 @@ from integrations.demo.processes import free_port
 from integrations.grant_proxy.app import GrantProxy
 from integrations.grant_proxy.rules import load_rules
 from tests.support.browser import free_socket, serving
+from tests.support.empty import empty_sqlite
 from tests.support.prefect import until
 from tests.support.world import World
 
@@ -101,8 +102,7 @@ def answers(url: str) -> bool:
 
 @pytest.fixture
 def place(tmp_path: Path, api: str) -> Iterator[Place]:
-    database = Database(f"sqlite:///{tmp_path / 'gates.sqlite'}")
-    database.migrate()
+    database = Database(empty_sqlite(tmp_path / "gates.sqlite"))
     world = World(database)
     made = Place(world, api)
     key = world.access.create_key("executor", "crm-proxy")

@@ -23,6 +23,7 @@ from gates.web.app import create_app
 from gates.web.forms import LONGEST_REASON
 from gates.web.waiters import Waiters
 from tests.support.browser import DESKTOP, PHONE, chromium, enter, free_socket, serving
+from tests.support.empty import empty_sqlite
 from tests.support.world import World
 
 if TYPE_CHECKING:
@@ -35,8 +36,7 @@ EVIL = "<script>document.title='owned'</script>"
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    database = Database(f"sqlite:///{tmp_path / 'gates.sqlite'}")
-    database.migrate()
+    database = Database(empty_sqlite(tmp_path / "gates.sqlite"))
     yield World(database)
     database.close()
 

@@ -20,6 +20,7 @@ from gates.store.database import Database
 from gates.web.app import create_app
 from gates.web.waiters import Waiters
 from tests.support.browser import DESKTOP, PHONE, chromium, enter, free_socket, serving
+from tests.support.empty import empty_sqlite
 from tests.support.world import POLICY, World
 
 if TYPE_CHECKING:
@@ -32,8 +33,7 @@ HUGE = "2000000.00"
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    database = Database(f"sqlite:///{tmp_path / 'gates.sqlite'}")
-    database.migrate()
+    database = Database(empty_sqlite(tmp_path / "gates.sqlite"))
     yield World(database)
     database.close()
 

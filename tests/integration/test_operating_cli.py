@@ -18,6 +18,7 @@ from gates.web.waiters import Waiters
 from integrations.cli import app
 from integrations.wiring import first_admin_key
 from tests.support.browser import free_socket, serving
+from tests.support.empty import empty_sqlite
 from tests.support.world import World
 
 OPERATE = Path(__file__).parents[2] / "docs" / "operate.md"
@@ -43,8 +44,7 @@ class Terminal:
 
 @pytest.fixture
 def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    database = Database(f"sqlite:///{tmp_path / 'gates.sqlite'}")
-    database.migrate()
+    database = Database(empty_sqlite(tmp_path / "gates.sqlite"))
     made = Terminal(tmp_path, database, World(database))
     first_admin_key(made.world.access, tmp_path / "home" / "admin.key")
     yield made

@@ -16,6 +16,7 @@ from gates.web.waiters import Waiters
 from integrations.cli import app
 from integrations.wiring import first_admin_key
 from tests.support.browser import free_socket, serving
+from tests.support.empty import empty_sqlite
 from tests.support.policies import HEAD, PEOPLE_FILE, ROOT
 from tests.support.world import World
 
@@ -161,8 +162,7 @@ def test_the_schema_is_printed() -> None:
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[tuple[World, Path, str]]:
-    database = Database(f"sqlite:///{tmp_path / 'gates.sqlite'}")
-    database.migrate()
+    database = Database(empty_sqlite(tmp_path / "gates.sqlite"))
     world, bound = World(database), free_socket()
     made = create_app(world.gates, world.work, world.access, Waiters())
     home = tmp_path / "home"

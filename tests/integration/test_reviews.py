@@ -32,6 +32,7 @@ from gates.web.waiters import Waiters
 from integrations.cli import app as command_line
 from integrations.prefect_runs.telling import markdown
 from tests.support.browser import free_socket, serving
+from tests.support.empty import empty_sqlite
 from tests.support.world import POLICY, World
 
 RULES = (
@@ -192,8 +193,7 @@ def test_what_was_said_is_shown_on_the_run(world: World) -> None:
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[tuple[World, str]]:
-    database = Database(f"sqlite:///{tmp_path / 'gates.sqlite'}")
-    database.migrate()
+    database = Database(empty_sqlite(tmp_path / "gates.sqlite"))
     world = World(database)
     sampled(world)
     app = create_app(world.gates, world.work, world.access, Waiters())

@@ -15,6 +15,7 @@ from gates.store.database import Database
 from gates.web.app import create_app
 from gates.web.waiters import Waiters
 from tests.support.browser import free_socket, serving
+from tests.support.empty import empty_sqlite
 from tests.support.erp import ErpServer, erp_server
 from tests.support.world import Clock, World
 
@@ -66,8 +67,7 @@ def test_what_an_executor_has_in_hand_is_reported_under_its_new_key(world: World
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[World, str]]:
-    database = Database(f"sqlite:///{tmp_path / 'gates.sqlite'}")
-    database.migrate()
+    database = Database(empty_sqlite(tmp_path / "gates.sqlite"))
     world = World(database, clock=Clock(datetime.now(UTC)))  # executors have clocks of their own
     app = create_app(world.gates, world.work, world.access, Waiters())
     with serving(app, free_socket()) as url:

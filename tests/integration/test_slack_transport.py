@@ -20,6 +20,7 @@ from gates.store.tables import ClickRow, LogRow, SignedRow
 from integrations.slack.blocks import APPROVE
 from integrations.slack.socket_mode import SocketMode
 from integrations.slack.transport import WINDOW, asking, bolt_app, web_client
+from tests.support.empty import empty_sqlite
 from tests.support.slack import Office, office, open_desk
 from tests.support.slack_server import Limits
 
@@ -131,8 +132,7 @@ def test_the_same_click_twice_at_once_is_taken_once(over_http: Office) -> None:
 
 def test_what_was_taken_is_forgotten_when_it_counts_no_more(tmp_path: Path) -> None:
     """Bolt refuses it by its time by then."""
-    database = Database(f"sqlite:///{tmp_path / 'gates.db'}")
-    database.migrate()
+    database = Database(empty_sqlite(tmp_path / "gates.db"))
     now = datetime(2026, 1, 1, tzinfo=UTC)
     replays = Replays(database, "slack", WINDOW, lambda: now)
     stamp = str(int(now.timestamp()))

@@ -20,6 +20,7 @@ from gates.web.waiters import Waiters
 from integrations.cli import app
 from integrations.wiring import first_admin_key
 from tests.support.browser import free_socket, serving
+from tests.support.empty import empty_sqlite
 from tests.support.standing import POLICY, desk, give, pay
 from tests.support.world import World
 
@@ -51,8 +52,7 @@ class Terminal:
 
 @pytest.fixture
 def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    database = Database(f"sqlite:///{tmp_path / 'gates.sqlite'}")
-    database.migrate()
+    database = Database(empty_sqlite(tmp_path / "gates.sqlite"))
     world, bound = World(database), free_socket()
     world.clock.now = datetime.now(UTC)  # the command line goes by the machine's
     world.rule(POLICY)

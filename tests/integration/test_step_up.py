@@ -30,6 +30,7 @@ from gates.web.waiters import Waiters
 from integrations.cli import app
 from integrations.wiring import first_admin_key
 from tests.support.browser import free_socket, serving
+from tests.support.empty import empty_sqlite
 from tests.support.world import POLICY, Clock, World
 
 FORM = r'name="(csrf|revision)" value="([^"]*)"'
@@ -216,8 +217,7 @@ class House:
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    database = Database(f"sqlite:///{tmp_path / 'gates.sqlite'}")
-    database.migrate()
+    database = Database(empty_sqlite(tmp_path / "gates.sqlite"))
     world, bound = World(database), free_socket()
     world.rule(SURE)
     world.gates.base_url = f"http://127.0.0.1:{bound.getsockname()[1]}"

@@ -36,6 +36,7 @@ from integrations.slack.groups import SlackDirectory
 from integrations.slack.notifier import SlackNotifier
 from integrations.slack.settings import SlackSettings
 from integrations.slack.transport import PATH, web_client
+from tests.support.empty import empty_sqlite
 from tests.support.prefect import until
 from tests.support.slack_server import (
     APP_TOKEN,
@@ -187,8 +188,7 @@ def office(
             }
             | changes
         )
-        database = store or Database(f"sqlite:///{folder / 'gates.db'}")
-        database.migrate()
+        database = store or Database(empty_sqlite(folder / "gates.db"))
         known = load_people(people_file, "people.yaml")
         rules = policy_file.format(quorum=quorum, tier=tier, more=more)
         policy = load_policy(rules, "policy.yaml", known)
