@@ -18,8 +18,17 @@ from statistics import median
 
 from gates.core.errors import InvalidInput
 from gates.core.loops import Thresholds
+from gates.core.loops.over_runs import key_of
 from gates.core.loops.telling import whole
-from gates.core.model import Decision, DecisionKind, LoopLabel, Money, OutcomeKind, RequestView
+from gates.core.model import (
+    Decision,
+    DecisionKind,
+    Json,
+    LoopLabel,
+    Money,
+    OutcomeKind,
+    RequestView,
+)
 from gates.core.policy import LoopPolicy
 from gates.core.policy.sections import LEAST_FAILURES, MOST_FAILURES
 from gates.core.value import Value
@@ -32,6 +41,7 @@ PAGE = 200
 RIGHT = (LoopLabel.LOOP, LoopLabel.HARMFUL)
 PRICES = ("cost_minor", "tokens")
 OVER_RUNS = "same_failure_over_runs"  # counted from the store, not by a run's detector
+BUDGET_OVER_RUNS = "budget_over_runs"  # and not the run's own
 RENAMED = {"failing_retry": "same_failing_call", "cycle": "laps"}  # others obey one of their name
 
 
@@ -113,10 +123,16 @@ def report(views: Iterable[RequestView], loops: LoopPolicy) -> list[Alarms]:
     """
     counts: defaultdict[tuple[str, str], _Count] = defaultdict(_Count)
     for view in views:
-        detector = str(view.request.evidence.get("detector") or OVER_RUNS)
+        detector = _detector(view.request.evidence)
         counts[view.request.action.name, detector].add(view)
     rows = [_row(*key, count, loops) for key, count in counts.items()]
     return sorted(rows, key=lambda row: (-row.alarms, row.action, row.detector))
+
+
+def _detector(evidence: Json) -> str:
+    if key_of(evidence):
+        return BUDGET_OVER_RUNS
+    return str(evidence.get("detector") or OVER_RUNS)
 
 
 def of_store(database: Database, now: datetime, since: timedelta) -> Iterator[RequestView]:
