@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from operator import add
 from statistics import median
 
 from gates.core.errors import InvalidInput
@@ -85,11 +86,12 @@ class _Count:
         evidence, label = view.request.evidence, label_of(view.decisions)
         self.labels.append(label)
         tried, spent = whole(evidence.get("total")), evidence.get("spent")
-        self.tried += tried
+        counted = max if key_of(evidence) else add  # windows over runs overlap: the largest, once
+        self.tried = counted(self.tried, tried)
         stopped = label in RIGHT and not _let_on(view)
         for name in PRICES:
             price = whole(spent.get(name)) if isinstance(spent, dict) else 0
-            self.spent[name] += price
+            self.spent[name] = counted(self.spent[name], price)
             self.saved[name] += price // max(tried, 1) if stopped else 0
         if stopped and evidence.get("detector") == "same_write" and view.request.amount:
             self.held_back[view.request.amount.currency] += view.request.amount.minor
