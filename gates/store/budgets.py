@@ -19,6 +19,12 @@ from gates.store.tables import LoopCallRow
 
 _since: BindParameter[datetime] = bindparam("since")
 _waits = or_(*(execution.c.state == one for one in (ExecutionState.QUEUED, ExecutionState.RUNNING)))
+_run = (
+    select(request.c.root_run_id)
+    .where(request.c.id == execution.c.request_id)
+    .scalar_subquery()
+    .label("root_run_id")
+)
 _in_doubt = execution.c.state == ExecutionState.IN_DOUBT
 
 
@@ -54,7 +60,7 @@ class _Statements:
         )
         runs = union(
             select(call.c.root_run_id).where(recent),
-            select(request.c.root_run_id).where(own, open_),
+            select(_run).select_from(execution).where(open_, exists().where(own)),
         ).subquery()
         return cls(
             used=Statement(
