@@ -14,7 +14,8 @@ from gates.circling import Circling
 from gates.core.errors import Frozen, InvalidInput
 from gates.core.loops import tried
 from gates.core.messages import AttemptReport
-from gates.core.model import DecisionKind, GateReply, LoopAnswer, Purpose, Standing
+from gates.core.model import DecisionKind, GateReply, LoopAnswer, Purpose, Standing, Verdict
+from gates.explaining import explained
 from gates.store.database import Database
 from integrations.slack.card import card
 from integrations.terminal import details
@@ -149,6 +150,18 @@ def test_so_many_more_pass_over_all_runs(world: World, restarted: bool) -> None:
     assert [one.standing for one in again] == [PAID, ASKED]
     assert again[1].view.request.evidence["level"] == 1
     assert "has used 7 of 3" in str(again[1].view.request.evidence["words"])
+
+
+def test_each_budget_asks_for_itself(world: World) -> None:
+    """What people allow of an agent is no word about the subject that it is at."""
+    budget(world, "agent: {attempts: 1}, business_key: {attempts: 2}")
+    assert attempt(world).standing is PAID
+    allow(world, attempt(world).view.request.id, "dana", more=9)
+    assert attempt(world).standing is PAID
+    about = attempt(world).view.request
+    assert about.evidence["circle"] == "over_runs:key:payee:acme"
+    other = {"arguments": {"payee": "bolt", "amount": "5.00"}}
+    assert attempt(world, **other).standing is PAID
 
 
 def test_a_yes_counts_from_when_it_was_given(world: World) -> None:
@@ -290,6 +303,7 @@ def test_every_surface_tells_it(world: World) -> None:
     standings(world, 12, claims={"tokens": 1_000}, amount="5.00")
     asked = attempt(world).view.request
     view = world.gates.view(asked.id)
+    assert explained(world.gates, asked.id).explanation.judgement.verdict is Verdict.ALLOW
     surfaces = (
         html(view, person="dana"),
         str(card(view, "token").blocks),

@@ -5,10 +5,21 @@ from typing import Any
 
 import pytest
 
+from gates.circling import looked_at
 from gates.core.errors import InvalidPolicy
 from gates.core.loops import Call, Guidance, over_runs, tried
 from gates.core.loops.over_runs import Answer, OverRuns, Scope, Used, WindowBudget
-from gates.core.model import Decision, DecisionKind, LoopAnswer, Outcome, OutcomeKind
+from gates.core.model import (
+    UNDO,
+    Covered,
+    Decision,
+    DecisionKind,
+    LoopAnswer,
+    Outcome,
+    OutcomeKind,
+    Purpose,
+    Verdict,
+)
 from gates.core.people import load_people
 from gates.core.policy import Policy, load_policy
 from gates.core.policy.checking import check
@@ -110,6 +121,23 @@ def test_what_a_proposal_counts_for():
     ]
     assert list(over_runs.scopes(proposal(()), both)) == [(agent, DAY)]
     assert list(over_runs.scopes(request, OverRuns())) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"purpose": Purpose.LOOP},
+        {"gate_key": f"{UNDO}pay"},
+        {"covered": Covered(request_id="b", line=1, by=("Dana",))},
+    ],
+)
+def test_what_is_looked_at_is_new_and_might_run(changes):
+    """Neither a question about something else, nor an undo, nor a line that was agreed to."""
+    new = proposal().model_copy(update={"purpose": Purpose.ACTION})
+    assert looked_at(new, [])
+    assert not looked_at(new.model_copy(update=changes), [])
+    forbidden = new.judgement.model_copy(update={"verdict": Verdict.FORBID})
+    assert not looked_at(new.model_copy(update={"judgement": forbidden}), [])
 
 
 def test_a_key_names_its_scope_and_fits_an_index():
