@@ -14,12 +14,22 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from operator import add
 from statistics import median
 
 from gates.core.errors import InvalidInput
 from gates.core.loops import Thresholds
+from gates.core.loops.over_runs import key_of
 from gates.core.loops.telling import whole
-from gates.core.model import Decision, DecisionKind, LoopLabel, Money, OutcomeKind, RequestView
+from gates.core.model import (
+    Decision,
+    DecisionKind,
+    Json,
+    LoopLabel,
+    Money,
+    OutcomeKind,
+    RequestView,
+)
 from gates.core.policy import LoopPolicy
 from gates.core.policy.sections import LEAST_FAILURES, MOST_FAILURES
 from gates.core.value import Value
@@ -32,6 +42,7 @@ PAGE = 200
 RIGHT = (LoopLabel.LOOP, LoopLabel.HARMFUL)
 PRICES = ("cost_minor", "tokens")
 OVER_RUNS = "same_failure_over_runs"  # counted from the store, not by a run's detector
+BUDGET_OVER_RUNS = "budget_over_runs"  # and not the run's own
 RENAMED = {"failing_retry": "same_failing_call", "cycle": "laps"}  # others obey one of their name
 
 
@@ -75,11 +86,12 @@ class _Count:
         evidence, label = view.request.evidence, label_of(view.decisions)
         self.labels.append(label)
         tried, spent = whole(evidence.get("total")), evidence.get("spent")
-        self.tried += tried
+        counted = max if key_of(evidence) else add  # windows over runs overlap: the largest, once
+        self.tried = counted(self.tried, tried)
         stopped = label in RIGHT and not _let_on(view)
         for name in PRICES:
             price = whole(spent.get(name)) if isinstance(spent, dict) else 0
-            self.spent[name] += price
+            self.spent[name] = counted(self.spent[name], price)
             self.saved[name] += price // max(tried, 1) if stopped else 0
         if stopped and evidence.get("detector") == "same_write" and view.request.amount:
             self.held_back[view.request.amount.currency] += view.request.amount.minor
@@ -113,10 +125,16 @@ def report(views: Iterable[RequestView], loops: LoopPolicy) -> list[Alarms]:
     """
     counts: defaultdict[tuple[str, str], _Count] = defaultdict(_Count)
     for view in views:
-        detector = str(view.request.evidence.get("detector") or OVER_RUNS)
+        detector = _detector(view.request.evidence)
         counts[view.request.action.name, detector].add(view)
     rows = [_row(*key, count, loops) for key, count in counts.items()]
     return sorted(rows, key=lambda row: (-row.alarms, row.action, row.detector))
+
+
+def _detector(evidence: Json) -> str:
+    if key_of(evidence):
+        return BUDGET_OVER_RUNS
+    return str(evidence.get("detector") or OVER_RUNS)
 
 
 def of_store(database: Database, now: datetime, since: timedelta) -> Iterator[RequestView]:

@@ -30,6 +30,7 @@ from gates.core.loops import (
     guidance,
     spent,
 )
+from gates.core.loops.over_runs import key_of
 from gates.core.loops.pauses import Span, paused
 from gates.core.model import UNDO, ApprovalRequest, Json, OutcomeKind, Purpose, RunRef, Verdict
 from gates.core.policy import LoopPolicy, Policy, Question
@@ -97,11 +98,12 @@ class Watched:
 
     def _circle(self, request: ApprovalRequest) -> str:
         """The circle that a question is about: one that the detector has found, or, where failures
-        were counted over runs, the one that the call makes here. Empty where it is about neither.
+        were counted over runs, the one that the call makes here. Empty where it is about neither: a
+        budget over runs is none of the run's own.
         """
         key = request.evidence.get("circle")
         if isinstance(key, str):
-            return key
+            return "" if key_of(request.evidence) else key
         return self.detector.circle_of(_step(request)) if "signature" in request.evidence else ""
 
     def hear_of(self, number: int, call: Call, pauses: Sequence[Span]) -> None:
@@ -155,11 +157,9 @@ class Circling:
         news: News,
         loops: LoopPolicy,
     ) -> Json | None:
-        """Why this call is put to people, as evidence; None where nothing goes round."""
-        if request.purpose is not Purpose.ACTION or request.gate_key.startswith(UNDO):
-            return None
-        if request.judgement.verdict is Verdict.FORBID:
-            return None
+        """Why a call that is `looked_at` is put to people, as evidence; None where nothing goes
+        round.
+        """
         root, step = request.run.root_run_id, _step(request)
         circle = self.found(root, step, news, loops.thresholds, request.id)
         if circle is None:
@@ -248,6 +248,15 @@ def news_of(
     answers = unit.loops_of_run(root_run_id) if waits and (last or calls) else []
     pauses = unit.pauses(root_run_id) if calls and thresholds.counts_time else []
     return News(calls, answers, pauses)
+
+
+def looked_at(request: ApprovalRequest, rounds: Sequence[Aggregate]) -> bool:
+    """Whether a proposal can be in a circle at all: a new one that might run, of no batch that
+    people have agreed to. `rounds`: those of its gate before it.
+    """
+    new = not rounds and request.covered is None and request.purpose is Purpose.ACTION
+    forbidden = request.judgement.verdict is Verdict.FORBID
+    return new and not forbidden and not request.gate_key.startswith(UNDO)
 
 
 def _given_at(answer: Aggregate) -> datetime:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import NamedTuple
 
 from gates import reports
 from gates.core.canonical import digest
 from gates.core.loops import Allowance, Call, Finding, Guidance, allowed, guidance, look
+from gates.core.loops.levels import REMEMBERED
 from gates.core.messages import AttemptReport
 from gates.core.model import ApprovalRequest, OutcomeKind
 from gates.core.policy import LoopPolicy
 from gates.store.aggregate import Aggregate
 from gates.store.repository import Unit
-
-REMEMBERED = timedelta(days=7)  # so long a failure counts, whichever run it was in, and guidance
 
 
 class Recurring(NamedTuple):

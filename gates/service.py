@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.exc import IntegrityError
 
-from gates import repeats
+from gates import over_runs, repeats
 from gates.asking import Before, Origin
-from gates.circling import Circling, News, news_of
+from gates.circling import Circling, News, looked_at, news_of
 from gates.circumstances import Overtaken
 from gates.claiming import MOST_TRIES, Claiming
 from gates.core import lifecycle
@@ -106,13 +106,8 @@ class Gates(Claiming):
             origin = origin_of(self, proposal, origin)
             request = self.asking.question(origin, action, self.clock(), before)
             request = covered(self, proposal, request)
-            alike = self._alike(request) if rounds else first.alike
-            circle = repeats.evidence(request, alike, rounds)
-            if circle is None and not rounds and request.covered is None:
-                loops = self.asking.policy.loops
-                circle = self.circling.look(request, news, loops)
+            circle = self._circle(request, first, news)
             if circle is not None:
-                circle = without_pauses(circle, self._pauses(request))
                 request = repeat_question(self.asking, request, circle, self.clock())
             request = self._held(request)
         left = self._left_unused(request) if before is None and request.requirement else ()
@@ -131,6 +126,17 @@ class Gates(Claiming):
         if request.requirement is not None:
             self.woken(request.gate_id)
         return self._again(proposal, action, current)
+
+    def _circle(self, request: ApprovalRequest, first: First, news: News) -> Json | None:
+        """Why the proposal is put to people as a circle: of its run, or over runs."""
+        rounds, loops = first.rounds, self.asking.policy.loops
+        alike = self._alike(request) if rounds else first.alike
+        circle, looks = repeats.evidence(request, alike, rounds), looked_at(request, rounds)
+        if circle is None and looks:
+            circle = self.circling.look(request, news, loops)
+        if circle is not None:
+            return without_pauses(circle, self._pauses(request))
+        return over_runs.look(self.database, self.clock(), request, loops) if looks else None
 
     def _pauses(self, request: ApprovalRequest) -> list[Span]:
         with self.database.read() as session:

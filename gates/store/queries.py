@@ -24,6 +24,7 @@ from gates.store.tables import (
 
 CALLS_AT_ONCE = 500
 MOST_ALIKE = 100
+MOST_ANSWERS = 100  # about one budget; the latest counts, and guidance of a week
 request = table(RequestRow)
 execution, attempt = table(ExecutionRow), table(AttemptRow)
 event, call, run, outbox = table(EventRow), table(LoopCallRow), table(RunRow), table(OutboxRow)
@@ -100,6 +101,12 @@ LOOP_QUESTIONS = Whole.of(
     )
     .order_by(request.c.opened_at, request.c.id)
     .limit(bindparam("limit"))
+)
+BUDGET_ANSWERS = Whole.of(
+    select(request)
+    .where(request.c.budget == bindparam("budget"), request.c.settled_at.is_not(None))
+    .order_by(request.c.settled_at.desc())
+    .limit(MOST_ANSWERS)
 )
 _failures = (  # whoever calls: a fresh run does not start from zero
     select(call)

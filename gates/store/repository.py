@@ -22,6 +22,7 @@ from gates.core.ladder import due
 from gates.core.lifecycle import outcome as fold
 from gates.core.lifecycle import widened
 from gates.core.loops import Call
+from gates.core.loops.over_runs import Scope, key_of
 from gates.core.loops.pauses import Span
 from gates.core.model import UNDO, Action, ApprovalRequest, Attempt, Execution, Json
 from gates.store import queries
@@ -118,7 +119,7 @@ class Unit:
         )
         if rounds:
             return First(self.gate(gate_id), [], [])
-        numbered = [(row.seq, _call(row)) for (row,) in calls]
+        numbered = [(row.seq, call_of(row)) for (row,) in calls]
         if len(calls) == queries.CALLS_AT_ONCE:
             numbered += self.calls_of_run(root_run_id, numbered[-1][0])
         return First([], self._whole(queries.ALIKE, alike, wanted), numbered)
@@ -131,7 +132,7 @@ class Unit:
             rows = self.rows.read(
                 [LoopCallRow], queries.CALLS_OF_RUN, root_run_id=root_run_id, after=last
             )
-            found += [(row.seq, _call(row)) for (row,) in rows]
+            found += [(row.seq, call_of(row)) for (row,) in rows]
             full = len(rows) == queries.CALLS_AT_ONCE
         return found
 
@@ -230,6 +231,8 @@ class Unit:
             # a batch moves nothing itself: its lines do, and sums are made of them
             amount_minor=request.amount.minor if request.amount and not request.lines else None,
             currency=request.amount.currency if request.amount else "",
+            business_key=" ".join(request.action.subject),
+            budget=key_of(request.evidence) or None,
         )
         aggregate = Aggregate(row, request, (), None)
         self._settle(aggregate)
@@ -390,7 +393,7 @@ class Unit:
         """
         by = queries.FAILURES_ABOUT if like.business_key else queries.FAILURES
         stored = self.rows.read([LoopCallRow], by, **dict(like) | {"since": since})
-        return [(row.seq, _call(row)) for (row,) in reversed(stored)]
+        return [(row.seq, call_of(row)) for (row,) in reversed(stored)]
 
     def add_call(self, root_run_id: str, call: Call) -> None:
         """With the run's lock, so that its calls are committed in the order of their numbers: who
@@ -412,6 +415,10 @@ class Unit:
     def loop_questions(self, after: datetime, last: str, limit: int) -> list[Aggregate]:
         """Those opened after `after`, or then and of an id above `last`; oldest first."""
         return self._read(queries.LOOP_QUESTIONS, after=after, last=last, limit=limit)
+
+    def budget_answers(self, scope: Scope) -> list[Aggregate]:
+        """Questions about a budget over runs that have their answer, the latest first."""
+        return self._read(queries.BUDGET_ANSWERS, budget=scope.key)
 
     def lock_call(self, action: Action) -> None:
         """Nobody else counts failures of this action about its subject, or, where it has none, of
@@ -492,7 +499,7 @@ def _missing(request_id: str) -> NoReturn:
     raise NotFound(f"There is no request {request_id[:64]!r}: see `gates list`.")
 
 
-def _call(row: LoopCallRow) -> Call:
+def call_of(row: LoopCallRow) -> Call:
     values = {name: getattr(row, name) for name in Call.model_fields}
     return Call(**values | {"arguments": orjson.loads(row.arguments)})
 

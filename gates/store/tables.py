@@ -147,6 +147,13 @@ class RequestRow(Row, table=True):
             postgresql_where=text("outcome = 'rejected'"),
             sqlite_where=text("outcome = 'rejected'"),
         ),
+        Index(
+            "ix_request_budget",
+            "budget",
+            "settled_at",
+            postgresql_where=text("budget IS NOT NULL"),
+            sqlite_where=text("budget IS NOT NULL"),
+        ),
     )
     id: str = Field(primary_key=True)
     gate_id: str
@@ -175,6 +182,8 @@ class RequestRow(Row, table=True):
     currency: str = Field(default="", sa_column_kwargs={"server_default": ""})
     review: str | None = None  # drawn to be looked at: wanted, then done
     due_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # when time acts next
+    business_key: str = Field(default="", sa_type=Text, sa_column_kwargs={"server_default": ""})
+    budget: str | None = Field(default=None, sa_type=Text)  # over runs, used up: its question
 
 
 class EventRow(Row, table=True):
@@ -258,6 +267,8 @@ class LoopCallRow(Row, table=True):
         Index("ix_loop_call_same", "action", "arguments_digest", "at"),
         Index("ix_loop_call_subject", "action", "business_key", "at"),
         Index("ix_loop_call_run", "root_run_id", "seq"),
+        Index("ix_loop_call_agent", "agent", "at", "cost", "tokens"),
+        Index("ix_loop_call_business_key", "business_key", "at", "cost", "tokens"),
     )
     seq: int | None = Field(default=None, primary_key=True, sa_type=SERIAL)
     attempt_id: str = Field(unique=True)

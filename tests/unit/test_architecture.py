@@ -35,7 +35,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("gates.grants.keyring", "gates.grants.granting", "gates.orders"),
     ("gates.reading",),
     ("gates.recording",),
-    ("gates.withdrawing", "gates.repeats", "gates.circling"),
+    ("gates.withdrawing", "gates.repeats", "gates.circling", "gates.over_runs"),
     ("gates.deciding",),
     ("gates.claiming",),
     ("gates.covering",),

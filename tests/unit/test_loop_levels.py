@@ -132,12 +132,15 @@ def test_the_sections_of_the_page_are_a_policy():
     """What docs/loops.md shows is read as it stands there."""
     page = (ROOT / "docs" / "loops.md").read_text()
     written = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    assert len(written) == 3
+    assert len(written) == 4
     shipped = (ROOT / "policies" / "erp.yaml").read_text()
     rest = re.sub(r"^loops:.*?^(?=\S)", "", shipped, flags=re.DOTALL | re.MULTILINE)
     people = load_people((ROOT / "policies" / "people.yaml").read_text(), "people.yaml")
-    told, asked, spent = (load_policy(f"{rest}\n{one}", "loops.md", people) for one in written)
+    made = [load_policy(f"{rest}\n{one}", "loops.md", people) for one in written]
+    told, asked, spent, shared = made
     assert told.loops.thresholds.of_action("job.status").volatile == ("checked_at", "position")
     assert told.loops.thresholds.of_action("queue.next").exact
     assert [asked.loop_level(n).ask.who[0] for n in (1, 2, 3)] == ["ap", "controllers", "admins"]
     assert spent.loops.thresholds.agent.tokens == 1_000_000
+    assert shared.loops.over_runs.agent.per == 86_400
+    assert shared.loops.over_runs.business_key.attempts == 30

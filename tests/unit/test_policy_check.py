@@ -242,6 +242,12 @@ def test_the_published_schema_is_the_readers():
         rule("a", "forbid", more=", tier: hgih"),
         rule("a", "forbid") + "loops: {same_failure: 21}\n",
         rule("a", "forbid") + "loops: {allow_more: 21}\n",
+        rule("a", "forbid") + "loops: {over_runs: {}}\n",
+        rule("a", "forbid") + "loops: {over_runs: {run: {attempts: 5}}}\n",
+        rule("a", "forbid") + "loops: {over_runs: {agent: {per: 24h}}}\n",
+        rule("a", "forbid") + "loops: {over_runs: {agent: {attempts: 1000001}}}\n",
+        rule("a", "forbid") + "loops: {over_runs: {agent: {cost: 1, seconds: 5}}}\n",
+        rule("a", "forbid") + "loops: {over_runs: {agent: {cost: 1, per: day}}}\n",
     ],
 )
 def test_what_the_schema_refuses_the_reader_refuses(wrong):

@@ -8,7 +8,7 @@ there, who may allow fewer tries, or none. A plain yes or no moves it nowhere.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from gates.core.loops.circles import Kind
 from gates.core.loops.telling import whole
@@ -23,6 +23,7 @@ from gates.core.model import (
 )
 from gates.core.value import Value
 
+REMEMBERED = timedelta(days=7)  # so long a failure counts, whichever run it was in, and guidance
 MOST_SHOWN = 3  # of those who gave guidance
 LONGEST_SAID = 300  # characters of it
 ONCE = WRITE, REFUSED = Kind.SAME_WRITE.value, "refused_again"  # what stands in the evidence

@@ -39,6 +39,10 @@ def overspent(memory: Memory, step: Step, thresholds: Thresholds) -> Over | None
 
 def _words(scope: str, used: int, most: int, what: str) -> str:
     who = "this run" if scope is RUN else scope.removeprefix("key:").replace("agent:", "agent ", 1)
+    return in_words(who, used, most, what)
+
+
+def in_words(who: str, used: int, most: int, what: str) -> str:
     if what == MONEY:
         return f"{who} has used {used / 100:,.2f} of {most / 100:,.2f} in money"
     return f"{who} has used {used:,} of {most:,} {what}"

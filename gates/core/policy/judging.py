@@ -38,6 +38,7 @@ from typing import Any
 from pydantic import Field
 
 from gates.core.asked import Ask, Assurance
+from gates.core.loops.over_runs import OverRuns
 from gates.core.loops.thresholds import Thresholds
 from gates.core.model import Json, Judgement, Money, Reason, Tier, Verdict
 from gates.core.policy.circumstances import CIRCUMSTANCES
@@ -79,7 +80,8 @@ class LoopLevel(Value):
 class LoopPolicy(Value):
     """The same call failing the same way `same_failure` times asks; "go on" allows `allow_more`
     failures before it asks again. `thresholds`: of the detector that watches a run's calls.
-    `levels`: from the second one on; `actions_at`: where the actions of `thresholds` stand.
+    `levels`: from the second one on; `over_runs`: budgets that all runs share; `actions_at`: where
+    the actions of `thresholds` stand.
     """
 
     same_failure: int = 3
@@ -87,6 +89,7 @@ class LoopPolicy(Value):
     ask: Ask
     thresholds: Thresholds = Thresholds()
     levels: tuple[LoopLevel, ...] = ()
+    over_runs: OverRuns | None = None
     actions_at: dict[str, str] = Field(default_factory=dict)
 
 

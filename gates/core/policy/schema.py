@@ -15,6 +15,7 @@ from gates.core.policy.circumstances import CIRCUMSTANCES
 from gates.core.policy.examples import KEYS as EXAMPLE_KEYS
 from gates.core.policy.examples import MAPPINGS
 from gates.core.policy.ladders import ENDS, STEPS
+from gates.core.policy.loop_budgets import SCHEMA as OVER_RUNS
 from gates.core.policy.loop_levels import SCHEMA as LEVELS
 from gates.core.policy.rules import RULE_KEYS
 from gates.core.policy.sections import LEAST_FAILURES, MOST_FAILURES, SECTIONS
@@ -184,6 +185,7 @@ _OWN: dict[str, Json] = {
             "allow_more": COUNT | {"maximum": MOST_MORE},
             "thresholds": {"type": "object"},
             "ask": {"$ref": "#/$defs/ask"},
+            "over_runs": OVER_RUNS,
             "levels": LEVELS,
         }
     ),

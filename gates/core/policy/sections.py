@@ -29,6 +29,7 @@ from gates.core.policy import (
 )
 from gates.core.policy.command import ADMINS, Command
 from gates.core.policy.judging import Defaults, LoopPolicy
+from gates.core.policy.loop_budgets import read_over_runs
 from gates.core.policy.loop_levels import read_levels
 from gates.core.policy.places import Demand, Place, Section
 from gates.core.yaml_file import Fields, plain
@@ -49,7 +50,7 @@ def read_defaults(place: Place) -> Defaults:
 
 
 def read_loops(place: Place) -> LoopPolicy:
-    fields = place.fields("same_failure", "allow_more", "ask", "thresholds", "levels")
+    fields = place.fields("same_failure", "allow_more", "ask", "thresholds", "over_runs", "levels")
     ask = place.ask(fields)
     failures = fields.integer("same_failure", least=LEAST_FAILURES, most=MOST_FAILURES)
     return LoopPolicy(
@@ -58,6 +59,7 @@ def read_loops(place: Place) -> LoopPolicy:
         allow_more=fields.integer("allow_more", least=1, most=MOST_MORE) or 3,
         ask=ask,
         levels=read_levels(place, fields, ask),
+        over_runs=read_over_runs(place, fields),
         actions_at=_places(place, fields.values.get("thresholds")),
     )
 
