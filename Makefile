@@ -30,7 +30,7 @@ down: ## stop what the demo started
 	@test ! -x $(BIN)/gates || $(BIN)/gates demo down
 
 test: install ## all tests but the soak
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 3 --dist loadfile
 
 lint: install ## ruff, all rules
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

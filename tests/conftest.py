@@ -5,42 +5,61 @@ import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import certifi
 import psycopg
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from gates.store.database import Database
 from tests.support.empty import empty_sqlite, migrated
 from tests.support.postgres import postgres_url
 from tests.support.world import World
 
-# The suite runs file by file on two cores: what takes longest begins first, so that no core is
-# left alone with a long file at the end. The others follow in any order.
-LONGEST_FIRST = (
-    "test_crashes",
-    "test_demo",
-    "test_hostile_agent",
+# The suite runs file by file, on three workers: most tests wait for something half of their time.
+# What starts whole houses of processes needs a core each, so that two workers go through those,
+# file after file, from the beginning; what else takes long comes before the rest, so that nobody is
+# left alone with a long file at the end.
+HOUSES = (
+    ("test_crashes", "test_runs", "test_slack_to_books"),
+    ("test_demo", "test_hostile_agent", "test_shapes", "test_verdict_runs", "test_storm"),
+)
+LONG = (
     "test_erp_crashes",
-    "test_shapes",
-    "test_runs",
-    "test_slack_to_books",
+    "test_slack_decisions",
+    "test_erp_loops",
     "test_erp_holes",
+    "test_api",
+    "test_restore",
     "test_together",
     "test_flow",
     "test_erp_undo",
     "test_erp_flows",
     "test_erp_actions",
-    "test_storm",
-    "test_restore",
+    "test_payment_run",
     "test_doctor",
     "test_watch",
 )
 
 
+class ByHouse(LoadFileScheduling):
+    """The files of one house are one piece of work."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        houses = (f"house {n}" for n, files in enumerate(HOUSES) if Path(file).stem in files)
+        return next(houses, file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByHouse:
+    return ByHouse(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    ranks = {name: rank for rank, name in enumerate(LONGEST_FIRST)}
+    ranks = {name: rank for rank, name in enumerate([*chain(*HOUSES), *LONG])}
     items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
 
 

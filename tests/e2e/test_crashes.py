@@ -22,7 +22,6 @@ pytestmark = [
     pytest.mark.erp,
     pytest.mark.prefect,
     pytest.mark.timeout(600),
-    pytest.mark.xdist_group("house"),
     pytest.mark.skipif(not installed(), reason=WHY_SKIPPED),
 ]
 
@@ -38,7 +37,7 @@ def home(tmp_path_factory) -> Iterator[House]:
         yield running
 
 
-# What differs from a case that runs every time in who dies alone: with `make soak`.
+# What differs from a case that runs every time in who dies alone, or by a step: with `make soak`.
 SOAKED = (pytest.mark.soak,)
 
 
@@ -136,15 +135,15 @@ def end(house: House, victim: str, run: Run) -> None:
         pytest.param(step, victim, id=f"{name}-{victim}", marks=marks)
         for name, step, victims, left in [
             ("proposing", PROPOSING, ("flow",), ("gates",)),
-            ("proposed", PROPOSED, ("gates",), ("flow",)),
-            ("leased", LEASED, ("executor",), ()),
+            ("proposed", PROPOSED, (), ("gates", "flow")),
+            ("leased", LEASED, (), ("executor",)),
             ("entering-bill", ENTERING, (), ("executor",)),
             ("bill-entered", ENTERED, ("executor",), ()),
             ("posting", POSTING, (), ("executor",)),
-            ("posted", POSTED, ("executor",), ()),
+            ("posted", POSTED, (), ("executor",)),
             ("creating-payment", CREATING, ("executor",), ()),
-            ("payment-created", CREATED, ("gates", "flow"), ("executor", "worker")),
-            ("paid", PAID, ("executor",), ("gates", "flow")),
+            ("payment-created", CREATED, ("gates",), ("flow", "executor", "worker")),
+            ("paid", PAID, (), ("executor", "gates", "flow")),
             ("reporting", REPORTING, ("executor",), ("gates",)),
             ("reported", REPORTED, ("gates",), ("executor",)),
         ]
@@ -180,7 +179,7 @@ def _was_on(step: Step, victim: str) -> bool:
     return victim == "executor" or (victim == "gates" and step.at == "gates")
 
 
-@pytest.mark.parametrize("victim", ["flow", "gates"])
+@pytest.mark.parametrize("victim", [pytest.param("flow", marks=SOAKED), "gates"])
 def test_what_is_queued_outlives_who_queued_it(home: House, victim: str) -> None:
     """No executor is there when flow or server die; the next one pays what was queued, once."""
     with stopped_at(home, POST_REPORTED) as hold:
@@ -199,7 +198,9 @@ def test_what_is_queued_outlives_who_queued_it(home: House, victim: str) -> None
 # -- where people are asked -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("victim", ["flow", "gates", "worker", "prefect"])
+@pytest.mark.parametrize(
+    "victim", ["flow", "gates", pytest.param("worker", marks=SOAKED), "prefect"]
+)
 def test_a_death_while_people_are_asked_costs_no_answer(home: House, victim: str) -> None:
     """While a run lingers: what people answer afterwards reaches it, without anybody's Retry."""
     with stopped_at(home, LINGERING) as hold:
@@ -220,7 +221,7 @@ def test_a_death_while_people_are_asked_costs_no_answer(home: House, victim: str
         paid_once(home, run, number)
 
 
-@pytest.mark.parametrize("victim", ["gates", "worker", "prefect"])
+@pytest.mark.parametrize("victim", ["gates", pytest.param("worker", marks=SOAKED), "prefect"])
 def test_a_suspended_run_outlives_everybody(home: House, victim: str) -> None:
     """Nobody is at home when the answer comes, or right after it: the run goes on all the same."""
     run, number = begun(home, LARGE)
@@ -236,7 +237,9 @@ def test_a_suspended_run_outlives_everybody(home: House, victim: str) -> None:
     paid_once(home, run, number)
 
 
-@pytest.mark.parametrize("victim", ["flow", "gates", "worker"])
+@pytest.mark.parametrize(
+    "victim", ["flow", *(pytest.param(one, marks=SOAKED) for one in ("gates", "worker"))]
+)
 def test_a_death_between_decision_and_claim_uses_the_decision_once(
     home: House, victim: str
 ) -> None:

@@ -18,14 +18,16 @@ pytestmark = [
     pytest.mark.erp,
     pytest.mark.prefect,
     pytest.mark.timeout(1200),
-    pytest.mark.xdist_group("house"),
 ]
 needs_erp = pytest.mark.skipif(not installed(), reason=WHY_SKIPPED)
 GATES = str(Path(sys.executable).with_name("gates"))
 STARTS = """
-import pathlib, sys
-from integrations.demo import stack
-stack.up(pathlib.Path(sys.argv[1]), print)
+import os, pathlib, sys
+from integrations.demo.processes import Processes
+child = "import time; time.sleep(900)"
+parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+for name in ("gates", "worker"):
+    Processes(pathlib.Path(sys.argv[1])).start(name, [sys.executable, "-c", parent], os.environ)
 """
 
 
@@ -85,38 +87,42 @@ def bystander() -> Iterator[psutil.Popen]:
 
 
 @needs_erp
-def test_the_demo_that_decides_by_itself_ends_well_only_with_the_books(home: Path) -> None:
-    """Exit code 0, the books as approved, said plainly; and nothing keeps running."""
-    done = gates(home, "demo", "auto")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "The books show what was approved, once, and nothing of the rest." in done.stdout
-    assert "Dana Okafor: approve" in done.stdout
-    assert "Priya Raman: reject" in done.stdout
-    assert of_this_demo(home) == []
-
-
-@needs_erp
-def test_the_demo_can_be_started_again_and_stops_what_it_started(home: Path) -> None:
-    """A second `up` replaces the first; `down` says what it ended, and ends all of it."""
-    first = ended(home, [sys.executable, "-c", STARTS, str(home)])  # without any invoices
-    assert first.returncode == 0, first.stdout + first.stderr
-    before = {one.pid for one in Processes(home).running()}
-    again = gates(home, "demo", "up")
-    assert again.returncode == 0, again.stdout + again.stderr
+def test_the_demo_is_started_looked_at_and_started_again_to_decide_by_itself(home: Path) -> None:
+    """`up` says what to do next; `auto` replaces what runs, and ends well only with the books as
+    approved; then nothing is left to stop.
+    """
+    up = gates(home, "demo", "up")
+    assert up.returncode == 0, up.stdout + up.stderr
     for said in ("Inbox, as Dana Okafor", "Prefect UI", "approve", "reject", "make down"):
-        assert said in again.stdout
-    running = Processes(home).running()
-    names = {one.name for one in running}
+        assert said in up.stdout
+    before = Processes(home).running()
+    names = {one.name for one in before}
     assert names == {"erp", "prefect", "gates", "executor", "banker", "worker"}
-    assert before.isdisjoint(one.pid for one in running)
     listed = gates(home, "list")
     assert listed.returncode == 0, listed.stderr
     assert "Enter a supplier's invoice" in listed.stdout
-    down = gates(home, "demo", "down")
-    assert down.returncode == 0, down.stderr
-    assert all(one.name in down.stdout for one in running)
+    auto = gates(home, "demo", "auto")
+    assert auto.returncode == 0, auto.stdout + auto.stderr
+    assert "the demo that ran is stopped" in auto.stdout
+    assert not any(psutil.pid_exists(one.pid) for one in before)
+    assert "The books show what was approved, once, and nothing of the rest." in auto.stdout
+    assert "Dana Okafor: approve" in auto.stdout
+    assert "Priya Raman: reject" in auto.stdout
     assert of_this_demo(home) == []
     assert "Nothing was running" in gates(home, "demo", "down").stdout
+
+
+def test_what_was_started_is_stopped_by_its_names(home: Path) -> None:
+    """`down` says what it ended, and ends all of it, children included."""
+    home.mkdir()
+    started = ended(home, [sys.executable, "-c", STARTS, str(home)])
+    assert started.returncode == 0, started.stderr
+    assert len(Processes(home).running()) == 2
+    down = gates(home, "demo", "down")
+    assert down.returncode == 0, down.stderr
+    assert "gates" in down.stdout
+    assert "worker" in down.stdout
+    assert of_this_demo(home) == []
 
 
 @pytest.mark.parametrize("setting", ["GATES_PORT", "PREFECT_PORT"])

@@ -22,7 +22,6 @@ pytestmark = [
     pytest.mark.erp,
     pytest.mark.prefect,
     pytest.mark.timeout(900),
-    pytest.mark.xdist_group("hardened"),
     pytest.mark.skipif(bool(why_not()), reason=why_not()),
 ]
 BIND = "import socket, sys; socket.socket().bind(('127.0.0.1', int(sys.argv[1])))"

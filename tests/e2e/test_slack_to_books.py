@@ -38,7 +38,6 @@ pytestmark = [
     pytest.mark.erp,
     pytest.mark.prefect,
     pytest.mark.timeout(600),
-    pytest.mark.xdist_group("house-with-slack"),
     pytest.mark.skipif(not installed(), reason=WHY_SKIPPED),
 ]
 TEAM = "T0DEMO"  # as policies/people.yaml has it
