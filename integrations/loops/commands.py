@@ -6,7 +6,7 @@ import gzip
 import json
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from io import BufferedReader
 from pathlib import Path
 from typing import Annotated
@@ -28,6 +28,14 @@ OfPolicy = Annotated[
     str | None, typer.Option("--policy", help="Whose thresholds to try: a file or a folder.")
 ]
 OfPeople = Annotated[Path | None, typer.Option("--people", help="The people file, for the policy.")]
+OfWrites = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--writes",
+        metavar="PATTERN",
+        help="Actions that write, where the runs do not say: 'erp.pay*'. May be repeated.",
+    ),
+]
 
 
 def commands(policy_of: Reader) -> typer.Typer:
@@ -40,21 +48,25 @@ def commands(policy_of: Reader) -> typer.Typer:
         file: Annotated[Path, typer.Argument(help="Recorded runs: JSON lines, also gzipped.")],
         policy: OfPolicy = None,
         people: OfPeople = None,
+        writes: OfWrites = None,
         as_json: AsJson = False,
     ) -> None:
-        """Run the detector over recorded runs, with the thresholds of a policy where one is named.
+        """Run the detector over recorded runs or message logs, with the thresholds of a policy
+        where one is named.
 
         Exit code 0: no loop; 1: found one; 2: a bad file.
         """
         thresholds = _thresholds(policy_of, policy, people) if policy else None
-        _replay(file, thresholds, as_json=as_json)
+        _replay(file, thresholds, writes or (), as_json=as_json)
 
     return app
 
 
-def _replay(file: Path, thresholds: Thresholds | None, *, as_json: bool) -> None:
+def _replay(
+    file: Path, thresholds: Thresholds | None, writes: Sequence[str], *, as_json: bool
+) -> None:
     try:
-        runs = list(_replayed(file, thresholds))
+        runs = list(_replayed(file, thresholds, writes))
         if not runs:  # a script that looks at nothing must not take that for good news
             raise InvalidInput("holds no run: give one a line.")
     except GatesError as error:
@@ -71,6 +83,9 @@ def _replay(file: Path, thresholds: Thresholds | None, *, as_json: bool) -> None
             f"{len(found)} of {len(runs)} runs have findings; "
             f"{refused} repeated writes would not have run."
         )
+        unmatched = sum(one.unmatched for one in runs)
+        if unmatched:
+            out.print(f"{unmatched} left out: calls without an answer, answers without a call.")
     raise typer.Exit(FOUND if found else 0)
 
 
@@ -101,14 +116,16 @@ def _line(episode: Episode) -> str:
     return f"{steps}: {plain(first.words)}"
 
 
-def _replayed(file: Path, thresholds: Thresholds | None) -> Iterator[Replayed]:
+def _replayed(
+    file: Path, thresholds: Thresholds | None, writes: Sequence[str]
+) -> Iterator[Replayed]:
     """Raises InvalidInput for a file that cannot be read."""
     columns = (TextColumn("replaying"), BarColumn(), TimeRemainingColumn())
     try:
         size = file.stat().st_size or None  # a pipe has none
         with file.open("rb") as raw, Progress(*columns, console=err, transient=True) as bar:
             task = bar.add_task("replaying", total=size)
-            for one in replay(_lines(raw), thresholds):
+            for one in replay(_lines(raw), thresholds, writes=writes):
                 if raw.seekable():
                     bar.update(task, completed=raw.tell())
                 yield one

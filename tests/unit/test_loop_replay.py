@@ -72,7 +72,7 @@ def test_the_beginning_of_a_long_answer_is_not_compared():
     ("line", "words"),
     [
         ("{", "line 2: is no JSON"),
-        ("[]", "line 2: names neither `run` nor `trajectory_id`"),
+        ("[]", "line 2: is of none of the known forms"),
         ('{"run": "r1"}', "line 2: attempts"),
         (own({"action": 1}), "line 2: attempts.0.action = 1"),
         (own({**FAILED, "cost": -1}), "line 2: attempts.0.cost = -1"),
@@ -264,8 +264,8 @@ def test_the_code_of_the_page_runs():
     """In the order of the page."""
     for code in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
         exec(compile(code, "loops.md", "exec"), {})  # noqa: S102 - our own page
-    (line,) = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
-    assert next(iter(replay([line]))).run == "r1"
+    lines = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
+    assert [(one.run, one.steps) for one in replay(lines)] == [("r1", 1), ("c1", 1)]
 
 
 def test_the_page_names_every_finding_and_every_threshold_with_its_bounds():

@@ -1,25 +1,25 @@
 """Recorded runs, one a line of JSON, as steps for the detector.
 
-Two forms are read: our own, `{"run": ..., "attempts": [...]}` with what a Step and an End hold, and
-the form of public agent traces, `{"trajectory_id": ..., "steps": [...]}`.
+Three forms are read: our own, `{"run": ..., "attempts": [...]}` with what a Step and an End hold;
+that of public agent traces, `{"trajectory_id": ..., "steps": [...]}`; and the messages of
+`conversations`. Of a call that does not say whether it writes, the patterns `writes` do.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from gates.core.errors import InvalidInput
-from gates.core.loops.steps import End, Step, digest_and_beginning, digest_of
+from gates.core.loops.conversations import Conversation
+from gates.core.loops.steps import End, Step, digest_and_beginning, digest_of, named, once
 from gates.core.model import Json
 from gates.core.value import Value
 
-# Arguments that are a program: the same text can do something else each time, so that a success
-# with the same arguments is not the same write.
-PROGRAMS = frozenset({"command", "code", "script", "browser_actions"})
 LONGEST_PATH = 80  # of a field's name in a message
 LONGEST_LINE = 64 * 1024 * 1024
 
@@ -44,11 +44,13 @@ class Recorded(Value):
     cost: Annotated[int, Field(ge=0)] = 0
     tokens: Annotated[int, Field(ge=0)] = 0
 
-    def pair(self) -> tuple[Step, End]:
+    def pair(self, writes: Sequence[str] = ()) -> tuple[Step, End]:
+        says = "writes" in self.model_fields_set
+        changes = self.writes if says else named(self.action, writes)
         step = Step.of(
             self.action,
             self.arguments,
-            writes=self.writes,
+            writes=changes and (says or once(self.arguments)),
             at=self.at,
             business_key=self.business_key,
             agent=self.agent,
@@ -61,7 +63,7 @@ class Recorded(Value):
             text=self.error if self.failed else said,
             failed=self.failed,
             error_class=self.error_class,
-            changed=self.changed,
+            changed=changes if self.changed is None else self.changed,
             vetoed=self.vetoed,
             cost=self.cost,
             tokens=self.tokens,
@@ -70,11 +72,13 @@ class Recorded(Value):
 
 
 class OwnRun(Value):
+    unmatched: ClassVar[int] = 0
+
     run: str
     attempts: tuple[Recorded, ...]
 
-    def pairs(self) -> list[tuple[Step, End]]:
-        return [one.pair() for one in self.attempts]
+    def pairs(self, writes: Sequence[str] = ()) -> list[tuple[Step, End]]:
+        return [one.pair(writes) for one in self.attempts]
 
 
 class Traced(BaseModel):
@@ -92,8 +96,8 @@ class Traced(BaseModel):
     is_write: bool | None = None
     gate_rejected: bool = False
 
-    def pair(self) -> tuple[Step, End]:
-        program = isinstance(self.args, dict) and not PROGRAMS.isdisjoint(self.args)
+    def pair(self, writes: Sequence[str] = ()) -> tuple[Step, End]:
+        changes = named(self.tool, writes) if self.is_write is None else self.is_write
         failed, text = bool(self.error), self.result or ""
         whole = self.result_len is None or self.result_len <= len(text)
         digest, beginning = digest_and_beginning(self.args)
@@ -101,13 +105,13 @@ class Traced(BaseModel):
             action=self.tool,
             arguments=self.args_sha or digest,  # of the whole; what stands here may be cut
             shown=beginning,
-            writes=bool(self.is_write) and not program,
+            writes=changes and once(self.args),
         )
         end = End(
             outcome=self.result_sha or digest_of(self.result),
             text=text,
             failed=failed,
-            changed=bool(self.is_write),
+            changed=changes,
             vetoed=self.gate_rejected,
             whole=whole,
         )
@@ -116,6 +120,7 @@ class Traced(BaseModel):
 
 class TracedRun(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
+    unmatched: ClassVar[int] = 0
 
     trajectory_id: str
     steps: tuple[Traced, ...]
@@ -124,11 +129,21 @@ class TracedRun(BaseModel):
     def run(self) -> str:
         return self.trajectory_id
 
-    def pairs(self) -> list[tuple[Step, End]]:
-        return [one.pair() for one in self.steps]
+    def pairs(self, writes: Sequence[str] = ()) -> list[tuple[Step, End]]:
+        return [one.pair(writes) for one in self.steps]
 
 
-def read_run(line: str | bytes, number: int) -> OwnRun | TracedRun:
+Run = OwnRun | TracedRun | Conversation
+FORMS: tuple[tuple[frozenset[str], type[Run]], ...] = (
+    (frozenset({"run", "attempts"}), OwnRun),
+    (frozenset({"trajectory_id", "steps"}), TracedRun),
+    (frozenset({"messages"}), Conversation),
+    (frozenset({"items"}), Conversation),
+    (frozenset({"input"}), Conversation),
+)
+
+
+def read_run(line: str | bytes, number: int) -> Run:
     """Raises InvalidInput naming the line and the field."""
     if len(line) > LONGEST_LINE:
         raise InvalidInput(f"line {number}: has more than {LONGEST_LINE:,} characters: split it.")
@@ -136,11 +151,13 @@ def read_run(line: str | bytes, number: int) -> OwnRun | TracedRun:
         values = orjson.loads(line)
     except ValueError as error:
         raise InvalidInput(f"line {number}: is no JSON ({error}): give one run a line.") from error
-    if not isinstance(values, dict) or not values.keys() & {"run", "trajectory_id"}:
+    form = _form(values)
+    if form is None:
         raise InvalidInput(
-            f"line {number}: names neither `run` nor `trajectory_id`: give one run a line."
+            f"line {number}: is of none of the known forms: give one run a line, with `run` and "
+            "`attempts`, `trajectory_id` and `steps`, the `messages` of a conversation, or its "
+            "`items` or `input`."
         )
-    form: type[OwnRun | TracedRun] = OwnRun if "run" in values else TracedRun
     try:
         return form.model_validate(values)
     except ValidationError as error:
@@ -149,4 +166,16 @@ def read_run(line: str | bytes, number: int) -> OwnRun | TracedRun:
         if len(path) > LONGEST_PATH:
             path = path[:LONGEST_PATH] + "…"
         given = "" if first["type"] == "missing" else f" = {repr(first['input'])[:80]}"
-        raise InvalidInput(f"line {number}: {path}{given}: {first['msg']}.") from error
+        why = first["msg"].removeprefix("Value error, ")
+        raise InvalidInput(f"line {number}: {path}{given}: {why}.") from error
+
+
+def _form(values: object) -> type[Run] | None:
+    """The first whose keys all stand there; else the first of which one does, which then says what
+    is missing.
+    """
+    if not isinstance(values, dict):
+        return None
+    whole = (form for keys, form in FORMS if keys <= values.keys())
+    part = (form for keys, form in FORMS if keys & values.keys())
+    return next(whole, None) or next(part, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from gates.core.loops.circles import Circle
 from gates.core.loops.detector import Detector
@@ -23,12 +23,15 @@ class Episode(Value):
 
 
 class Replayed(Value):
-    """What one run would have been asked for. `refused`: the writes that would not have run."""
+    """What one run would have been asked for. `refused`: the writes that would not have run.
+    `unmatched`: calls without an answer and answers without a call, which were left out.
+    """
 
     run: str
     steps: int
     episodes: tuple[Episode, ...] = ()
     refused: tuple[Circle, ...] = ()
+    unmatched: int = 0
 
     @property
     def found(self) -> bool:
@@ -36,13 +39,21 @@ class Replayed(Value):
 
 
 def replay(
-    lines: Iterable[str | bytes], thresholds: Thresholds | None = None
+    lines: Iterable[str | bytes],
+    thresholds: Thresholds | None = None,
+    *,
+    writes: Sequence[str] = (),
 ) -> Iterator[Replayed]:
-    """One answer a line. Raises InvalidInput naming line and field of one that cannot be read."""
+    """One answer a line. `writes`: patterns of the actions that write, where a run does not say.
+
+    Raises InvalidInput naming line and field of one that cannot be read.
+    """
     for number, line in enumerate(lines, start=1):
         if line.strip():
             recorded = read_run(line, number)
-            yield replay_run(recorded.run, recorded.pairs(), thresholds)
+            run = recorded.run or f"line {number}"
+            replayed = replay_run(run, recorded.pairs(writes), thresholds)
+            yield replayed.model_copy(update={"unmatched": recorded.unmatched})
 
 
 def replay_run(

@@ -6,7 +6,9 @@ Named tuples, not Values: one is made a call, on the hot path of every agent, an
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
+from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 import orjson
@@ -14,6 +16,9 @@ import orjson
 from gates.core.errors import NotCanonical
 
 LONGEST_SHOWN = 120  # characters of arguments and answers that the evidence shows
+# Arguments that are a program: the same text can do something else each time, so that a success
+# with the same arguments is not the same write.
+PROGRAMS = frozenset({"command", "code", "script", "browser_actions"})
 _DUMP = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 
 
@@ -69,21 +74,31 @@ def digest_of(value: Any) -> str:
 
     Raises NotCanonical for what cannot be written as JSON.
     """
-    return hashlib.sha256(_sorted(value)).hexdigest()
+    return hashlib.sha256(written(value)).hexdigest()
 
 
 def digest_and_beginning(value: Any) -> tuple[str, str]:
     """The digest, and as much of the same JSON as people are shown."""
-    written = _sorted(value)
-    beginning = written[: LONGEST_SHOWN + 1].decode("utf-8", "replace")  # JSON is one line
-    return hashlib.sha256(written).hexdigest(), short(beginning)
+    whole = written(value)
+    beginning = whole[: LONGEST_SHOWN + 1].decode("utf-8", "replace")
+    return hashlib.sha256(whole).hexdigest(), short(beginning)
 
 
-def _sorted(value: Any) -> bytes:
+def written(value: Any) -> bytes:
+    """As sorted JSON, on one line. Raises NotCanonical."""
     try:
         return orjson.dumps(value, option=_DUMP)
     except (TypeError, orjson.JSONEncodeError) as error:
         raise NotCanonical(f"This cannot be written as JSON: {error}.") from error
+
+
+def named(action: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(action, pattern) for pattern in patterns)
+
+
+def once(arguments: Any) -> bool:
+    """Whether a success with these arguments is the same write when it comes again."""
+    return not isinstance(arguments, dict) or PROGRAMS.isdisjoint(arguments)
 
 
 def short(text: str) -> str:
