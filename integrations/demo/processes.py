@@ -7,7 +7,6 @@ somebody else meanwhile is never ended.
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import threading
 import time
@@ -19,6 +18,7 @@ import psutil
 from pydantic import BaseModel, TypeAdapter
 
 from gates.core.errors import GatesError
+from integrations.ports import free_port, refusal
 
 START_SECONDS = 90.0
 STOP_SECONDS = 8.0
@@ -155,18 +155,14 @@ class Processes:
         draft.replace(self.file)
 
 
-def free_port(wanted: int, name: str) -> int:
+def port_for(name: str, wanted: int) -> int:
     """`wanted`, or a free one for 0. Raises NotStarted where it is taken."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", wanted))
-        except OSError as error:
-            raise NotStarted(
-                f"{name} = {wanted}: another process listens there; "
-                "choose another port, or 0 for a free one."
-            ) from error
-        return int(probe.getsockname()[1])
+    if wanted and refusal(wanted):
+        raise NotStarted(
+            f"{name} = {wanted}: another process listens there; "
+            "choose another port, or 0 for a free one."
+        )
+    return wanted or free_port()
 
 
 def _process(started: Started) -> psutil.Process | None:

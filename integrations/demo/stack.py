@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 
 from gates.client import GatesClient
-from integrations.demo.processes import NotStarted, Processes, free_port
+from integrations.demo.processes import NotStarted, Processes, port_for
 from integrations.demo.runs import Runs
 from integrations.demo.trouble import plant_trouble
 from integrations.erp.company import DATABASE, Company, prepare_company, start_erp
@@ -87,11 +87,11 @@ def up(home: Path, progress: Progress, changes: Changes = lambda _stack: {}) -> 
     _refuse_foreign(home, started)
     for name in ("GATES_PORT", "PREFECT_PORT"):  # before anything that runs is stopped
         if not started.listens_on(_wanted(name)):
-            free_port(_wanted(name), name)
+            port_for(name, _wanted(name))
     if down(home):
         progress("the demo that ran is stopped; this one starts afresh")
     gates_port, prefect_port = (
-        free_port(_wanted(name), name) for name in ("GATES_PORT", "PREFECT_PORT")
+        port_for(name, _wanted(name)) for name in ("GATES_PORT", "PREFECT_PORT")
     )
     for old in home.glob("*"):
         if old != started.file:

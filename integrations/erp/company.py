@@ -15,7 +15,6 @@ import importlib.metadata
 import os
 import secrets
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -33,6 +32,7 @@ from integrations.erp import bootstrap as bootstrap_module
 from integrations.erp.bootstrap import COMPANY, bootstrap
 from integrations.erp.errors import ErpError
 from integrations.erp.rpc import TrytonRpc
+from integrations.ports import free_port, refusal
 
 DATABASE = "northwind"
 USERS = ("admin", "reader", "executor", "banker")
@@ -169,22 +169,12 @@ def start_erp(company: Company, *, port: int = 0, wait: float = START_SECONDS) -
     return running
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _must_be_free(port: int) -> None:
     """Another server there would answer in the ERP's place."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise ErpNotStarted(
-                f"Port {port} is taken ({error.strerror}): end what listens there or name another."
-            ) from error
+    if reason := refusal(port):
+        raise ErpNotStarted(
+            f"Port {port} is taken ({reason}): end what listens there or name another."
+        )
 
 
 def cache_folder() -> Path:

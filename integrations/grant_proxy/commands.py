@@ -119,7 +119,12 @@ def proxy(
             else "",
         )
         _say(f"{host}:{port} stands before {upstream}")
-        uvicorn.run(made.application(), host=host, port=port, log_level="info", ws="none")
+        try:
+            uvicorn.run(made.application(), host=host, port=port, log_level="info", ws="none")
+        except SystemExit as error:
+            raise InvalidInput(
+                f"Cannot listen on {host}:{port}: is another process there? Give another --port."
+            ) from error
 
 
 def _life(key: dict[str, Any]) -> str:

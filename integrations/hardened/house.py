@@ -22,7 +22,7 @@ import httpx
 from pydantic import BaseModel
 
 from gates.client import GatesClient
-from integrations.demo.processes import NotStarted, Processes, Started, free_port
+from integrations.demo.processes import Processes, Started
 from integrations.demo.runs import Runs
 from integrations.demo.stack import ACTS_FOR, AGENT, EXECUTORS, POOL, QUIET
 from integrations.erp.company import DATABASE, Company, prepare_company
@@ -35,6 +35,7 @@ from integrations.hardened.users import (
     refuse_unprepared,
     remove,
 )
+from integrations.ports import refusal
 
 PARTS = ("database", "erp", "prefect", "server", *EXECUTORS, "flow")
 LISTENERS = ("database", "erp", "prefect", "server")
@@ -427,7 +428,7 @@ def low_ports(count: int) -> list[int]:
     first = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
     found: list[int] = []
     for port in range(LOWEST, min(BELOW, first)):
-        if _free(port):
+        if not refusal(port):
             found.append(port)
         if len(found) == count:
             return found
@@ -435,11 +436,3 @@ def low_ports(count: int) -> list[int]:
         f"Everybody may listen on ports from {first} on here, and below {BELOW} too few are free: "
         "sysctl net.ipv4.ip_unprivileged_port_start=1024."
     )
-
-
-def _free(port: int) -> bool:
-    try:
-        free_port(port, "port")
-    except NotStarted:
-        return False
-    return True

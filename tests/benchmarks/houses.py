@@ -21,8 +21,9 @@ import psycopg
 import pytest
 
 from gates.client import GatesClient
-from integrations.demo.processes import Processes, free_port
+from integrations.demo.processes import Processes
 from integrations.demo.stack import KEPT, QUIET
+from integrations.ports import free_port
 from tests.support.postgres import postgres_url
 
 HERE = Path(__file__).parent
@@ -75,7 +76,7 @@ def gates_server(
     """`gates server`, as anybody starts it; on SQLite unless told otherwise."""
     own = home / name
     own.mkdir()
-    port = free_port(0, "GATES_PORT")
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     settings = {
         "GATES_HOME": str(own),
@@ -107,7 +108,7 @@ def decider_session(admin: GatesClient, person: str = PERSON) -> str:
 @contextmanager
 def prefect_server(home: Path, database_url: str = "") -> Iterator[str]:
     """A Prefect server, on SQLite unless told otherwise; its API's address."""
-    port = free_port(0, "PREFECT_PORT")
+    port = free_port()
     api = f"http://127.0.0.1:{port}/api"
     processes = Processes(home)
     script = str(Path(sys.executable).with_name("prefect"))
@@ -123,7 +124,7 @@ def prefect_server(home: Path, database_url: str = "") -> Iterator[str]:
 
 @contextmanager
 def floor_server(home: Path) -> Iterator[str]:
-    port = free_port(0, "the floor")
+    port = free_port()
     processes = Processes(home)
     module = [sys.executable, "-m", "tests.benchmarks.floor"]
     command = [*module, str(port), str(home / "floor.sqlite")]

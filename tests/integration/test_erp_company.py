@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from integrations.erp.bootstrap import SUPPLIERS
-from integrations.erp.company import USERS, ErpNotStarted, free_port, installed, start_erp
+from integrations.erp.company import USERS, ErpNotStarted, installed, start_erp
 from integrations.erp.errors import (
     TrytonAccessDenied,
     TrytonConcurrency,
@@ -18,6 +18,7 @@ from integrations.erp.port import BillLine, NewBill, NewPayment
 from integrations.erp.rpc import TrytonRpc
 from integrations.erp.tryton import TrytonErp
 from tests.support.erp import WHY_SKIPPED, ErpServer, erp_server, simple_bill
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.erp, pytest.mark.skipif(not installed(), reason=WHY_SKIPPED)]
 

@@ -22,11 +22,11 @@ from gates.store.database import Database
 from gates.store.tables import LogRow
 from gates.web.app import create_app
 from gates.web.waiters import Waiters
-from integrations.demo.processes import free_port
 from integrations.grant_proxy.app import GrantProxy
 from integrations.grant_proxy.rules import load_rules
 from tests.support.browser import free_socket, serving
 from tests.support.empty import empty_sqlite
+from tests.support.ports import free_port
 from tests.support.prefect import until
 from tests.support.world import World
 
@@ -84,7 +84,7 @@ class Place:
 
 @pytest.fixture
 def api() -> Iterator[str]:
-    port = free_port(0, "the API")
+    port = free_port()
     command = [sys.executable, "-m", "tests.support.customers_api", str(port)]
     with subprocess.Popen(command) as process:
         url = f"http://127.0.0.1:{port}"

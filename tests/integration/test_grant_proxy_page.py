@@ -16,7 +16,7 @@ import pytest
 from prefect import flow
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from integrations.demo.processes import free_port
+from tests.support.ports import free_port
 from tests.support.prefect import Stack, script, until
 from tests.support.prefect import stack as started
 from tests.unit.test_docs import DOCS, blocks
@@ -46,7 +46,7 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
 
 @pytest.fixture
 def api() -> Iterator[str]:
-    port = free_port(0, "the API")
+    port = free_port()
     command = [sys.executable, "-m", "tests.support.customers_api", str(port)]
     with subprocess.Popen(command) as process:
         until(lambda: answers(f"http://127.0.0.1:{port}/customers/7"))
@@ -62,7 +62,7 @@ def proxy(stack: Stack, api: str, tmp_path: Path) -> Iterator[str]:
     (tmp_path / "proxy.key").write_text((stack.folder / "executor.key").read_text())
     (tmp_path / "api.authorization").write_text("Bearer of-the-api\n")
     (shell,) = blocks(PAGE, "sh")
-    port = free_port(0, "the proxy")
+    port = free_port()
     line = shell.text.strip().splitlines()[-1]
     line = line.replace("http://127.0.0.1:8080", api).replace("4281", str(port))
     setting, _, *words = shlex.split(line)

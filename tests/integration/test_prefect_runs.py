@@ -14,12 +14,12 @@ from gates.core.messages import Proposal
 from gates.core.model import RunRef, Verdict
 from gates.settings import ServerSettings
 from integrations import wiring
-from integrations.demo.processes import free_port
 from integrations.prefect_runs.api import PrefectApi
 from integrations.prefect_runs.requests import LONGEST, PrefectRunRequests
 from integrations.prefect_runs.states import PrefectRunStates
 from integrations.prefect_runs.stopper import PrefectRunStopper
 from tests.support.policies import ROOT
+from tests.support.ports import free_port
 from tests.support.prefect import Stack
 from tests.support.prefect import stack as started
 
@@ -107,7 +107,7 @@ def test_a_script_is_known_to_nobody_but_itself(api):
 
 def test_nobody_guesses_while_prefect_is_away():
     """The caller hears that nobody can tell."""
-    api = PrefectApi(f"http://127.0.0.1:{free_port(0, 'nobody')}/api")
+    api = PrefectApi(f"http://127.0.0.1:{free_port()}/api")
     with pytest.raises(Unavailable, match="Prefect does not answer"):
         PrefectRunStates(api).ended(ref(str(uuid4())))
     api.close()

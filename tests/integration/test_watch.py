@@ -11,11 +11,11 @@ from gates.core.errors import RequestClosed, Unavailable
 from gates.core.model import OutcomeKind, Standing
 from gates.store.database import Database
 from gates.watching import Watch
-from integrations.demo.processes import free_port
 from integrations.prefect_runs.api import PrefectApi
 from integrations.prefect_runs.keeper import PrefectRunKeeper
 from integrations.prefect_runs.states import PrefectRunStates
 from tests.integration.test_prefect_runs import made, put
+from tests.support.ports import free_port
 from tests.support.prefect import Stack
 from tests.support.prefect import stack as started
 from tests.support.world import Clock, World
@@ -182,7 +182,7 @@ def test_scripts_and_an_absent_prefect_change_nothing(real, watch):
     watch.look()
     real.run = "0dd1c0de-0000-4000-8000-000000000002"
     other = real.propose("5000.00", key="other").view.request.id
-    away = PrefectApi(f"http://127.0.0.1:{free_port(0, 'nobody')}/api")
+    away = PrefectApi(f"http://127.0.0.1:{free_port()}/api")
     with pytest.raises(Unavailable):
         Watch(real.gates, PrefectRunKeeper(away)).look()
     away.close()

@@ -18,7 +18,6 @@ from typing import Any
 import httpx
 
 from gates.client import GatesClient
-from integrations.demo.processes import free_port
 from tests.storm.checker import Store
 from tests.storm.children import PEOPLE, POLICY
 from tests.storm.dice import Dice, Mark, Planned
@@ -29,6 +28,7 @@ from tests.storm.weather import Clock, Disk, move_account
 from tests.storm.wire import Life, Wire, named
 from tests.storm.witness import Witness
 from tests.storm.zygote import Nursery
+from tests.support.ports import free_port
 from tests.support.proxy import Call
 
 LEASE, SETTLE = 3, 2.0  # seconds
@@ -167,8 +167,8 @@ class TillStorm:
     # -- processes ------------------------------------------------------------------------------
 
     def _build(self, stack: ExitStack) -> None:
-        self.servers = {name: _free(name) for name in SERVERS[: 1 if self._lite else 2]}
-        self.till_url = till = _free("till")
+        self.servers = {name: _free() for name in SERVERS[: 1 if self._lite else 2]}
+        self.till_url = till = _free()
         self.gates_url = self.servers["gates"]
         (self.folder / "policy.yaml").write_text(POLICY)
         (self.folder / "people.yaml").write_text(PEOPLE)
@@ -430,8 +430,8 @@ class TillStorm:
                 person.stop()
 
 
-def _free(name: str) -> str:
-    return f"http://127.0.0.1:{free_port(0, name)}"
+def _free() -> str:
+    return f"http://127.0.0.1:{free_port()}"
 
 
 def _healthy(url: str) -> bool:

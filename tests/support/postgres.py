@@ -5,7 +5,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
@@ -16,6 +15,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
+
+from tests.support.ports import free_port
 
 MACHINE = "postgresql://postgres@127.0.0.1:5432/postgres"
 
@@ -120,9 +121,7 @@ def cluster() -> Iterator[Cluster]:
         home.chmod(0o755)
         for one in (home, secret):
             os.chown(one, pwd.getpwnam(user).pw_uid, -1)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     initdb = [str(binaries / "initdb"), "-D", str(data), "-U", "gates", "-A", "scram-sha-256"]
     subprocess.run(
         [*initdb, f"--pwfile={secret}", "-E", "UTF8"], check=True, user=user, capture_output=True

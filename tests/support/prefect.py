@@ -23,7 +23,7 @@ from prefect.logging.handlers import APILogWorker
 
 from gates.client import GatesClient
 from gates.core.model import DecisionKind, RequestView
-from integrations.demo.processes import free_port
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 POOL = "tests"
@@ -252,8 +252,8 @@ def stack(folder: Path, *, worker: bool = True) -> Iterator[Stack]:
     """Everything up, and down again at the end."""
     made = Stack(
         folder,
-        f"http://127.0.0.1:{free_port(0, 'prefect')}",
-        f"http://127.0.0.1:{free_port(0, 'gates')}",
+        f"http://127.0.0.1:{free_port()}",
+        f"http://127.0.0.1:{free_port()}",
     )
     try:
         made.start_prefect()

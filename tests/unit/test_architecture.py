@@ -77,7 +77,7 @@ TOPS = (
     "integrations.operating",
     "integrations.policies",
 )
-COMMAND_LINE = ("integrations.terminal", "integrations.shell")  # what all commands share
+SHARED = ("integrations.terminal", "integrations.shell", "integrations.ports")
 BRIDGES = ("integrations.booking",)  # where two integrations are said to meet, and nothing else
 VENDORS = {  # who alone may import what
     "prefect": ("gates.flow", "integrations.prefect_runs", "flows"),
@@ -234,7 +234,7 @@ def test_integrations_know_each_other_only_at_the_top() -> None:
         if within(module, "integrations")
         and not within(module, *TOPS, *BRIDGES)
         and within(name, "integrations", "flows")
-        and not within(name, *COMMAND_LINE)
+        and not within(name, *SHARED)
         and name != "integrations"
         and module.split(".")[1] != name.split(".")[1 if "." in name else 0]
     ]
