@@ -72,6 +72,10 @@ def _replay(
     except GatesError as error:
         err.print(Text(plain(f"{file}: {error}")), soft_wrap=True)
         raise typer.Exit(BAD_FILE) from None
+    for pattern in writes:
+        if not any(pattern in one.writing for one in runs):
+            words = f"--writes {pattern!r} names no call of these runs: nothing counts as its write."
+            err.print(Text(plain(words)), soft_wrap=True)
     found = [one for one in runs if one.found]
     if as_json:
         sys.stdout.write(json.dumps([one.model_dump(mode="json") for one in runs]) + "\n")

@@ -441,5 +441,7 @@ def test_the_command_takes_what_writes(tmp_path: Path):
     assert "0 of 1 runs have findings; 0 repeated writes" in quiet.output
     assert "1 left out: calls without an answer, answers without a call." in quiet.output
     assert "step 2: erp.pay has succeeded with the same arguments" in found.output
+    assert "--writes 'x' names no call of these runs" in found.stderr
+    assert "erp.*" not in found.stderr
     document = CliRunner().invoke(app, [*words, "--json"])
     assert [one["unmatched"] for one in json.loads(document.stdout)] == [1]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from gates.core.loops.circles import Circle
 from gates.core.loops.detector import Detector
 from gates.core.loops.recorded import read_run
-from gates.core.loops.steps import End, Step
+from gates.core.loops.steps import End, Step, named
 from gates.core.loops.thresholds import Thresholds
 from gates.core.value import Value
 
@@ -25,6 +25,7 @@ class Episode(Value):
 class Replayed(Value):
     """What one run would have been asked for. `refused`: the writes that would not have run.
     `unmatched`: calls without an answer and answers without a call, which were left out.
+    `writing`: the patterns of writes that name a call of this run.
     """
 
     run: str
@@ -32,6 +33,7 @@ class Replayed(Value):
     episodes: tuple[Episode, ...] = ()
     refused: tuple[Circle, ...] = ()
     unmatched: int = 0
+    writing: tuple[str, ...] = ()
 
     @property
     def found(self) -> bool:
@@ -52,8 +54,11 @@ def replay(
         if line.strip():
             recorded = read_run(line, number)
             run = recorded.run or f"line {number}"
-            replayed = replay_run(run, recorded.pairs(writes), thresholds)
-            yield replayed.model_copy(update={"unmatched": recorded.unmatched})
+            pairs = recorded.pairs(writes)
+            actions = {step.action for step, _ in pairs}
+            writing = tuple(one for one in writes if any(named(name, (one,)) for name in actions))
+            more = {"unmatched": recorded.unmatched, "writing": writing}
+            yield replay_run(run, pairs, thresholds).model_copy(update=more)
 
 
 def replay_run(
