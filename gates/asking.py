@@ -17,18 +17,17 @@ from gates.core.asked import Ask, PersonId, Requirement
 from gates.core.batches import base_of, given, refuse_unfit, summary, total
 from gates.core.calendars import later
 from gates.core.canonical import refuse_vast
-from gates.core.drift import UNREADABLE, cut, differences, walk
+from gates.core.drift import cut, differences
 from gates.core.errors import (
     InvalidArguments,
     InvalidInput,
-    UnknownAction,
     UnknownPerson,
 )
 from gates.core.events import Decided, Event
 from gates.core.execution import idempotency_key
 from gates.core.freezes import Hold, held
+from gates.core.gate_keys import gate_id, request_id
 from gates.core.loops import level_of, level_reasons
-from gates.core.messages import Proposal
 from gates.core.model import (
     Action,
     ApprovalRequest,
@@ -37,72 +36,21 @@ from gates.core.model import (
     Json,
     Judgement,
     Line,
-    Money,
     Purpose,
     Reason,
     Requester,
     RunRef,
     Tier,
     Verdict,
-    gate_id,
-    request_id,
 )
 from gates.core.policy import Policy, Question
 from gates.core.policy.batched import joined
 from gates.core.policy.voices import added
 from gates.core.standing import StandingApproval
+from gates.looking import amount_of, counterparty_of, definition_of, look, look_again, nature_of
 from gates.ports import Circumstances, Directory, StandingApprovals
+from gates.rounds import Before, Origin, since
 from gates.weighing import Judges, Weighed, beforehand, weigh
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a question comes from: what every round of one gate has in common."""
-
-    run: RunRef
-    key: str
-    in_process: bool
-    claims: Json
-    requester: Requester
-    proposed: str = ""
-    batch_count: int = 1  # of the batch of which this is a line
-    batch_total: Money | None = None
-    changes_nothing: bool = False
-
-    @classmethod
-    def of(cls, request: ApprovalRequest) -> Origin:
-        return cls(
-            run=request.run,
-            key=request.gate_key,
-            in_process=request.in_process,
-            claims=request.claims,
-            requester=request.requester,
-            proposed=request.proposed,
-            changes_nothing=request.changes_nothing,
-            batch_count=request.covered.count if request.covered else 1,
-            batch_total=request.covered.total if request.covered else None,
-        )
-
-    @classmethod
-    def proposing(
-        cls, proposal: Proposal, requester: Requester, *, changes_nothing: bool
-    ) -> Origin:
-        return cls(
-            run=proposal.run,
-            key=proposal.key,
-            in_process=proposal.in_process,
-            claims=proposal.claims,
-            requester=requester,
-            changes_nothing=changes_nothing,
-        )
-
-
-@dataclass(frozen=True)
-class Before:
-    """The round before, and in words how it ended."""
-
-    request: ApprovalRequest
-    ended: str
 
 
 @dataclass(frozen=True)
@@ -123,7 +71,7 @@ class Asking:
         definition = None if origin.in_process else self.registry.find(action.name)
         if not origin.in_process and self.registry.is_batch(action.name):
             return self._batch(origin, action, now, before)
-        facts, precondition, trouble = self._look(definition, action)
+        facts, precondition, trouble = look(self.registry, definition, action)
         asked = self._asked(origin, definition, action, facts)
         weighed = self._judged(asked, trouble, origin.run, now, known=definition is not None)
         return self._made(
@@ -150,13 +98,13 @@ class Asking:
         """
         one = self.registry.find(base_of(action.name))
         actions = [self.registry.named(one.name, line) for line in given(action.arguments)]
-        amounts = [self._amount(one, line) for line in actions]
+        amounts = [amount_of(one, line) for line in actions]
         refuse_unfit(action.name, actions, amounts, self.policy.sections["batch"])
         sum_ = total(amounts)
         origin = replace(origin, batch_count=len(actions), batch_total=sum_)
         lines = []
         for number, line in enumerate(actions, 1):
-            facts, precondition, trouble = self._look(one, line)
+            facts, precondition, trouble = look(self.registry, one, line)
             asked = self._asked(origin, one, line, facts)
             lines.append(
                 Line(
@@ -185,16 +133,16 @@ class Asking:
         refuse_vast("claims", origin.claims)
         return Question(
             action=action,
-            amount=self._amount(definition, action),
+            amount=amount_of(definition, action),
             claims=origin.claims,
             facts=facts,
             requester=origin.requester,
             in_process=origin.in_process,
-            counterparty=self._counterparty(definition, action),
+            counterparty=counterparty_of(definition, action),
             batch_count=origin.batch_count,
             batch_total=origin.batch_total,
             gate=gate_id(origin.run.root_run_id, origin.key),
-            **self._nature(definition, action),
+            **nature_of(definition, action),
         )
 
     def _made(
@@ -223,7 +171,7 @@ class Asking:
             changes_nothing=origin.changes_nothing,
             **found,
         )
-        return request.model_copy(update={"before": _since(before, request)}) if before else request
+        return request.model_copy(update={"before": since(before, request)}) if before else request
 
     def changed(
         self, request: ApprovalRequest, changes: Json, by: str, now: datetime
@@ -341,7 +289,7 @@ class Asking:
 
     def precondition(self, request: ApprovalRequest) -> Json:
         """The state that must not have changed, read now; {"unreadable": why} if it cannot be."""
-        return self._reread(request)[1]
+        return look_again(self.registry, request)[1]
 
     def again(
         self,
@@ -358,7 +306,7 @@ class Asking:
         approved is judged anew, and then the policy's people are asked: a change must not slip in
         under a question about something else.
         """
-        facts, precondition, trouble = self._reread(request)
+        facts, precondition, trouble = look_again(self.registry, request)
         changed = differences(request.precondition, precondition)
         fresh = self._fresh(request, facts, trouble, now) if changed else None
         if fresh and fresh.ask and fresh.verdict.asks:
@@ -409,7 +357,7 @@ class Asking:
             in_process=request.in_process,
             batch_count=request.covered.count if request.covered else 1,
             batch_total=request.covered.total if request.covered else None,
-            **self._nature(self.definition(request), request.action),
+            **nature_of(definition_of(self.registry, request), request.action),
         )
         return self._judged(asked, trouble, request.run, now).judgement
 
@@ -444,53 +392,6 @@ class Asking:
         if not trouble:
             return weighed
         return replace(weighed, judgement=self._raised(weighed.judgement, trouble))
-
-    def _reread(self, request: ApprovalRequest) -> tuple[Json, Json, str]:
-        """As `_look`; an action that the registry has lost is a world that cannot be read."""
-        try:
-            definition = None if request.in_process else self.registry.find(request.action.name)
-        except UnknownAction as error:
-            return {}, {UNREADABLE: error.message}, error.message
-        return self._look(definition, request.action)
-
-    def _look(
-        self, definition: ActionDefinition[Any, Any] | None, action: Action
-    ) -> tuple[Json, Json, str]:
-        """Facts, precondition, and what went wrong: an unreadable world asks people."""
-        if definition is None:
-            return {}, {}, ""
-        try:
-            arguments = definition.parse(action.arguments)
-            resource = self.registry.resource(definition)
-            facts = definition.facts(resource, arguments)
-            return facts, definition.precondition(resource, arguments), ""
-        except Exception as error:  # noqa: BLE001 - whatever it is, fail closed and say it
-            trouble = f"{type(error).__name__}: {error}"
-            return {}, {UNREADABLE: trouble}, f"The facts could not be read ({trouble})."
-
-    @staticmethod
-    def _amount(definition: ActionDefinition[Any, Any] | None, action: Action) -> Money | None:
-        if definition is None:
-            return None
-        amount = definition.amount(definition.parse(action.arguments))
-        return Money.of(*amount) if amount else None
-
-    @staticmethod
-    def _counterparty(definition: ActionDefinition[Any, Any] | None, action: Action) -> str:
-        return definition.counterparty(definition.parse(action.arguments)) if definition else ""
-
-    @staticmethod
-    def _nature(definition: ActionDefinition[Any, Any] | None, action: Action) -> dict[str, Any]:
-        """What the definition says of the call by itself; without one it counts as a write."""
-        if definition is None:
-            return {}
-        goes_to = tuple(definition.destinations(definition.parse(action.arguments)))
-        return {"effect": definition.effect, "destinations": goes_to}
-
-    def definition(self, request: ApprovalRequest) -> ActionDefinition[Any, Any] | None:
-        """None for a flow's own function, and for what the registry has lost."""
-        known = not request.in_process and request.action.name in self.registry.definitions
-        return self.registry.find(request.action.name) if known else None
 
     def _raised(self, judgement: Judgement, trouble: str) -> Judgement:
         """Without facts nothing is allowed; what the policy asks without them still counts."""
@@ -567,14 +468,3 @@ def beside(ask: Ask, level: Ask, evidence: Json) -> Ask:
     """Whoever has to agree to it anyhow is asked about a loop; further up, the level's, too."""
     more = [level] if level_of(evidence) > 1 else []
     return added(Verdict.REQUIRE_APPROVAL, ask, more)
-
-
-def _since(before: Before, request: ApprovalRequest) -> tuple[str, ...]:
-    """How the round before ended, and what is different in this one."""
-    old = before.request
-    return (
-        f"Round {old.round}: {before.ended}",
-        *walk("", old.action.arguments, request.action.arguments),
-        *walk("claims", old.claims, request.claims),
-        *(differences(old.precondition, request.precondition)),
-    )

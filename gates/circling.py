@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from gates.core.canonical import digest
+from gates.core.gate_keys import UNDO
 from gates.core.loops import (
     CUT,
     Call,
@@ -32,7 +33,7 @@ from gates.core.loops import (
 )
 from gates.core.loops.over_runs import key_of
 from gates.core.loops.pauses import Span, paused
-from gates.core.model import UNDO, ApprovalRequest, Json, OutcomeKind, Purpose, RunRef, Verdict
+from gates.core.model import ApprovalRequest, Json, OutcomeKind, Purpose, RunRef, Verdict
 from gates.core.policy import LoopPolicy, Policy, Question
 from gates.store.aggregate import Aggregate
 from gates.store.database import Database

@@ -11,27 +11,20 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from gates import repeats
-from gates.asking import Before, Origin
 from gates.core import lifecycle, restored
 from gates.core.drift import UNREADABLE, differences
 from gates.core.errors import InvalidInput, RequestClosed, RetryLater, Unavailable
 from gates.core.execution import Report, queue, report, start
+from gates.core.gate_keys import gate_id
 from gates.core.loops.levels import WRITE
 from gates.core.messages import Proposal
-from gates.core.model import (
-    ApprovalRequest,
-    ExecutionState,
-    GateReply,
-    Purpose,
-    Standing,
-    Verdict,
-    gate_id,
-)
+from gates.core.model import ApprovalRequest, ExecutionState, GateReply, Purpose, Standing, Verdict
 from gates.core.quorum import satisfied
 from gates.deciding import Deciding
 from gates.loop_questions import repeat_question
 from gates.ports import RunStates
 from gates.recording import RING, KeyHolder
+from gates.rounds import Before, Origin
 from gates.standing import gone
 from gates.store.aggregate import Aggregate
 from gates.store.repository import Unit

@@ -13,13 +13,14 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from gates.asking import Origin
 from gates.claiming import Claiming, does_for
 from gates.core import batches, lifecycle
 from gates.core.drift import UNREADABLE, differences
 from gates.core.errors import InvalidInput, Unavailable
+from gates.core.gate_keys import line_key
 from gates.core.messages import LineOf, Proposal
-from gates.core.model import ApprovalRequest, Covered, Line, OutcomeKind, Verdict, line_key
+from gates.core.model import ApprovalRequest, Covered, Line, OutcomeKind, Verdict
+from gates.rounds import Origin
 from gates.store.aggregate import Aggregate
 from gates.store.repository import Unit
 

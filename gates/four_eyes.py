@@ -22,6 +22,7 @@ from gates.core import lifecycle
 from gates.core.asked import Ask, PersonId
 from gates.core.errors import Conflict
 from gates.core.freezes import Freeze
+from gates.core.gate_keys import gate_id, request_id
 from gates.core.model import (
     Action,
     ApprovalRequest,
@@ -35,8 +36,6 @@ from gates.core.model import (
     RunRef,
     Tier,
     Verdict,
-    gate_id,
-    request_id,
 )
 from gates.core.versions import Pair, Texts, diff
 from gates.recording import OWN_RUNS

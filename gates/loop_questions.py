@@ -24,6 +24,7 @@ from gates.core.loops import (
     level_reasons,
 )
 from gates.core.model import ApprovalRequest, Json, Judgement, Purpose, Reason, Tier, Verdict
+from gates.looking import definition_of
 
 
 def loop_question(
@@ -132,7 +133,7 @@ def _found(evidence: Json) -> str:
 
 def _half_done(asking: Asking, request: ApprovalRequest) -> Json:
     """What an agent that goes in circles has left, or somebody else that it stumbles over."""
-    definition = asking.definition(request)
+    definition = definition_of(asking.registry, request)
     if definition is None:
         return {}
     try:

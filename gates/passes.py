@@ -14,8 +14,9 @@ from datetime import datetime
 
 from gates.core import lifecycle
 from gates.core.errors import InvalidInput
+from gates.core.gate_keys import pause_key
 from gates.core.messages import Awaited
-from gates.core.model import GateReply, Standing, Suspension, pause_key
+from gates.core.model import GateReply, Standing, Suspension
 from gates.service import RING, TELL, Gates, KeyHolder
 from gates.store import runs
 from gates.store.aggregate import Aggregate

@@ -9,15 +9,8 @@ from datetime import datetime
 from gates.asking import Asking
 from gates.core.errors import NotFound
 from gates.core.freezes import Start
-from gates.core.model import (
-    ExecutionState,
-    OutcomeKind,
-    RequestView,
-    RunRef,
-    Standing,
-    Step,
-    pause_key,
-)
+from gates.core.gate_keys import pause_key
+from gates.core.model import ExecutionState, OutcomeKind, RequestView, RunRef, Standing, Step
 from gates.orders import Orders
 from gates.store import runs
 from gates.store.database import Database

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from sqlalchemy.exc import IntegrityError
 
 from gates import over_runs, repeats
-from gates.asking import Before, Origin
 from gates.circling import Circling, News, looked_at, news_of
 from gates.circumstances import Overtaken
 from gates.claiming import MOST_TRIES, Claiming
@@ -22,6 +21,7 @@ from gates.core import lifecycle
 from gates.core.errors import Frozen, InvalidInput, RetryLater
 from gates.core.execution import replayed
 from gates.core.freezes import HELD
+from gates.core.gate_keys import gate_id
 from gates.core.loops.pauses import Span
 from gates.core.loops.telling import without_pauses
 from gates.core.messages import Proposal
@@ -37,11 +37,11 @@ from gates.core.model import (
     Purpose,
     Standing,
     Step,
-    gate_id,
 )
 from gates.covering import covered, origin_of
 from gates.loop_questions import repeat_question
 from gates.recording import CARDS, ENDED, OWN_RUNS, RING, TELL, KeyHolder, ends_of, utc_now
+from gates.rounds import Before, Origin
 from gates.store import runs
 from gates.store.aggregate import Aggregate
 from gates.store.repository import First, Unit

@@ -26,6 +26,7 @@ from gates.core import execution as tries
 from gates.core.asked import Ask, Requirement
 from gates.core.batches import BatchLimits, base_of, given, refuse_unfit
 from gates.core.errors import ActionFailed, GatesError, InvalidInput
+from gates.core.gate_keys import gate_id, request_id
 from gates.core.lifecycle import BY_TIME
 from gates.core.messages import AttemptReport, Awaited, Proposal
 from gates.core.model import (
@@ -50,8 +51,6 @@ from gates.core.model import (
     Suspension,
     Tier,
     Verdict,
-    gate_id,
-    request_id,
 )
 from gates.flow.session import Session, chosen
 from gates.trail import trail

@@ -2,7 +2,6 @@
 asked is said in gates/core/asked.py.
 """
 
-import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
@@ -16,14 +15,13 @@ from gates.core.asked import Ask, PersonId, Requirement
 from gates.core.canonical import digest
 from gates.core.currencies import USUAL_DIGITS, minor_digits
 from gates.core.errors import NotCanonical
+from gates.core.gate_keys import LONGEST_NAME, gate_id
 from gates.core.value import Value
 
 Json = dict[str, JsonValue]
 Effect = Literal[
     "read", "write", "web"
 ]  # it looks; it changes something; it goes out to an address
-LONGEST_NAME = 200  # characters
-UNDO = "undo-"  # how the keys of gates begin that take something back
 Name = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_NAME)]
 OWN_ACTIONS = "gates."  # how the names of the server's own matters begin
 RUN_ENDED = "the end of the run"  # who takes back what a run leaves behind
@@ -559,34 +557,3 @@ def deputy(name: str, person: PersonId, stands_for: Mapping[PersonId, str]) -> s
     if not others:
         return name
     return f"{name} (also for {others})" if person in stands_for else f"{name} for {others}"
-
-
-def gate_id(root_run_id: str, gate_key: str) -> str:
-    """One gate of one run, whatever its rounds: 32 hex digits."""
-    return hashlib.sha256(f"{root_run_id}\n{gate_key}".encode()).hexdigest()[:32]
-
-
-def request_id(root_run_id: str, gate_key: str, round_: int) -> RequestId:
-    """Derived, so that a repeated proposal finds what is there: 32 hex digits."""
-    return hashlib.sha256(f"{root_run_id}\n{gate_key}\n{round_}".encode()).hexdigest()[:32]
-
-
-def pause_key(root_run_id: str, suspension: int | None = None) -> str:
-    """One for each suspension of a run: Prefect answers a key that has fired before with going
-    on. Without a number: how all keys of this run begin.
-    """
-    return f"{root_run_id}-{'' if suspension is None else suspension}"
-
-
-def line_key(gate_key: str, line: int) -> str:
-    """The key of the gate through which one line of a batch runs."""
-    key = f"{gate_key}-line-{line}"
-    if len(key) <= LONGEST_NAME:
-        return key
-    return f"{gate_key[: LONGEST_NAME - 25]}-{digest(gate_key)[:12]}-line-{line}"
-
-
-def undo_key(gate_key: str) -> str:
-    """The key of the gate that takes back what another gate of the run has done."""
-    key = f"{UNDO}{gate_key}"
-    return key if len(key) <= LONGEST_NAME else f"{key[: LONGEST_NAME - 13]}-{digest(key)[:12]}"

@@ -18,7 +18,8 @@ from pydantic import AwareDatetime, Field
 
 from gates.core.asked import PersonId
 from gates.core.errors import InvalidInput
-from gates.core.model import LONGEST_NAME, Money, Name
+from gates.core.gate_keys import LONGEST_NAME
+from gates.core.model import Money, Name
 from gates.core.policy import Policy, Question, Rule
 from gates.core.policy.patterns import PATTERN, matches, may_meet
 from gates.core.value import Value

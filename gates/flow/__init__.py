@@ -20,7 +20,8 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 from gates.actions import ActionDefinition
 from gates.core.canonical import canonical_json, digest
 from gates.core.errors import InvalidInput, MisusedGate
-from gates.core.model import GateReply, Json, Outcome, Standing, Step, undo_key
+from gates.core.gate_keys import undo_key
+from gates.core.model import GateReply, Json, Outcome, Standing, Step
 from gates.flow import awaiting, endings, orphans
 from gates.flow.asks import Ask
 from gates.flow.batches import batch

@@ -20,8 +20,9 @@ from gates.actions import ActionDefinition, batch_of
 from gates.core import batches
 from gates.core.canonical import canonical_json, digest
 from gates.core.errors import ActionFailed, GatesError, GateStopped, InvalidInput, Rejected
+from gates.core.gate_keys import line_key
 from gates.core.messages import LineOf
-from gates.core.model import GateReply, Json, RequestView, line_key
+from gates.core.model import GateReply, Json, RequestView
 from gates.flow import awaiting
 from gates.flow.asks import Ask
 from gates.flow.functions import shown

@@ -18,13 +18,14 @@ from sqlmodel import Session, col, select
 from gates.core.errors import InvalidInput, NotFound
 from gates.core.events import Decided, Event
 from gates.core.freezes import Freeze, Start, stopping
+from gates.core.gate_keys import UNDO
 from gates.core.ladder import due
 from gates.core.lifecycle import outcome as fold
 from gates.core.lifecycle import widened
 from gates.core.loops import Call
 from gates.core.loops.over_runs import Scope, key_of
 from gates.core.loops.pauses import Span
-from gates.core.model import UNDO, Action, ApprovalRequest, Attempt, Execution, Json
+from gates.core.model import Action, ApprovalRequest, Attempt, Execution, Json
 from gates.store import queries
 from gates.store.aggregate import Aggregate, aggregates
 from gates.store.database import OWNERS, UNITS, WISHED

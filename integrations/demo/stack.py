@@ -18,10 +18,11 @@ from pathlib import Path
 import httpx
 
 from gates.client import GatesClient
-from integrations.demo.processes import NotStarted, Processes, port_for
+from integrations.demo.processes import NotStarted, Processes, Started, port_for
 from integrations.demo.runs import Runs
 from integrations.demo.trouble import plant_trouble
 from integrations.erp.company import DATABASE, Company, prepare_company, start_erp
+from integrations.ports import free_port
 
 POOL = "gates"
 DEPLOYMENT = "vendor-invoice/demo"
@@ -99,21 +100,24 @@ def up(home: Path, progress: Progress, changes: Changes = lambda _stack: {}) -> 
     started.claim()
     (home / "logs").mkdir()
 
-    progress("the ERP (the first time on a machine it takes half a minute)")
-    company = prepare_company(home / "erp", progress=progress)
-    erp = start_erp(company)
-    started.remember("erp", erp.pid)
-    started.log("erp").symlink_to(company.log)  # all logs in one folder
-    stack = Stack(
-        home, f"http://127.0.0.1:{gates_port}", f"http://127.0.0.1:{prefect_port}", erp.url
-    )
-    try:
+    urls = (f"http://127.0.0.1:{port}" for port in (gates_port, prefect_port, free_port()))
+    stack = Stack(home, *urls)
+    try:  # what takes seconds to import its libraries is begun before what needs it is waited for
+        progress("the Prefect server")
+        servers = begin(stack, ("prefect",), changes)
+        progress("the ERP (the first time on a machine it takes half a minute)")
+        company = prepare_company(home / "erp", progress=progress)
+        progress("the gates server")
+        servers += begin(stack, ("gates",), changes)
+        erp = start_erp(company, port=int(_port(stack.erp_url)))
+        started.remember("erp", erp.pid)
+        started.log("erp").symlink_to(company.log)  # all logs in one folder
         plant_trouble(stack.company, stack.erp_url)
-        progress("the Prefect server and the gates server")
-        start(stack, ("prefect", "gates"), changes)
+        wait(stack, servers)
         progress("the executors and the worker")
-        _prepare_work(stack)
-        start(stack, ("executor", "banker", "worker"), changes)
+        _hand_out_keys(stack)
+        start(stack, ("worker", "executor", "banker"), changes)
+        _deploy(stack)
     except BaseException:
         started.stop()
         raise
@@ -137,24 +141,39 @@ def _wanted(name: str) -> int:
 
 
 def start(stack: Stack, names: Sequence[str], changes: Changes = lambda _stack: {}) -> None:
-    """Start parts of the house, again or for the first time, and wait until those that listen
-    answer. Raises NotStarted.
+    """Start parts of the house, again or for the first time, and wait until something tells that
+    they are up. Raises NotStarted.
     """
-    known, changed, started = _parts(stack), changes(stack), processes(stack.home)
-    waited = []
-    for name in names:
-        part = known[name]
-        environment = part.environment | dict(changed.get(name, {}))
-        waited.append((started.start(name, part.command, environment), part.ready))
+    wait(stack, begin(stack, names, changes))
+
+
+def begin(
+    stack: Stack, names: Sequence[str], changes: Changes = lambda _stack: {}
+) -> list[Started]:
+    """`start` without the waiting. Raises NotStarted where a program is not there."""
+    known, changed = _parts(stack), changes(stack)
+    return [
+        processes(stack.home).start(
+            name, known[name].command, known[name].environment | dict(changed.get(name, {}))
+        )
+        for name in names
+    ]
+
+
+def wait(stack: Stack, begun: Sequence[Started]) -> None:
+    """Until something tells of each that it is up. Raises NotStarted."""
+    known = _parts(stack)
     with httpx.Client(timeout=5, trust_env=False) as http:  # to make one costs more than an answer
-        for one, ready in waited:
-            if ready:
-                started.wait(one, partial(_answers, http, ready))
+        for one in begun:
+            if ready := known[one.name].ready:
+                processes(stack.home).wait(one, partial(_answers, http, ready))
 
 
 @dataclass(frozen=True)
 class _Part:
-    """`ready`: an address that answers once the process is up; empty where it does not listen."""
+    """`ready`: an address that answers once the process is up; empty where nothing tells. The
+    first worker of a pool creates it.
+    """
 
     command: list[str]
     environment: dict[str, str]
@@ -203,25 +222,27 @@ def _parts(stack: Stack) -> dict[str, _Part]:
             | _key(stack, "banker")
             | {"GATES_EXECUTOR_ACTIONS": ",".join(EXECUTORS["banker"])},
         ),
-        "worker": _Part(worker, shared | _key(stack, "flow") | flow),
+        "worker": _Part(
+            worker, shared | _key(stack, "flow") | flow, f"{stack.prefect_api}/work_pools/{POOL}"
+        ),
     }
 
 
-def _prepare_work(stack: Stack) -> None:
-    """Keys for those who act, and in Prefect the pool and the deployments."""
+def _hand_out_keys(stack: Stack) -> None:
     with stack.admin() as admin:
         _secret(stack.home / "flow.key", admin.create_key("flow", AGENT, ACTS_FOR))
         for part, actions in EXECUTORS.items():
             key = admin.create_key("executor", f"{part}-1", actions=actions)
             _secret(stack.home / f"{part}.key", key)
-    environment = _environment(stack)
-    _run(_command("prefect", "work-pool", "create", POOL, "--type", "process"), environment)
-    _run(_command("prefect", "--no-prompt", "deploy", "--all"), environment)
+
+
+def _deploy(stack: Stack) -> None:
     runs = Runs(stack.prefect_api)
     try:
         runs.notice_the_dead(2.5 * BEAT)
     finally:
         runs.close()
+    _run(_command("prefect", "--no-prompt", "deploy", "--all"), _environment(stack))
 
 
 def _key(stack: Stack, name: str) -> dict[str, str]:

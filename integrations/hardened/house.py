@@ -138,8 +138,8 @@ class Hardened:
             self._admit_server()
         self._start("server", changes=changes)
         self._hand_out_keys()
+        self._start("flow", *EXECUTORS, changes=changes)
         self._deploy()
-        self._start(*EXECUTORS, "flow", changes=changes)
 
     def _start(self, *parts: str, changes: Changes) -> None:
         running = {one.name for one in self.processes.running()}
@@ -152,7 +152,7 @@ class Hardened:
             environment = self.environment(part) | dict(changes.get(part, {}))
             waited.append((part, self._private(part, command, environment)))
         for part, started in waited:
-            if part in LISTENERS:
+            if part in (*LISTENERS, "flow"):
                 self.processes.wait(started, partial(self._answers, part))
 
     def _private(self, part: str, command: list[str], environment: Mapping[str, str]) -> Started:
@@ -242,9 +242,13 @@ class Hardened:
     def _answers(self, part: str) -> bool:
         if part == "database":
             return cluster.answers(self.accounts[part], self.plan.ports[part])
-        path = {"prefect": "/api/health", "server": "/health"}.get(part, "/")
+        if part == "flow":  # the first worker of a pool creates it
+            url, auth = f"{self.url('prefect')}/api/work_pools/{POOL}", self.prefect_auth
+        else:
+            path = {"prefect": "/api/health", "server": "/health"}.get(part, "/")
+            url, auth = f"{self.url(part)}{path}", None
         try:
-            answer = httpx.get(f"{self.url(part)}{path}", timeout=5, trust_env=False)
+            answer = httpx.get(url, auth=auth, timeout=5, trust_env=False)
         except httpx.HTTPError:
             return False
         return part == "erp" or answer.status_code == httpx.codes.OK
@@ -272,13 +276,12 @@ class Hardened:
         if (self.home / "flow" / "deployed").exists():
             return
         prefect = str(self.home / "code" / "bin" / "prefect")
-        self._as_flow(prefect, "work-pool", "create", POOL, "--type", "process", "--overwrite")
-        self._as_flow(prefect, "--no-prompt", "deploy", "--all")
         runs = Runs(f"{self.url('prefect')}/api", self.prefect_auth)
         try:
             runs.notice_the_dead(75)
         finally:
             runs.close()
+        self._as_flow(prefect, "--no-prompt", "deploy", "--all")
         self.accounts["flow"].keep("deployed", "")
 
     def _as_flow(self, *command: str) -> None:

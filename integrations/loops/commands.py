@@ -74,7 +74,7 @@ def _replay(
         raise typer.Exit(BAD_FILE) from None
     for pattern in writes:
         if not any(pattern in one.writing for one in runs):
-            words = f"--writes {pattern!r} names no call of these runs: nothing counts as its write."
+            words = f"--writes {pattern!r} names no call of these runs: nothing counts by it."
             err.print(Text(plain(words)), soft_wrap=True)
     found = [one for one in runs if one.found]
     if as_json:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from gates.cards import Cards, Notice
-from gates.core.model import RequestView, request_id
+from gates.core.gate_keys import request_id
+from gates.core.model import RequestView
 from gates.ports import Directory, Errand, Shown
 from gates.service import Gates
 from integrations.slack.accounts import Accounts

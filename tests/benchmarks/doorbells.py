@@ -15,7 +15,8 @@ from typing import Any
 
 import httpx
 
-from gates.core.model import DecisionKind, pause_key
+from gates.core.gate_keys import pause_key
+from gates.core.model import DecisionKind
 from tests.benchmarks.figures import Report, Row, say
 from tests.benchmarks.houses import (
     folder,

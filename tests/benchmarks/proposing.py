@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 from gates.client import GatesClient
+from gates.core.gate_keys import pause_key
 from gates.core.messages import Proposal
-from gates.core.model import RunRef, pause_key
+from gates.core.model import RunRef
 from tests.benchmarks.houses import House
 
 AT_ONCE = 8

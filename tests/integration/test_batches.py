@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from gates.core.errors import InvalidArguments, InvalidInput, NotEntitled, UnknownAction
+from gates.core.gate_keys import line_key
 from gates.core.messages import LineOf
-from gates.core.model import GateReply, OutcomeKind, RequestView, Standing, Verdict, line_key
+from gates.core.model import GateReply, OutcomeKind, RequestView, Standing, Verdict
 from gates.explaining import explained
 from tests.support.world import POLICY, World
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from gates.core.errors import ActionFailed, InvalidArguments
+from gates.core.gate_keys import undo_key
 from gates.core.messages import Proposal
-from gates.core.model import GateReply, RunRef, Standing, Step, undo_key
+from gates.core.model import GateReply, RunRef, Standing, Step
 from integrations.erp.actions import (
     ChangeBankAccount,
     CreateBill,

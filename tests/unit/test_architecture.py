@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("gates.ports", "gates.steady", "gates.ticking", "gates.wall_clock"),
     ("gates.whom",),
     ("gates.rungs",),
-    ("gates.weighing", "gates.panel"),
+    ("gates.weighing", "gates.panel", "gates.looking", "gates.rounds"),
     ("gates.asking", "gates.originating"),
     ("gates.loop_questions",),
     ("gates.store",),

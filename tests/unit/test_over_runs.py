@@ -7,10 +7,10 @@ import pytest
 
 from gates.circling import looked_at
 from gates.core.errors import InvalidPolicy
+from gates.core.gate_keys import UNDO
 from gates.core.loops import Call, Guidance, over_runs, tried
 from gates.core.loops.over_runs import Answer, OverRuns, Scope, Used, WindowBudget
 from gates.core.model import (
-    UNDO,
     Covered,
     Decision,
     DecisionKind,

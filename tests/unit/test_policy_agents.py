@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 
 from gates.actions import Registry, action
-from gates.asking import Asking, Origin
+from gates.asking import Asking
 from gates.core.errors import Unavailable
 from gates.core.model import Effect, Requester, RunRef, Verdict
 from gates.core.origin import origin
 from gates.core.policy import Policy, Question, load_policy
 from gates.originating import OriginOf
+from gates.rounds import Origin
 from tests.support.policies import ROOT, demo_people, question
 from tests.support.world import Payout
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from gates.actions import Executed, Registry, Undo, action
 from gates.core.asked import Ask, Requirement
+from gates.core.gate_keys import undo_key
 from gates.core.model import (
     ApprovalRequest,
     Attempt,
@@ -23,7 +24,6 @@ from gates.core.model import (
     Step,
     Tier,
     Verdict,
-    undo_key,
 )
 from gates.flow.words import ended
 from gates.trail import trail
