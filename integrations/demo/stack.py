@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +19,7 @@ from pathlib import Path
 import httpx
 
 from gates.client import GatesClient
+from integrations.demo.prefect_database import empty_prefect
 from integrations.demo.processes import NotStarted, Processes, Started, port_for
 from integrations.demo.runs import Runs
 from integrations.demo.trouble import plant_trouble
@@ -103,20 +105,23 @@ def up(home: Path, progress: Progress, changes: Changes = lambda _stack: {}) -> 
     urls = (f"http://127.0.0.1:{port}" for port in (gates_port, prefect_port, free_port()))
     stack = Stack(home, *urls)
     try:  # what takes seconds to import its libraries is begun before what needs it is waited for
-        progress("the Prefect server")
-        servers = begin(stack, ("prefect",), changes)
-        progress("the ERP (the first time on a machine it takes half a minute)")
-        company = prepare_company(home / "erp", progress=progress)
-        progress("the gates server")
-        servers += begin(stack, ("gates",), changes)
-        erp = start_erp(company, port=int(_port(stack.erp_url)))
-        started.remember("erp", erp.pid)
-        started.log("erp").symlink_to(company.log)  # all logs in one folder
-        plant_trouble(stack.company, stack.erp_url)
-        wait(stack, servers)
-        progress("the executors and the worker")
-        _hand_out_keys(stack)
-        start(stack, ("worker", "executor", "banker"), changes)
+        with ThreadPoolExecutor(1) as beside:
+            progress("the Prefect server")
+            prefect = beside.submit(_begin_prefect, stack, changes)
+            progress("the ERP (the first time on a machine it takes half a minute)")
+            company = prepare_company(home / "erp", progress=progress)
+            progress("the gates server and the executors")
+            gates = begin(stack, ("gates",), changes)
+            erp = start_erp(company, port=int(_port(stack.erp_url)))
+            started.remember("erp", erp.pid)
+            started.log("erp").symlink_to(company.log)  # all logs in one folder
+            plant_trouble(stack.company, stack.erp_url)
+            wait(stack, gates)
+            _hand_out_keys(stack)
+            start(stack, ("executor", "banker"), changes)
+            wait(stack, prefect.result())
+        progress("the worker and the deployments")
+        start(stack, ("worker",), changes)
         _deploy(stack)
     except BaseException:
         started.stop()
@@ -226,6 +231,11 @@ def _parts(stack: Stack) -> dict[str, _Part]:
             worker, shared | _key(stack, "flow") | flow, f"{stack.prefect_api}/work_pools/{POOL}"
         ),
     }
+
+
+def _begin_prefect(stack: Stack, changes: Changes) -> list[Started]:
+    empty_prefect(stack.home / "prefect", _environment(stack))
+    return begin(stack, ("prefect",), changes)
 
 
 def _hand_out_keys(stack: Stack) -> None:

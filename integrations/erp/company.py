@@ -213,7 +213,7 @@ def _template(cache: Path, progress: Progress, today: date) -> Path:
     """The cached, finished company; built under a lock where it is missing."""
     cache.mkdir(parents=True, exist_ok=True, mode=0o700)
     finished = cache / _key(today)
-    with _locked(cache / f"{finished.name}.lock"):
+    with locked(cache / f"{finished.name}.lock"):
         if not finished.exists():
             part = cache / f"{finished.name}.{os.getpid()}.part"
             shutil.rmtree(part, ignore_errors=True)
@@ -302,7 +302,7 @@ def _script(name: str) -> str:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

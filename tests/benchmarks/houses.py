@@ -21,6 +21,7 @@ import psycopg
 import pytest
 
 from gates.client import GatesClient
+from integrations.demo.prefect_database import empty_prefect
 from integrations.demo.processes import Processes
 from integrations.demo.stack import KEPT, QUIET
 from integrations.ports import free_port
@@ -117,6 +118,8 @@ def prefect_server(home: Path, database_url: str = "") -> Iterator[str]:
     if database_url:
         asyncpg = database_url.replace("postgresql://", "postgresql+asyncpg://", 1)
         more["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = asyncpg
+    else:
+        empty_prefect(home / "prefect", environment(**more))
     started = processes.start("prefect", command, environment(**more))
     processes.wait(started, partial(answers, f"{api}/health"))
     yield api

@@ -23,6 +23,7 @@ from prefect.logging.handlers import APILogWorker
 
 from gates.client import GatesClient
 from gates.core.model import DecisionKind, RequestView
+from integrations.demo.prefect_database import empty_prefect
 from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -104,6 +105,8 @@ class Stack:
 
     def start_prefect(self) -> None:
         port = self.prefect_url.rsplit(":", 1)[1]
+        if not (self.folder / "prefect").exists():
+            empty_prefect(self.folder / "prefect", self.environment)
         self.start("prefect", script("prefect"), "server", "start", "--port", port)
 
     def start_worker(self) -> None:
