@@ -242,6 +242,33 @@ def test_fix_and_retest_is_no_circle(number):
     assert silent(*pairs)
 
 
+def test_an_error_that_only_tells_another_time_was_not_worked_on():
+    """A change before each retry is no work on the cause if the error says the same."""
+    pairs = []
+    for n in range(3):
+        trace = f"6f1c2a90-1111-2222-3333-44445555666{n}"
+        pairs += [
+            (step("edit", n), answered(f"edited {n}", changed=True)),
+            (step("run.tests"), failed(f"2 failed, 7 passed in 0.3{n}s, trace {trace}")),
+        ]
+    at, circle = first(*pairs)
+    assert (at, circle.kind) == (6, Kind.FAILING_RETRY)
+
+
+def test_a_change_beyond_what_is_read_of_a_long_error_was_work():
+    """Its digest tells."""
+    pairs = []
+    for n in range(6):
+        pairs += [
+            (step("run.tests"), failed("x " * 4_000 + "fine" * n + " so far" + " x" * 4_000)),
+            (step("edit", n), answered(f"edited {n}", changed=True)),
+        ]
+    kinds = {circle.kind for circle in fed(Detector(), *pairs) if circle}
+    assert Kind.FAILING_RETRY not in kinds
+
+
+
+
 @given(st.integers(2, 12))
 def test_the_same_call_side_by_side_counts_once(number):
     """A round of parallel duplicates is one attempt; the third round is a circle."""

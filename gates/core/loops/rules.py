@@ -12,6 +12,7 @@ from gates.core.loops.numbers import mix, number_of
 from gates.core.loops.spending import overspent
 from gates.core.loops.steps import End, Step
 from gates.core.loops.thresholds import LONGEST_PERIOD, WASTE_WINDOW, Limits, Thresholds
+from gates.core.loops.volatile import LONGEST_MESSAGE, wording
 
 REPEATS_WITHIN = 16
 VETOED = number_of("vetoed")  # the words of a refusal may differ each time
@@ -59,7 +60,7 @@ def _of_the_run(memory: Memory, thresholds: Thresholds, step: Step, seen: Seen) 
 def _failing(
     memory: Memory, thresholds: Thresholds, limits: Limits, step: Step, end: End, seen: Seen
 ) -> Hit | None:
-    outcome = VETOED if end.vetoed else number_of(end.outcome)
+    outcome = VETOED if end.vetoed else _said(end)
     old, times = memory.failing.get(seen.call), 1
     if old and seen.number - old.number <= thresholds.patience:
         # what changed the world and then the error was work on the cause, not a retry
@@ -75,6 +76,12 @@ def _failing(
         return Hit(Kind.FAILING_RETRY, times, [seen])
     most = limits.same_refused_write if step.writes else limits.same_failure
     return Hit(Kind.SAME_FAILURE, alike, [seen], seen.action) if alike >= most else None
+def _said(end: End) -> int:
+    """What a failure says, its numbers included, but for what changes by itself. What is too long
+    to be read to its end is compared as it is.
+    """
+    comparable = end.whole and 0 < len(end.text) <= LONGEST_MESSAGE
+    return number_of(wording(end.text) if comparable else end.outcome)
 
 
 def _wasted(memory: Memory, thresholds: Thresholds, seen: Seen) -> Hit | None:
