@@ -267,6 +267,45 @@ def test_a_change_beyond_what_is_read_of_a_long_error_was_work():
     assert Kind.FAILING_RETRY not in kinds
 
 
+@given(st.integers(1, 19))
+def test_waiting_between_polls_is_no_circle(number):
+    """Each poll says something else; to wait is the same each time. Forty steps
+    of it are weighed by another rule.
+    """
+    pairs = []
+    for n in range(number):
+        pairs += [
+            (step("wait"), answered("waited")),
+            (step("job.status"), answered(f"{n} of {number} done")),
+        ]
+    assert silent(*pairs)
+
+
+@given(st.integers(1, 19))
+def test_going_back_to_a_list_is_no_circle(number):
+    """Each entry that is opened from it is another one. Forty steps
+    of it are weighed by another rule.
+    """
+    pairs = []
+    for n in range(number):
+        pairs += [(step("open", n), answered(f"entry {n}")), (step("back"), answered("the list"))]
+    assert silent(*pairs)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "answers"),
+    [
+        (range(6), ["noted"] * 6),
+        ([0] * 6, [f"it is 10:00:0{n}" for n in range(6)]),
+        ([0] * 6, [f"{'menu ' * 30} {'x' * n}" for n in range(6)]),
+    ],
+)
+def test_what_brings_no_news_does_not_hide_a_circle(numbers, answers):
+    """Thoughts that are noted, the time, a page that begins as it always did."""
+    pairs = []
+    for number, answer in zip(numbers, answers, strict=True):
+        pairs += [(step("look", number), answered(answer)), (step("find"), answered("nothing"))]
+    assert first(*pairs)[0] <= 12
 
 
 @given(st.integers(2, 12))

@@ -76,6 +76,26 @@ def _failing(
         return Hit(Kind.FAILING_RETRY, times, [seen])
     most = limits.same_refused_write if step.writes else limits.same_failure
     return Hit(Kind.SAME_FAILURE, alike, [seen], seen.action) if alike >= most else None
+
+
+def _for_nothing(memory: Memory, key: int, oldest: int) -> int:
+    """How often it came again with nothing new in between: who waits and polls, or goes back to a
+    list and opens its next entry, hears something else each time. Of a long answer no more than
+    its beginning is remembered; where that is known, it is no news.
+    """
+    count, news, heard = 0, False, set[int | str]()
+    for one in memory.recent:
+        if one.key == key:
+            count += one.number > oldest and not news
+            news = False
+        elif not one.failed:
+            outcome = mix(one.key, one.call)  # without times
+            said: set[int | str] = {one.answer, outcome}
+            news |= said.isdisjoint(heard)
+            heard |= said
+    return count
+
+
 def _said(end: End) -> int:
     """What a failure says, its numbers included, but for what changes by itself. What is too long
     to be read to its end is compared as it is.
@@ -109,5 +129,5 @@ def _cycle(memory: Memory, limits: Limits, seen: Seen) -> Hit | None:
             lap = list(memory.recent)[-period:]
             return Hit(Kind.CYCLE, memory.laps[period] // period + 1, lap)
     oldest = max(memory.since, memory.changed_at, seen.number - REPEATS_WITHIN)
-    count = sum(one.key == seen.key and one.number > oldest for one in memory.recent)
+    count = _for_nothing(memory, seen.key, oldest)
     return Hit(Kind.SAME_OUTCOME, count, [seen]) if count >= limits.repeats else None
