@@ -181,11 +181,35 @@ def test_a_veto_is_no_progress_and_a_refused_call_retried_is_a_circle():
         [f"done at 2026-03-01T10:0{n}:00Z" for n in range(3)],
         [f"trace 6f1c2a90-1111-2222-3333-44445555666{n}" for n in range(3)],
         [f"took {n}12 ms" for n in range(1, 4)],
+        [f"About 12 results (0.{n}5 seconds)" for n in range(3)],
+        [f"real 0m{n}.345s" for n in range(3)],
+        [f'{{"ok": true, "now": 1772355{n}00.12345{n}}}' for n in range(3)],
     ],
 )
 def test_what_changes_by_itself_does_not_hide_a_circle(texts):
     """Times, ids and durations in an answer."""
     assert first(*[(step(), answered(text)) for text in texts])[0] == 3
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        [f"request_id=req_{letter}8Fk2x0Zq" for letter in "abcde"],
+        [f'"correlation-id": "q{letter}7-Lw93"' for letter in "abcde"],
+        [f"01ARZ3NDEKTSV4RRFFQ69G5FA{letter}" for letter in "ABCDE"],
+    ],
+)
+def test_a_request_id_of_its_own_makes_no_other_failure(ids):
+    """Guessing is found although each failure tells under which id it was logged."""
+    ends = [failed(f"The period is closed ({one})") for one in ids]
+    at, circle = first(*[(step("erp.post", n, writes=True), end) for n, end in enumerate(ends)])
+    assert (at, circle.kind) == (5, Kind.SAME_FAILURE)
+
+
+def test_what_a_failure_is_about_stays_part_of_it():
+    """The name of a request is no id under which something was logged."""
+    ends = [failed(f"request PR-{letter}1 is not approved") for letter in "abcdef"]
+    assert silent(*[(step("erp.post", n, writes=True), end) for n, end in enumerate(ends)])
 
 
 def test_a_fresh_opaque_id_is_learned_not_to_matter():

@@ -29,6 +29,11 @@ _TIMES_AND_IDS = (
     re.compile(r"\b\d+(?:\.\d+)? ?(?:ms|milliseconds?|s|secs?|seconds?|mins?|minutes?|hours?)\b"),
     re.compile(r"\b0x[0-9a-f]+\b"),
     re.compile(r"\b(?=[0-9a-f]{0,63}\d)[0-9a-f]{12,64}\b"),
+    re.compile(r"\b[0-7][0-9a-hjkmnp-tv-z]{25}\b"),  # a ULID
+    re.compile(  # not a plain number, which a count of something else could be
+        r"\b(?:request|trace|correlation)[ _-]?id[\"':= ]{1,4}"
+        r"(?=[\w-]{0,127}\d)(?=[\w-]{0,127}[a-z])[\w-]{6,128}"
+    ),
 )
 # A status of three digits says what happened: kept, in letters that no number matches.
 _STATUS = re.compile(
@@ -47,10 +52,13 @@ _IN_ANSWERS = (
     _TIMES_AND_IDS[0],
     re.compile(r"\b\d{4}-\d\d-\d\d[t ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:z|[+-]\d\d:?\d\d)?"),
     re.compile(r"\b\d{1,2}:\d\d:\d\d(?:[.,]\d{1,9})?\b"),
+    # Measured, not agreed upon: `30 minutes` and `5 s` are business.
     re.compile(r"\b\d+(?:\.\d+)? ?(?:ms|milliseconds?)\b"),
+    re.compile(r"\b(?:\d{1,4}m)?\d{1,9}\.\d{2,9} ?s(?:ec(?:ond)?s?)?\b"),
     _TIMES_AND_IDS[4],
     re.compile(r"\b(?=[0-9a-f]{0,63}\d)(?=[0-9a-f]{0,63}[a-f])[0-9a-f]{12,64}\b"),
-    re.compile(r"\b1\d{9}(?:\d{3}){0,3}\b"),  # seconds since 1970, or thousandths and so on
+    # Seconds since 1970, with a fraction, or thousandths and so on.
+    re.compile(r"\b1\d{9}(?:\d{3}){0,3}(?:\.\d{1,9})?\b"),
 )
 _TOKEN = re.compile(r"[\w.:/+-]+")
 _OPAQUE = re.compile(r"(?=\w*\d)(?=\w*[a-z])[\w-]{6,128}")
