@@ -59,6 +59,15 @@ def test_the_same_program_is_not_the_same_write():
     assert (len(program.refused), len(write.refused)) == (0, 1)
 
 
+def test_an_answer_without_a_flag_tells_whether_it_failed():
+    """As in conversations: it begins like an error."""
+    step = {**TRACED, "error": None}
+    errors = [{**step, "result": f"Error: locked by {'x' * n}"} for n in range(3)]
+    answers = [{**step, "result": f"errors found: {'x' * n}"} for n in range(3)]
+    assert next(iter(replay([traced(*errors)]))).found
+    assert not next(iter(replay([traced(*answers)]))).found
+
+
 def test_the_beginning_of_a_long_answer_is_not_compared():
     """A cut preview says too little: the digest of the whole decides."""
     steps = [
