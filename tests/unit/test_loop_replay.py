@@ -50,9 +50,10 @@ def test_a_repeated_write_would_have_been_refused():
     assert [(one.kind, one.number) for one in done.refused] == [(Kind.SAME_WRITE, 3)]
 
 
-def test_the_same_program_is_not_the_same_write():
+@pytest.mark.parametrize("field", ["command", "cmd", "code", "keystrokes"])
+def test_the_same_program_is_not_the_same_write(field: str):
     """A command whose text is the same may do something else."""
-    run = {**TRACED, "is_write": True}
+    run = {**TRACED, "is_write": True, "args": {field: "make"}}
     send = {**run, "tool": "send", "args": {"to": "a"}}
     (program,) = replay([traced(run, {**run, "result": "y"})])
     (write,) = replay([traced(send, {**send, "result": "y"})])
