@@ -242,6 +242,12 @@ def test_polling_with_changing_answers_is_no_circle(number):
     assert silent(*[(step("job.status"), answered(f"{n} of {number} done")) for n in range(number)])
 
 
+def test_progress_in_seconds_is_no_circle():
+    """Fractions of a second, too, where nothing says that it is what something took."""
+    ends = [answered(f"encoded {n}.34s of 60.00s") for n in range(9)]
+    assert silent(*[(step("job.status"), end) for end in ends])
+
+
 @given(st.integers(1, 20))
 def test_reading_again_after_a_write_is_no_circle(number):
     """The write changed the world, and the answer says so."""
@@ -277,6 +283,17 @@ def test_an_error_that_only_tells_another_time_was_not_worked_on():
         ]
     at, circle = first(*pairs)
     assert (at, circle.kind) == (6, Kind.FAILING_RETRY)
+
+
+def test_another_duration_that_was_set_was_work():
+    """To raise a limit of whole seconds, and to run into it again."""
+    pairs = []
+    for n in range(1, 6):
+        pairs += [
+            (step("run.tests"), failed(f"timed out after {30 * n} s")),
+            (step("edit", n), answered(f"limit {30 * n}", changed=True)),
+        ]
+    assert silent(*pairs)
 
 
 def test_a_change_beyond_what_is_read_of_a_long_error_was_work():

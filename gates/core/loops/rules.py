@@ -12,7 +12,7 @@ from gates.core.loops.numbers import mix, number_of
 from gates.core.loops.spending import overspent
 from gates.core.loops.steps import End, Step
 from gates.core.loops.thresholds import LONGEST_PERIOD, WASTE_WINDOW, Limits, Thresholds
-from gates.core.loops.volatile import LONGEST_MESSAGE, wording
+from gates.core.loops.volatile import LONGEST_MESSAGE, steady
 
 REPEATS_WITHIN = 16
 VETOED = number_of("vetoed")  # the words of a refusal may differ each time
@@ -97,11 +97,11 @@ def _for_nothing(memory: Memory, key: int, oldest: int) -> int:
 
 
 def _said(end: End) -> int:
-    """What a failure says, its numbers included, but for what changes by itself. What is too long
-    to be read to its end is compared as it is.
+    """What a failure says, but for what changes by itself: its numbers and whole seconds count,
+    as in an answer. What is long is compared as it is.
     """
     comparable = end.whole and 0 < len(end.text) <= LONGEST_MESSAGE
-    return number_of(wording(end.text) if comparable else end.outcome)
+    return number_of(steady(end.text) if comparable else end.outcome)
 
 
 def _wasted(memory: Memory, thresholds: Thresholds, seen: Seen) -> Hit | None:
