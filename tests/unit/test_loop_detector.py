@@ -181,11 +181,35 @@ def test_a_veto_is_no_progress_and_a_refused_call_retried_is_a_circle():
         [f"done at 2026-03-01T10:0{n}:00Z" for n in range(3)],
         [f"trace 6f1c2a90-1111-2222-3333-44445555666{n}" for n in range(3)],
         [f"took {n}12 ms" for n in range(1, 4)],
+        [f"About 12 results (0.{n}5 seconds)" for n in range(3)],
+        [f"real 0m{n}.345s" for n in range(3)],
+        [f'{{"ok": true, "now": 1772355{n}00.12345{n}}}' for n in range(3)],
     ],
 )
 def test_what_changes_by_itself_does_not_hide_a_circle(texts):
     """Times, ids and durations in an answer."""
     assert first(*[(step(), answered(text)) for text in texts])[0] == 3
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        [f"request_id=req_{letter}8Fk2x0Zq" for letter in "abcde"],
+        [f'"correlation-id": "q{letter}7-Lw93"' for letter in "abcde"],
+        [f"01ARZ3NDEKTSV4RRFFQ69G5FA{letter}" for letter in "ABCDE"],
+    ],
+)
+def test_a_request_id_of_its_own_makes_no_other_failure(ids):
+    """Guessing is found although each failure tells under which id it was logged."""
+    ends = [failed(f"The period is closed ({one})") for one in ids]
+    at, circle = first(*[(step("erp.post", n, writes=True), end) for n, end in enumerate(ends)])
+    assert (at, circle.kind) == (5, Kind.SAME_FAILURE)
+
+
+def test_what_a_failure_is_about_stays_part_of_it():
+    """The name of a request is no id under which something was logged."""
+    ends = [failed(f"request PR-{letter}1 is not approved") for letter in "abcdef"]
+    assert silent(*[(step("erp.post", n, writes=True), end) for n, end in enumerate(ends)])
 
 
 def test_a_fresh_opaque_id_is_learned_not_to_matter():
@@ -218,6 +242,12 @@ def test_polling_with_changing_answers_is_no_circle(number):
     assert silent(*[(step("job.status"), answered(f"{n} of {number} done")) for n in range(number)])
 
 
+def test_progress_in_seconds_is_no_circle():
+    """Fractions of a second, too, where nothing says that it is what something took."""
+    ends = [answered(f"encoded {n}.34s of 60.00s") for n in range(9)]
+    assert silent(*[(step("job.status"), end) for end in ends])
+
+
 @given(st.integers(1, 20))
 def test_reading_again_after_a_write_is_no_circle(number):
     """The write changed the world, and the answer says so."""
@@ -240,6 +270,83 @@ def test_fix_and_retest_is_no_circle(number):
             (step("edit", n), answered(f"edited {n}", changed=True)),
         ]
     assert silent(*pairs)
+
+
+def test_an_error_that_only_tells_another_time_was_not_worked_on():
+    """A change before each retry is no work on the cause if the error says the same."""
+    pairs = []
+    for n in range(3):
+        trace = f"6f1c2a90-1111-2222-3333-44445555666{n}"
+        pairs += [
+            (step("edit", n), answered(f"edited {n}", changed=True)),
+            (step("run.tests"), failed(f"2 failed, 7 passed in 0.3{n}s, trace {trace}")),
+        ]
+    at, circle = first(*pairs)
+    assert (at, circle.kind) == (6, Kind.FAILING_RETRY)
+
+
+def test_another_duration_that_was_set_was_work():
+    """To raise a limit of whole seconds, and to run into it again."""
+    pairs = []
+    for n in range(1, 6):
+        pairs += [
+            (step("run.tests"), failed(f"timed out after {30 * n} s")),
+            (step("edit", n), answered(f"limit {30 * n}", changed=True)),
+        ]
+    assert silent(*pairs)
+
+
+def test_a_change_beyond_what_is_read_of_a_long_error_was_work():
+    """Its digest tells."""
+    pairs = []
+    for n in range(6):
+        pairs += [
+            (step("run.tests"), failed("x " * 4_000 + "fine" * n + " so far" + " x" * 4_000)),
+            (step("edit", n), answered(f"edited {n}", changed=True)),
+        ]
+    kinds = {circle.kind for circle in fed(Detector(), *pairs) if circle}
+    assert Kind.FAILING_RETRY not in kinds
+
+
+@given(st.integers(1, 19))
+def test_waiting_between_polls_is_no_circle(number):
+    """Each poll says something else; to wait is the same each time. Forty steps
+    of it are weighed by another rule.
+    """
+    pairs = []
+    for n in range(number):
+        pairs += [
+            (step("wait"), answered("waited")),
+            (step("job.status"), answered(f"{n} of {number} done")),
+        ]
+    assert silent(*pairs)
+
+
+@given(st.integers(1, 19))
+def test_going_back_to_a_list_is_no_circle(number):
+    """Each entry that is opened from it is another one. Forty steps
+    of it are weighed by another rule.
+    """
+    pairs = []
+    for n in range(number):
+        pairs += [(step("open", n), answered(f"entry {n}")), (step("back"), answered("the list"))]
+    assert silent(*pairs)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "answers"),
+    [
+        (range(6), ["noted"] * 6),
+        ([0] * 6, [f"it is 10:00:0{n}" for n in range(6)]),
+        ([0] * 6, [f"{'menu ' * 30} {'x' * n}" for n in range(6)]),
+    ],
+)
+def test_what_brings_no_news_does_not_hide_a_circle(numbers, answers):
+    """Thoughts that are noted, the time, a page that begins as it always did."""
+    pairs = []
+    for number, answer in zip(numbers, answers, strict=True):
+        pairs += [(step("look", number), answered(answer)), (step("find"), answered("nothing"))]
+    assert first(*pairs)[0] <= 12
 
 
 @given(st.integers(2, 12))

@@ -50,13 +50,23 @@ def test_a_repeated_write_would_have_been_refused():
     assert [(one.kind, one.number) for one in done.refused] == [(Kind.SAME_WRITE, 3)]
 
 
-def test_the_same_program_is_not_the_same_write():
+@pytest.mark.parametrize("field", ["command", "cmd", "code", "keystrokes"])
+def test_the_same_program_is_not_the_same_write(field: str):
     """A command whose text is the same may do something else."""
-    run = {**TRACED, "is_write": True}
+    run = {**TRACED, "is_write": True, "args": {field: "make"}}
     send = {**run, "tool": "send", "args": {"to": "a"}}
     (program,) = replay([traced(run, {**run, "result": "y"})])
     (write,) = replay([traced(send, {**send, "result": "y"})])
     assert (len(program.refused), len(write.refused)) == (0, 1)
+
+
+def test_an_answer_without_a_flag_tells_whether_it_failed():
+    """As in conversations: it begins like an error."""
+    step = {**TRACED, "error": None}
+    errors = [{**step, "result": f"Error: locked by {'x' * n}"} for n in range(3)]
+    answers = [{**step, "result": f"errors found: {'x' * n}"} for n in range(3)]
+    assert next(iter(replay([traced(*errors)]))).found
+    assert not next(iter(replay([traced(*answers)]))).found
 
 
 def test_the_beginning_of_a_long_answer_is_not_compared():

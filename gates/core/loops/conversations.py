@@ -202,7 +202,7 @@ class Attempt:
         arguments = _arguments(self.call.arguments)
         digest, beginning = _digested(arguments, self.call.arguments)
         text = _text(answer.content)
-        failed = _says_failed(text) if answer.failed is None else answer.failed
+        failed = says_failed(text) if answer.failed is None else answer.failed
         changes = named(self.call.name, writes)
         step = Step(
             action=self.call.name,
@@ -307,7 +307,7 @@ def _part(part: JsonValue) -> str:
     return written(part).decode()
 
 
-def _says_failed(text: str) -> bool:
+def says_failed(text: str) -> bool:
     if _FAILED.match(text):
         return True
     if not text.lstrip().startswith("{"):

@@ -2,7 +2,8 @@
 
 Pure: no clock and no I/O; a run's memory is bounded and survives a resume. The rules, strongest
 evidence first, each with what it protects from:
-1. The same call with the same outcome, three times in a row (or five times in sixteen steps).
+1. The same call with the same outcome, three times in a row (or five times in sixteen steps with
+   nothing new in between).
 2. A call that fails again although nothing has changed since its last failure.
 3. A cycle of two to eight calls, three laps with the same outcomes.
 4. One action failing in the same way whatever it is given: guessing.

@@ -15,7 +15,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from gates.core.errors import InvalidInput
-from gates.core.loops.conversations import Conversation
+from gates.core.loops.conversations import Conversation, says_failed
 from gates.core.loops.steps import End, Step, digest_and_beginning, digest_of, named, once
 from gates.core.model import Json
 from gates.core.value import Value
@@ -98,7 +98,8 @@ class Traced(BaseModel):
 
     def pair(self, writes: Sequence[str] = ()) -> tuple[Step, End]:
         changes = named(self.tool, writes) if self.is_write is None else self.is_write
-        failed, text = bool(self.error), self.result or ""
+        text = self.result or ""
+        failed = says_failed(text) if self.error is None else self.error
         whole = self.result_len is None or self.result_len <= len(text)
         digest, beginning = digest_and_beginning(self.args)
         step = Step(

@@ -12,6 +12,7 @@ from gates.core.loops.numbers import mix, number_of
 from gates.core.loops.spending import overspent
 from gates.core.loops.steps import End, Step
 from gates.core.loops.thresholds import LONGEST_PERIOD, WASTE_WINDOW, Limits, Thresholds
+from gates.core.loops.volatile import LONGEST_MESSAGE, steady
 
 REPEATS_WITHIN = 16
 VETOED = number_of("vetoed")  # the words of a refusal may differ each time
@@ -59,7 +60,7 @@ def _of_the_run(memory: Memory, thresholds: Thresholds, step: Step, seen: Seen) 
 def _failing(
     memory: Memory, thresholds: Thresholds, limits: Limits, step: Step, end: End, seen: Seen
 ) -> Hit | None:
-    outcome = VETOED if end.vetoed else number_of(end.outcome)
+    outcome = VETOED if end.vetoed else _said(end)
     old, times = memory.failing.get(seen.call), 1
     if old and seen.number - old.number <= thresholds.patience:
         # what changed the world and then the error was work on the cause, not a retry
@@ -75,6 +76,32 @@ def _failing(
         return Hit(Kind.FAILING_RETRY, times, [seen])
     most = limits.same_refused_write if step.writes else limits.same_failure
     return Hit(Kind.SAME_FAILURE, alike, [seen], seen.action) if alike >= most else None
+
+
+def _for_nothing(memory: Memory, key: int, oldest: int) -> int:
+    """How often it came again with nothing new in between: who waits and polls, or goes back to a
+    list and opens its next entry, hears something else each time. Of a long answer no more than
+    its beginning is remembered; where that is known, it is no news.
+    """
+    count, news, heard = 0, False, set[int | str]()
+    for one in memory.recent:
+        if one.key == key:
+            count += one.number > oldest and not news
+            news = False
+        elif not one.failed:
+            outcome = mix(one.key, one.call)  # without times
+            said: set[int | str] = {one.answer, outcome}
+            news |= said.isdisjoint(heard)
+            heard |= said
+    return count
+
+
+def _said(end: End) -> int:
+    """What a failure says, but for what changes by itself: its numbers and whole seconds count,
+    as in an answer. What is long is compared as it is.
+    """
+    comparable = end.whole and 0 < len(end.text) <= LONGEST_MESSAGE
+    return number_of(steady(end.text) if comparable else end.outcome)
 
 
 def _wasted(memory: Memory, thresholds: Thresholds, seen: Seen) -> Hit | None:
@@ -102,5 +129,5 @@ def _cycle(memory: Memory, limits: Limits, seen: Seen) -> Hit | None:
             lap = list(memory.recent)[-period:]
             return Hit(Kind.CYCLE, memory.laps[period] // period + 1, lap)
     oldest = max(memory.since, memory.changed_at, seen.number - REPEATS_WITHIN)
-    count = sum(one.key == seen.key and one.number > oldest for one in memory.recent)
+    count = _for_nothing(memory, seen.key, oldest)
     return Hit(Kind.SAME_OUTCOME, count, [seen]) if count >= limits.repeats else None

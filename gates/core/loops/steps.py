@@ -18,7 +18,9 @@ from gates.core.errors import NotCanonical
 LONGEST_SHOWN = 120  # characters of arguments and answers that the evidence shows
 # Arguments that are a program: the same text can do something else each time, so that a success
 # with the same arguments is not the same write.
-PROGRAMS = frozenset({"command", "code", "script", "browser_actions"})
+PROGRAMS = frozenset(
+    {"cmd", "command", "commands", "code", "script", "keystrokes", "browser_actions"}
+)
 _DUMP = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 
 

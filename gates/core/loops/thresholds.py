@@ -34,7 +34,7 @@ class Limits(Value):
     laps: Small = 3
     """A cycle of two to eight calls run through so often with the same outcomes."""
     repeats: Annotated[int, Field(ge=3, le=10)] = 5
-    """The same call with the same outcome so often within sixteen steps, with nothing changed."""
+    """The same call with the same outcome so often within sixteen steps, with nothing new."""
     same_failure: Annotated[int, Field(ge=3, le=20)] = 15
     """One action failing in the same way so often in a row, whatever its arguments."""
     same_refused_write: Annotated[int, Field(ge=3, le=10)] = 5

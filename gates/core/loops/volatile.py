@@ -29,6 +29,11 @@ _TIMES_AND_IDS = (
     re.compile(r"\b\d+(?:\.\d+)? ?(?:ms|milliseconds?|s|secs?|seconds?|mins?|minutes?|hours?)\b"),
     re.compile(r"\b0x[0-9a-f]+\b"),
     re.compile(r"\b(?=[0-9a-f]{0,63}\d)[0-9a-f]{12,64}\b"),
+    re.compile(r"\b[0-7][0-9a-hjkmnp-tv-z]{25}\b"),  # a ULID
+    re.compile(  # not a plain number, which a count of something else could be
+        r"\b(?:request|trace|correlation)[ _-]?id[\"':= ]{1,4}"
+        r"(?=[\w-]{0,127}\d)(?=[\w-]{0,127}[a-z])[\w-]{6,128}"
+    ),
 )
 # A status of three digits says what happened: kept, in letters that no number matches.
 _STATUS = re.compile(
@@ -48,9 +53,15 @@ _IN_ANSWERS = (
     re.compile(r"\b\d{4}-\d\d-\d\d[t ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:z|[+-]\d\d:?\d\d)?"),
     re.compile(r"\b\d{1,2}:\d\d:\d\d(?:[.,]\d{1,9})?\b"),
     re.compile(r"\b\d+(?:\.\d+)? ?(?:ms|milliseconds?)\b"),
+    re.compile(  # what it took; `30 minutes` are business, and `12.34s of 60.00s` is progress
+        r"(?:\b(?:in|took|after|elapsed|real|user|sys)[:= ]{1,3}|[(\[])"
+        r"(?:\d{1,4}m)?\d{1,9}\.\d{1,9} ?s(?:ec(?:ond)?s?)?\b"
+    ),
     _TIMES_AND_IDS[4],
     re.compile(r"\b(?=[0-9a-f]{0,63}\d)(?=[0-9a-f]{0,63}[a-f])[0-9a-f]{12,64}\b"),
-    re.compile(r"\b1\d{9}(?:\d{3}){0,3}\b"),  # seconds since 1970, or thousandths and so on
+    # Seconds since 1970, with a fraction, or thousandths and so on.
+    re.compile(r"\b1\d{9}(?:\d{3}){0,3}(?:\.\d{1,9})?\b"),
+    _TIMES_AND_IDS[7],
 )
 _TOKEN = re.compile(r"[\w.:/+-]+")
 _OPAQUE = re.compile(r"(?=\w*\d)(?=\w*[a-z])[\w-]{6,128}")
@@ -75,7 +86,7 @@ def wording(error: str) -> str:
 
 
 def steady(text: str) -> str:
-    """An answer without what the declared patterns name."""
+    """An answer without ids, times of day and what it took; durations of whole seconds stay."""
     text = _plain(text)
     for pattern in _IN_ANSWERS:
         text = pattern.sub("~", text)
