@@ -16,6 +16,7 @@ from pydantic import JsonValue
 from gates.core.asked import PersonId
 from gates.core.canonical import canonical_json
 from gates.core.loops import Kind, rows
+from gates.core.loops.telling import times, whole
 from gates.core.model import Attempt, Decision, DecisionKind, Json, Purpose, RequestView, Step
 from gates.core.timeline import in_time
 from gates.core.wording import (
@@ -325,9 +326,10 @@ def _finding(view: RequestView) -> str:
         return ""
     if isinstance(told, str) and told:
         return visible(f"{told[0].upper()}{told[1:]}.")
-    words = f"Failed {count} times in the same way"
-    if isinstance(total, int) and total > count:
-        words += f" since people last allowed more ({total} times in all)"
+    total = max(whole(total), count)
+    words = f"Failed {times(total)} in the same way"
+    if total > count:
+        words += f" ({times(count)} since people allowed more, or its cause was worked on)"
     kind = found.get("error_class")
     return visible(f"{words}: {kind}." if kind else f"{words}.")
 
