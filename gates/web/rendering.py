@@ -71,6 +71,7 @@ VOICE_TONES: dict[DecisionKind, Tone] = {
     DecisionKind.ESCALATE: "warn",
     DecisionKind.SKIP: "warn",
 }
+NOT_COMPARED = ("number", "request_id")  # of attempts: they differ without meaning anything
 ATTEMPTS = 5  # attempts side by side; earlier ones are counted
 
 
@@ -292,7 +293,7 @@ def _attempts(view: RequestView) -> tuple[Comparison | None, int]:
     headings = [f"Attempt {_number(item, index)}" for index, item in enumerate(records, 1)]
     names = {} if _all_failed(view) else {"error": "came_back"}
     kept = [
-        {names.get(key, key): one for key, one in item.items() if key != "number"}
+        {names.get(key, key): one for key, one in item.items() if key not in NOT_COMPARED}
         for item in records
     ]
     return compare(headings[left_out:], kept[left_out:]), left_out
