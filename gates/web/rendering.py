@@ -326,7 +326,8 @@ def _finding(view: RequestView) -> str:
     if view.request.purpose is not Purpose.LOOP or not isinstance(count, int):
         return ""
     if isinstance(told, str) and told:
-        return visible(f"{told[0].upper()}{told[1:]}.")
+        named = "." in told.split(" ", 1)[0]  # begins with an action's name
+        return visible(f"{told}." if named else f"{told[0].upper()}{told[1:]}.")
     total = max(whole(total), count)
     words = f"Failed {times(total)} in the same way"
     if total > count:

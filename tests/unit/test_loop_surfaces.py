@@ -185,6 +185,12 @@ def test_failures_are_counted_as_people_see_them(total: int, count: int, words: 
     )
 
 
+def test_the_name_of_an_action_is_not_spelt_otherwise() -> None:
+    """At the beginning of the finding, too."""
+    assert "erp.bill.post failed 5 times." in html(looping(words="erp.bill.post failed 5 times"))
+    assert "It was refused." in html(looping(words="it was refused"))
+
+
 def test_the_page_says_beside_each_answer_what_follows_from_it() -> None:
     """Not above the button that lets it go on what stopping it means."""
     page = html(looping(allow_more=2))
