@@ -23,7 +23,17 @@ from gates.core.loops import (
     level_of,
     level_reasons,
 )
-from gates.core.model import ApprovalRequest, Json, Judgement, Purpose, Reason, Tier, Verdict
+from gates.core.loops.telling import times, whole
+from gates.core.model import (
+    Action,
+    ApprovalRequest,
+    Json,
+    Judgement,
+    Purpose,
+    Reason,
+    Tier,
+    Verdict,
+)
 from gates.looking import definition_of
 
 
@@ -40,7 +50,7 @@ def loop_question(
     evidence = finding.model_dump(mode="json") | climbed(guided)
     level = asking.policy.loop_level(level_of(evidence))
     ask, others = _who_can(asking, request, level_of(evidence), now)
-    words = f"{request.action.title or request.action.name} failed {finding.count} times: "
+    words = f"{request.action.title or request.action.name} failed {times(finding.total)}: "
     return asking.again(
         request,
         purpose=Purpose.LOOP,
@@ -58,7 +68,7 @@ def repeat_question(
     """The same question, put as one about a circle: `evidence` says what came before."""
     judged, found = request.judgement, level_of(evidence)
     level = asking.policy.loop_level(found)
-    words = f"{request.action.title or request.action.name}: {_found(evidence)}"
+    words = _named(request.action, _found(evidence))
     own = judged.ask if judged.verdict is Verdict.REQUIRE_APPROVAL else None
     others: tuple[Reason, ...] = ()
     if own is not None and found == 1:  # whoever has to agree anyhow is asked alone
@@ -126,9 +136,17 @@ def _problem(asking: Asking, request: ApprovalRequest, ask: Ask, rule: str, now:
     return ""
 
 
+def _named(action: Action, found: str) -> str:
+    """What was found, with the action's title; once, where it begins with its name."""
+    name = f"{action.name} "
+    about = action.title or action.name
+    return f"{about} {found[len(name) :]}" if found.startswith(name) else f"{about}: {found}"
+
+
 def _found(evidence: Json) -> str:
     """What goes round, in words."""
-    return str(evidence.get("words") or f"failed {evidence.get('total')} times the same way")
+    failed = f"failed {times(whole(evidence.get('total')))} in the same way"
+    return str(evidence.get("words") or failed)
 
 
 def _half_done(asking: Asking, request: ApprovalRequest) -> Json:

@@ -38,7 +38,7 @@ def recurring(
     allowances = [one for one in map(_allowance, before) if one]
     found = look([*(one for _, one in calls), call], allowances, loops)
     if found is not None:
-        found = look([*_with_run(unit, calls, call), call], allowances, loops)
+        found = look([*_with_run(unit, calls, call), call], allowances, loops, unit.pauses)
     if found is None:
         return None
     told_before = [

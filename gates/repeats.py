@@ -13,10 +13,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gates.actions import Registry
+from gates.core.canonical import canonical_json
 from gates.core.errors import UnknownAction
 from gates.core.loops import Guidance, climbed, guidance, reported, spent
 from gates.core.loops.levels import REFUSED, WRITE
-from gates.core.loops.telling import whole
+from gates.core.loops.telling import times, whole
 from gates.core.messages import Proposal
 from gates.core.model import (
     BEGUN,
@@ -126,13 +127,13 @@ def _came_of(one: Aggregate) -> str:
         return str(one.outcome or "")
     if not _succeeded(one):
         return "is under way"
-    said = "" if one.execution.result is None else str(one.execution.result)
+    result = one.execution.result
+    said = "" if result is None else canonical_json(result).decode()
     return f"done: {said[:LONGEST_SAID]}" if said else "done"
 
 
 def _told(detector: str, before: Sequence[Aggregate], words: str) -> Json:
     count = len(before)
-    times = "once" if count == 1 else f"{count} times"
     attempts: list[Json] = [
         {
             "number": number,
@@ -148,7 +149,7 @@ def _told(detector: str, before: Sequence[Aggregate], words: str) -> Json:
         "count": count,
         "total": count,
         "attempts": [*attempts[-MOST_SHOWN:]],
-        "words": f"{words} {times} in this run, in the very same words",
+        "words": f"{words} {times(count)} in this run, in the very same words",
         **spent(
             [one.request.opened_at for one in before],
             sum(reported(one.request.claims, "cost_minor") for one in before),

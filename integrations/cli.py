@@ -11,7 +11,7 @@ import typer
 
 from gates.client import GatesClient
 from gates.core.errors import AssuranceTooLow, InvalidInput, ReasonNeeded
-from gates.core.model import MOST_MORE, DecisionKind, LoopAnswer, LoopLabel, RequestView
+from gates.core.model import MOST_MORE, DecisionKind, LoopAnswer, LoopLabel, Purpose, RequestView
 from gates.core.quorum import missing
 from gates.core.timeline import in_time
 from gates.core.wording import approvers, asks, ended, unless_objected
@@ -71,6 +71,12 @@ Label = Annotated[
 ]
 
 
+ABOUT_LOOPS = (
+    "What goes in circles takes other answers, too: `gates approve ID --more 2`, "
+    '`gates send-back ID --guidance "..."`, `gates skip ID --reason "..."`.'
+)
+
+
 # -- people ---------------------------------------------------------------------------------
 
 
@@ -109,6 +115,8 @@ def list_(settled: bool = False, as_json: AsJson = False) -> None:
         print_requests(out, others, heading="Waits for others")
         if mine:
             out.print('Decide with `gates approve ID` or `gates reject ID --reason "..."`.')
+        if any(view.request.purpose is Purpose.LOOP for view in mine):
+            out.print(ABOUT_LOOPS)
 
 
 @app.command()

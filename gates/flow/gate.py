@@ -200,8 +200,11 @@ class Gate:
                 case Standing.WAITING | Standing.CLAIMABLE:
                     return reply
                 case _:
-                    self.place.log().warning("%s: %s", words.what(reply.view), words.STANDS)
-                    raise self._stopped(reply)
+                    stopped = self._stopped(reply)
+                    if not isinstance(stopped, SentBack):  # that has been said
+                        told = words.stands(stopped)
+                        self.place.log().warning("%s: %s", words.what(reply.view), told)
+                    raise stopped
 
     def _steps(self, reply: GateReply) -> list[Step]:
         """What the run has done. The end itself counts more than what is told beside it."""

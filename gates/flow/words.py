@@ -107,6 +107,14 @@ def stopped(reply: GateReply, steps: Sequence[Step]) -> GateStopped:
     )
 
 
+def stands(stopped: GateStopped) -> str:
+    """For the log. What people have decided is told again as often as the run asks."""
+    told = str(stopped)
+    if isinstance(stopped, Skipped) or not isinstance(stopped, (Rejected, Expired)):
+        return told
+    return f"{told}; {STANDS}"
+
+
 def ended(sentence: str, steps: Sequence[Step]) -> str:
     """The run's last word: how it ended, and what stands done and half done."""
     left = [str(step) for step in steps if step.state != "undone"]

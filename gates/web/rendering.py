@@ -16,6 +16,7 @@ from pydantic import JsonValue
 from gates.core.asked import PersonId
 from gates.core.canonical import canonical_json
 from gates.core.loops import Kind, rows
+from gates.core.loops.telling import times, whole
 from gates.core.model import Attempt, Decision, DecisionKind, Json, Purpose, RequestView, Step
 from gates.core.timeline import in_time
 from gates.core.wording import (
@@ -70,6 +71,7 @@ VOICE_TONES: dict[DecisionKind, Tone] = {
     DecisionKind.ESCALATE: "warn",
     DecisionKind.SKIP: "warn",
 }
+NOT_COMPARED = ("number", "request_id")  # of attempts: they differ without meaning anything
 ATTEMPTS = 5  # attempts side by side; earlier ones are counted
 
 
@@ -291,7 +293,7 @@ def _attempts(view: RequestView) -> tuple[Comparison | None, int]:
     headings = [f"Attempt {_number(item, index)}" for index, item in enumerate(records, 1)]
     names = {} if _all_failed(view) else {"error": "came_back"}
     kept = [
-        {names.get(key, key): one for key, one in item.items() if key != "number"}
+        {names.get(key, key): one for key, one in item.items() if key not in NOT_COMPARED}
         for item in records
     ]
     return compare(headings[left_out:], kept[left_out:]), left_out
@@ -324,10 +326,12 @@ def _finding(view: RequestView) -> str:
     if view.request.purpose is not Purpose.LOOP or not isinstance(count, int):
         return ""
     if isinstance(told, str) and told:
-        return visible(f"{told[0].upper()}{told[1:]}.")
-    words = f"Failed {count} times in the same way"
-    if isinstance(total, int) and total > count:
-        words += f" since people last allowed more ({total} times in all)"
+        named = "." in told.split(" ", 1)[0]  # begins with an action's name
+        return visible(f"{told}." if named else f"{told[0].upper()}{told[1:]}.")
+    total = max(whole(total), count)
+    words = f"Failed {times(total)} in the same way"
+    if total > count:
+        words += f" ({times(count)} since people allowed more, or its cause was worked on)"
     kind = found.get("error_class")
     return visible(f"{words}: {kind}." if kind else f"{words}.")
 

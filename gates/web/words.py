@@ -296,7 +296,8 @@ def _why_not(view: RequestView, person: PersonId) -> str:
     return ""
 
 
-STOPPED = "The step ends with your reason, and the run with it unless its flow handles that."
+GOES_ON = "After so many more tries people are asked again."
+ONCE_AND_ASKED = "It runs once; the next time people are asked again."
 
 
 def _buttons(view: RequestView) -> tuple[str, str, str]:
@@ -305,7 +306,8 @@ def _buttons(view: RequestView) -> tuple[str, str, str]:
     if purpose is Purpose.LOOP:
         if why := barred(view.request):
             return "", "Stop the run", f"Nobody may let it go on: {why}. Say what to do instead."
-        return _go_on(view), "Stop the run", STOPPED
+        hint = GOES_ON if counts_tries(view.request.evidence) else ONCE_AND_ASKED
+        return _go_on(view), "Stop the run", hint
     if purpose is Purpose.IN_DOUBT:
         hint = "Look into the real system first: running it again could do it twice."
         return "It did not happen: run it again", "Do not run it again", hint

@@ -83,9 +83,11 @@ def _replay(
         for one in found:
             _print(one)
         refused = sum(len(one.refused) for one in runs)
+        have = "has a finding" if len(runs) == 1 else "have findings"
+        writes = "write" if refused == 1 else "writes"
         out.print(
-            f"{len(found)} of {len(runs)} runs have findings; "
-            f"{refused} repeated writes would not have run."
+            f"{len(found)} of {len(runs)} run{'' if len(runs) == 1 else 's'} {have}; "
+            f"{refused} repeated {writes} would not have run."
         )
         unmatched = sum(one.unmatched for one in runs)
         if unmatched:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +12,7 @@ from rich.text import Text
 
 from gates.core.loops.telling import prices
 from gates.core.model import Money
+from gates.web.words import duration
 from integrations.shell import AsJson, as_admin, out
 from integrations.terminal import plain, told
 
@@ -18,7 +20,7 @@ COUNTED = (
     ("loops", "a loop"),
     ("harmful", "harmful"),
     ("not_loops", "no loop"),
-    ("open", "not answered yet"),
+    ("open", "not answered"),
 )
 
 
@@ -42,11 +44,13 @@ def report(
 def _told(one: dict[str, Any]) -> Text:
     """A paragraph, not a row: it has to be read on a narrow terminal, too."""
     counts = [f"{one[name]} {word}" for name, word in COUNTED if one[name]]
-    parts = [f"{one['alarms']} alarms: {', '.join(counts)}"]
+    alarms = one["alarms"]
+    parts = [f"{alarms} alarm{'' if alarms == 1 else 's'}: {', '.join(counts)}"]
     if one["precision"] is not None:
         parts.append(f"right {one['precision']:.0%}")
     if one["answered_seconds"] is not None:
-        parts.append(f"answered in {one['answered_seconds'] / 60:.0f} min")
+        took = duration(timedelta(seconds=one["answered_seconds"]))
+        parts.append(f"answered in {took}")
     lines = [f"{one['action']}, found by {one['detector']}", "; ".join(parts)]
     if saved := _saved(one):
         lines.append(f"saved at least {saved}")

@@ -18,6 +18,7 @@ from pydantic import JsonValue
 from gates.core.batches import lines_of
 from gates.core.loops import rows as told_of
 from gates.core.loops import tried
+from gates.core.loops.telling import times, whole
 from gates.core.model import Purpose, RequestView
 from gates.core.timeline import at_end, in_time
 from gates.core.wording import approvers, asks, changed, surely, unless_objected
@@ -217,7 +218,7 @@ def _evidence(view: RequestView) -> Iterator[Block]:
         yield from table("Evidence", shown, rest=DETAILED)
         return
     words = evidence.get("words")
-    rows = [("Failed", f"{evidence.get('total')} times in the same way")]
+    rows = [("Failed", f"{times(whole(evidence.get('total')))} in the same way")]
     if isinstance(words, str) and words:
         rows = [("Found", words)]
     for name in ("error_class", "error"):

@@ -113,6 +113,7 @@ def test_a_loop_is_looked_at_and_answered_on_the_command_line(terminal: Terminal
     """
     asked = stuck(terminal, 1)
     terminal.log_in("dana")
+    assert "gates send-back ID" in terminal("list").stdout
     shown = terminal("show", asked).stdout
     assert shown.count("overpays line 17") >= 3
     assert "1 min, 0.75 in money and 1,500 tokens by the agent's own count" in shown

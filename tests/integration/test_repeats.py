@@ -51,7 +51,7 @@ def test_the_same_write_is_put_to_people_before_it_is_done_again(world: World) -
     assert (again.standing, request.purpose) == (Standing.WAITING, Purpose.LOOP)
     assert request.judgement.reasons[0].rule == "loop.same_write"
     assert "it has been done once in this run" in request.judgement.reasons[0].text
-    assert tried(request.evidence)[0].error == "done: {'paid': '500.00'}"
+    assert tried(request.evidence)[0].error == 'done: {"paid":"500.00"}'
     assert world.lease() is None
     world.decide(request.id, "dana")
     assert world.propose("500.00", key="second").standing is Standing.EXECUTING
@@ -182,6 +182,7 @@ def test_guesses_go_to_people_before_the_next_one(world: World) -> None:
         failing(world, f"guess-{number}", amount=f"{number + 1}.00")
     asked = world.propose("99.00", key="guess-5").view.request
     assert asked.judgement.reasons[0].rule == "loop.same_failure"
+    assert asked.judgement.reasons[0].text.startswith("Pay out failed 5 times in the same way")
     assert "cycle" not in asked.evidence
     assert looks(world, "1") == [Standing.CLAIMED]
 

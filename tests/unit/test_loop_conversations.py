@@ -438,7 +438,7 @@ def test_the_command_takes_what_writes(tmp_path: Path):
     quiet = CliRunner().invoke(app, words)
     found = CliRunner().invoke(app, [*words, "--writes", "x", "--writes", "erp.*"])
     assert (quiet.exit_code, found.exit_code) == (0, 1)
-    assert "0 of 1 runs have findings; 0 repeated writes" in quiet.output
+    assert "0 of 1 run has a finding; 0 repeated writes would" in quiet.output
     assert "1 left out: calls without an answer, answers without a call." in quiet.output
     assert "step 2: erp.pay has succeeded with the same arguments" in found.output
     assert "--writes 'x' names no call of these runs" in found.stderr

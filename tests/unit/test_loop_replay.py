@@ -122,7 +122,7 @@ def test_the_command_says_what_it_found(command: Command):
     assert "steps 3 to 4: erp.post was called 3 times with the same outcome: closed" in done.output
     assert "erp.look {} → erp.list {} → erp.look {}" in done.output
     assert "step 2: erp.pay has succeeded with the same arguments" in done.output
-    assert "3 of 3 runs have findings; 1 repeated writes would not have run." in done.output
+    assert "3 of 3 runs have findings; 1 repeated write would not have run." in done.output
 
 
 def test_the_command_finds_nothing_in_a_run_that_goes_well(command: Command):

@@ -164,3 +164,37 @@ def test_a_label_that_nobody_offered_is_refused() -> None:
 def test_a_price_may_be_reported_as_the_text_of_a_number(said: Any, counts: int) -> None:
     """Agents write numbers as they like; what is none counts for nothing."""
     assert reported({"tokens": said}, "tokens") == counts
+
+
+@pytest.mark.parametrize(
+    ("total", "count", "words"),
+    [
+        (5, 1, "Failed 5 times in the same way (once since people allowed more, or its cause"),
+        (1, 1, "Failed once in the same way"),
+    ],
+)
+def test_failures_are_counted_as_people_see_them(total: int, count: int, words: str) -> None:
+    """As many as stand there side by side; how many are new comes second."""
+    plain = {name: one for name, one in EVIDENCE.items() if name not in ("words", "detector")}
+    view = looping()
+    told = plain | {"total": total, "count": count, "allow_more": 1}
+    view = view.model_copy(update={"request": view.request.model_copy(update={"evidence": told})})
+    assert words in html(view)
+    assert f"{'once' if total == 1 else f'{total} times'} in the same way" in str(
+        card(view, "token").blocks
+    )
+
+
+def test_the_name_of_an_action_is_not_spelt_otherwise() -> None:
+    """At the beginning of the finding, too."""
+    assert "erp.bill.post failed 5 times." in html(looping(words="erp.bill.post failed 5 times"))
+    assert "It was refused." in html(looping(words="it was refused"))
+
+
+def test_the_page_says_beside_each_answer_what_follows_from_it() -> None:
+    """Not above the button that lets it go on what stopping it means."""
+    page = html(looping(allow_more=2))
+    tries, stops = "After so many more tries people are asked again.", "The step ends with this"
+    assert page.index(tries) < page.index("Allow 2 more attempts") < page.index(stops)
+    once = html(looping(detector="same_write", level=1, allow_more=1))
+    assert "It runs once; the next time people are asked again." in once

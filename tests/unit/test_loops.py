@@ -296,3 +296,12 @@ def test_a_circle_is_found_exactly_from_its_nth_failure_on(kinds, same_failure):
         count += kind == "same"
         if kind == "same":
             assert (look(calls, [], policy) is not None) is (count >= same_failure)
+
+
+def test_the_time_is_that_of_each_run_by_itself():
+    """Neither what lies between two runs nor the time in which people were asked is a cost."""
+    calls = [call(0), call(4), call(100, run="run2"), call(110, run="run2")]
+    asked = {"run2": [(START + timedelta(minutes=101), START + timedelta(minutes=109))]}
+    finding = look(calls, [], POLICY, lambda run: asked.get(run, []))
+    assert finding is not None
+    assert finding.spent == {"seconds": 360}

@@ -372,7 +372,13 @@ def test_a_form_carries_the_revision_that_was_shown() -> None:
 def test_attempts_of_a_loop_stand_side_by_side() -> None:
     """The last attempts in columns; the folded rest names the digests."""
     tried = [
-        {"number": n, "at": f"12:0{n}", "arguments": {"bill": 4}, "error": "overpays line"}
+        {
+            "number": n,
+            "request_id": f"r{n}",
+            "at": f"12:0{n}",
+            "arguments": {"bill": 4},
+            "error": "overpays line",
+        }
         for n in range(1, 8)
     ]
     evidence = {"attempts": tried, "count": 7, "signature": "ab", "allow_more": 3}

@@ -18,14 +18,16 @@ Pure: calls in, a finding out. Rules, each with what it protects from:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from pydantic import Field, JsonValue
 
-from gates.core.loops.telling import spent
+from gates.core.loops.pauses import Span, paused
+from gates.core.loops.telling import priced
 from gates.core.loops.volatile import failure_signature, wording
 from gates.core.model import ApprovalRequest, Decision, DecisionKind, Json
 from gates.core.value import Value
@@ -90,7 +92,7 @@ class Tried(Value):
 
 class Finding(Value):
     """`count`: failures since the last allowance, or work on the cause. `attempts`: the last ten of
-    `total`. `spent`: what all of them have cost.
+    `total`. `spent`: what all of them have cost; the time is that of each run by itself.
     """
 
     action: str
@@ -133,10 +135,14 @@ def allowed(request: ApprovalRequest, decisions: Sequence[Decision]) -> int:
 
 
 def look(
-    calls: Sequence[Call], allowances: Sequence[Allowance], policy: LoopPolicy
+    calls: Sequence[Call],
+    allowances: Sequence[Allowance],
+    policy: LoopPolicy,
+    pauses: Callable[[str], Sequence[Span]] = lambda _run: (),
 ) -> Finding | None:
     """Whether the last of `calls` closes a circle. Calls stand in the order they ended; of what
-    succeeded only the writes of the last one's run matter.
+    succeeded only the writes of the last one's run matter. `pauses`: when people were asked in a
+    run, which is none of what it has cost.
     """
     if not calls or not calls[-1].failed:
         return None
@@ -167,12 +173,25 @@ def look(
         error=last.error,
         attempts=tried,
         differences=differences(tried),
-        **spent(
-            [call.at for call in same],
+        **priced(
+            _seconds(same, pauses),
             sum(call.cost for call in same),
             sum(call.tokens for call in same),
         ),
     )
+
+
+def _seconds(calls: Sequence[Call], pauses: Callable[[str], Sequence[Span]]) -> int:
+    """From the first to the last of each run: what lies between two runs is nobody's work."""
+    runs: defaultdict[str, list[datetime]] = defaultdict(list)
+    for call in calls:
+        runs[call.root_run_id].append(call.at)
+    total = 0.0
+    for run, times in runs.items():
+        first, last = min(times), max(times)
+        if first < last:
+            total += (last - first - paused(pauses(run), first, last)).total_seconds()
+    return int(total)
 
 
 def differences(attempts: Sequence[Tried]) -> tuple[str, ...]:

@@ -37,7 +37,11 @@ def reported(claims: Json, name: str) -> int:
 
 def spent(times: Sequence[datetime], cost: int, tokens: int) -> Json:
     """As evidence. `times`: of the attempts."""
-    seconds = int((max(times) - min(times)).total_seconds()) if times else 0
+    return priced(int((max(times) - min(times)).total_seconds()) if times else 0, cost, tokens)
+
+
+def priced(seconds: int, cost: int, tokens: int) -> Json:
+    """As evidence, without what is nothing."""
     found = {"seconds": seconds, "cost_minor": cost, "tokens": tokens}
     return {"spent": {name: number for name, number in found.items() if number}}
 
@@ -106,6 +110,10 @@ def _cost(told: JsonValue) -> str:
     agent = prices(cost, tokens)
     parts += [f"{' and '.join(agent)} by the agent's own count"] if agent else []
     return ", ".join(parts)
+
+
+def times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def prices(cost: int, tokens: int) -> list[str]:
