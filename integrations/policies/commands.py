@@ -147,8 +147,9 @@ def read(policy: str | None, people: Path | None) -> tuple[list[tuple[str, str]]
     """The texts of the policy, and the people. Raises InvalidInput or InvalidPolicy."""
     settings = ServerSettings()
     who = people or settings.people
-    directory = load_people(text_of(who, "GATES_PEOPLE"), str(who))
-    return policy_texts(policy or settings.policy, who), directory
+    directory = load_people(text_of(who, "people" if people else "GATES_PEOPLE"), str(who))
+    named = "policy" if policy else "GATES_POLICY"  # by whom it was said
+    return policy_texts(policy or settings.policy, who, named), directory
 
 
 def policy_of(policy: str | None, people: Path | None) -> Policy:

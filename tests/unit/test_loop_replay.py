@@ -194,6 +194,9 @@ def test_a_policys_thresholds_can_be_tried(command: Command, tmp_path: Path):
     wrong = command(own(), *words)
     assert wrong.exit_code == 2
     assert "p.yaml:1:" in wrong.output
+    away = command(own(), "--policy", str(tmp_path / "none.yaml"))
+    assert away.exit_code == 2
+    assert away.output.startswith("policy = ")  # and not the setting, which nobody gave
 
 
 @pytest.mark.parametrize(
