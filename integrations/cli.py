@@ -33,6 +33,7 @@ from integrations.slack.commands import app as slack
 from integrations.standing.commands import app as standing
 from integrations.terminal import (
     changed,
+    listening,
     plain,
     print_details,
     print_requests,
@@ -404,7 +405,7 @@ def server() -> None:
         gc.collect()
         gc.freeze()
         gc.set_threshold(10_000, 20, 20)
-        try:
+        with listening(settings.host, settings.port, "Set GATES_PORT."):
             uvicorn.run(
                 made.app,
                 host=settings.host,
@@ -414,11 +415,6 @@ def server() -> None:
                 ws="none",
                 timeout_graceful_shutdown=3,
             )
-        except SystemExit as error:
-            raise InvalidInput(
-                f"Cannot listen on {settings.host}:{settings.port}: is another process there? "
-                "Set GATES_PORT."
-            ) from error
 
 
 @app.command()

@@ -55,6 +55,17 @@ def told() -> Iterator[None]:
         raise typer.Exit(3 if isinstance(error, NotFound) else 1) from None
 
 
+@contextmanager
+def listening(host: str, port: int, cure: str) -> Iterator[None]:
+    """Around a server that exits where it cannot listen. Raises InvalidInput."""
+    try:
+        yield
+    except SystemExit as error:
+        raise InvalidInput(
+            f"Cannot listen on {host}:{port}: is another process there? {cure}"
+        ) from error
+
+
 def print_findings(console: Console, found: Sequence[Finding], *, as_json: bool) -> None:
     """A line for each with its mark, and the cure below it. Ends with exit code 1 where something
     must be mended.

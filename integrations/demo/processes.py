@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -153,6 +154,21 @@ class Processes:
         draft = self.file.with_suffix(".part")
         draft.write_bytes(LIST.dump_json(processes))
         draft.replace(self.file)
+
+
+def script(name: str, *arguments: str) -> list[str]:
+    """A command of this environment."""
+    return [str(Path(sys.executable).with_name(name)), *arguments]
+
+
+def run(command: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Raises NotStarted with the last line of what it said, where it failed."""
+    done = subprocess.run(  # noqa: S603 - our own commands, no shell
+        list(command), env=dict(environment), capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        last = (done.stderr or done.stdout).strip().splitlines()[-1:]
+        raise NotStarted(f"`{' '.join(command[1:])}` failed: {' '.join(last)}")
 
 
 def port_for(name: str, wanted: int) -> int:

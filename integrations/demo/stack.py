@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,7 @@ import httpx
 
 from gates.client import GatesClient
 from integrations.demo.prefect_database import empty_prefect
-from integrations.demo.processes import NotStarted, Processes, Started, port_for
+from integrations.demo.processes import NotStarted, Processes, Started, port_for, run, script
 from integrations.demo.runs import Runs
 from integrations.demo.trouble import plant_trouble
 from integrations.erp.company import DATABASE, Company, prepare_company, start_erp
@@ -187,8 +186,8 @@ class _Part:
 
 def _parts(stack: Stack) -> dict[str, _Part]:
     shared = _environment(stack)
-    prefect = _command("prefect", "server", "start", "--host", "127.0.0.1", "--port")
-    worker = _command("prefect", "worker", "start", "--pool", POOL, "--type", "process")
+    prefect = script("prefect", "server", "start", "--host", "127.0.0.1", "--port")
+    worker = script("prefect", "worker", "start", "--pool", POOL, "--type", "process")
     server = {
         "GATES_PORT": _port(stack.gates_url),
         "GATES_DATABASE_URL": f"sqlite:///{(stack.home / 'gates.sqlite').resolve()}",
@@ -208,12 +207,12 @@ def _parts(stack: Stack) -> dict[str, _Part]:
             [*prefect, _port(stack.prefect_url)], shared, f"{stack.prefect_api}/health"
         ),
         "gates": _Part(
-            _command("gates", "server"),
+            script("gates", "server"),
             shared | _erp_user(stack, "reader") | server | slack,
             f"{stack.gates_url}/health",
         ),
         "executor": _Part(
-            _command("gates", "executor"),
+            script("gates", "executor"),
             shared
             | _erp_user(stack, "executor")
             | _key(stack, "executor")
@@ -221,7 +220,7 @@ def _parts(stack: Stack) -> dict[str, _Part]:
         ),
         # Who redirects money and who pays it are two processes with two ERP users.
         "banker": _Part(
-            _command("gates", "executor"),
+            script("gates", "executor"),
             shared
             | _erp_user(stack, "banker")
             | _key(stack, "banker")
@@ -252,7 +251,7 @@ def _deploy(stack: Stack) -> None:
         runs.notice_the_dead(2.5 * BEAT)
     finally:
         runs.close()
-    _run(_command("prefect", "--no-prompt", "deploy", "--all"), _environment(stack))
+    run(script("prefect", "--no-prompt", "deploy", "--all"), _environment(stack))
 
 
 def _key(stack: Stack, name: str) -> dict[str, str]:
@@ -282,20 +281,6 @@ def _erp_user(stack: Stack, user: str) -> dict[str, str]:
         "GATES_ERP_USER": user,
         "GATES_ERP_PASSWORD_FILE": str(stack.company.password_file(user)),
     }
-
-
-def _command(name: str, *arguments: str) -> list[str]:
-    """A script of this environment."""
-    return [str(Path(sys.executable).with_name(name)), *arguments]
-
-
-def _run(command: list[str], environment: Mapping[str, str]) -> None:
-    done = subprocess.run(  # noqa: S603 - our own commands, no shell
-        command, env=dict(environment), capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        last = (done.stderr or done.stdout).strip().splitlines()[-1:]
-        raise NotStarted(f"`{' '.join(command[1:])}` failed: {' '.join(last)}")
 
 
 def _port(url: str) -> str:

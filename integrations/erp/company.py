@@ -130,7 +130,10 @@ def prepare_company(
         return company
     if not installed():
         raise ErpNotInstalled("Tryton is not installed here: pip install 'prefect-gates[erp]'.")
-    template = _template(cache or cache_folder(), progress, today or datetime.now(UTC).date())
+    day = today or datetime.now(UTC).date()
+    template = kept(
+        cache or cache_folder(), _key(day), lambda part: _build(Company(part), progress, day)
+    )
     company.folder.mkdir(parents=True, exist_ok=True)
     for user in USERS:
         _write_private(
@@ -209,16 +212,16 @@ def _wait_until_up(running: RunningErp, seconds: float) -> None:
     raise ErpNotStarted(f"The ERP did not come up on {running.url}: {tail}")
 
 
-def _template(cache: Path, progress: Progress, today: date) -> Path:
-    """The cached, finished company; built under a lock where it is missing."""
+def kept(cache: Path, name: str, build: Callable[[Path], None]) -> Path:
+    """A finished folder of the cache; where it is missing, `build` makes it, under a lock."""
     cache.mkdir(parents=True, exist_ok=True, mode=0o700)
-    finished = cache / _key(today)
-    with locked(cache / f"{finished.name}.lock"):
+    finished = cache / name
+    with _locked(cache / f"{name}.lock"):
         if not finished.exists():
-            part = cache / f"{finished.name}.{os.getpid()}.part"
+            part = cache / f"{name}.{os.getpid()}.part"
             shutil.rmtree(part, ignore_errors=True)
             try:
-                _build(Company(part), progress, today)
+                build(part)
                 part.rename(finished)
             finally:
                 shutil.rmtree(part, ignore_errors=True)
@@ -302,7 +305,7 @@ def _script(name: str) -> str:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def _locked(path: Path) -> Iterator[None]:
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

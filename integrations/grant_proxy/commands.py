@@ -16,7 +16,7 @@ from gates.grants.token import Claims, read_keys
 from gates.grants.trusted_keys import TrustedKeys
 from gates.settings import ClientSettings, read_secret
 from integrations.shell import AsJson, address, as_admin, home, out
-from integrations.terminal import told
+from integrations.terminal import listening, told
 
 app = typer.Typer(help="Signed grants: keys, checking one, a proxy.", no_args_is_help=True)
 
@@ -119,12 +119,8 @@ def proxy(
             else "",
         )
         _say(f"{host}:{port} stands before {upstream}")
-        try:
+        with listening(host, port, "Give another --port."):
             uvicorn.run(made.application(), host=host, port=port, log_level="info", ws="none")
-        except SystemExit as error:
-            raise InvalidInput(
-                f"Cannot listen on {host}:{port}: is another process there? Give another --port."
-            ) from error
 
 
 def _life(key: dict[str, Any]) -> str:

@@ -84,10 +84,10 @@ def _replay(
             _print(one)
         refused = sum(len(one.refused) for one in runs)
         have = "has a finding" if len(runs) == 1 else "have findings"
-        writes = "write" if refused == 1 else "writes"
+        repeated = "repeated write" if refused == 1 else "repeated writes"
         out.print(
             f"{len(found)} of {len(runs)} run{'' if len(runs) == 1 else 's'} {have}; "
-            f"{refused} repeated {writes} would not have run."
+            f"{refused} {repeated} would not have run."
         )
         unmatched = sum(one.unmatched for one in runs)
         if unmatched:

@@ -337,8 +337,7 @@ def _until(view: RequestView) -> str:
 def _resumed(view: RequestView) -> str:
     if not view.woken:
         return ""
-    times = "once" if view.woken == 1 else f"{view.woken:,} times"
-    return f"The run was resumed {times} although nobody had decided; it waits again."
+    return f"The run was resumed {times(view.woken)} although nobody had decided; it waits again."
 
 
 def _links(view: RequestView, prefect_ui_url: str) -> str:

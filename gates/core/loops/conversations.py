@@ -308,6 +308,7 @@ def _part(part: JsonValue) -> str:
 
 
 def says_failed(text: str) -> bool:
+    """Rule 4, for an answer that has no flag."""
     if _FAILED.match(text):
         return True
     if not text.lstrip().startswith("{"):

@@ -113,7 +113,7 @@ def _cost(told: JsonValue) -> str:
 
 
 def times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"
+    return "once" if count == 1 else f"{count:,} times"
 
 
 def prices(cost: int, tokens: int) -> list[str]:
