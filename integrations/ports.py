@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import random
 import socket
+from collections.abc import Iterator
+from functools import cache
 
 CHOSEN_FROM = range(20_000, 32_768)
 
@@ -25,8 +27,16 @@ def refusal(port: int) -> str:
 
 
 def free_port() -> int:
-    """Raises OSError where all are taken."""
-    for port in random.sample(CHOSEN_FROM, len(CHOSEN_FROM)):
+    """Each time another one: what was given before may be bound only later. Raises OSError where
+    none is left.
+    """
+    for port in _untried():
         if not refusal(port):
             return port
     raise OSError(f"No port is free from {CHOSEN_FROM[0]} to {CHOSEN_FROM[-1]}.")
+
+
+@cache
+def _untried() -> Iterator[int]:
+    """One for the process, which goes on where it was left."""
+    return iter(random.sample(CHOSEN_FROM, len(CHOSEN_FROM)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,10 +29,11 @@ def test_a_port_is_chosen_below_those_of_connections() -> None:
         assert anybody.getsockname()[1] not in CHOSEN_FROM
 
 
-def test_tests_are_given_a_port_once() -> None:
-    """Two servers of one test are up later than both ports are chosen."""
-    given = [given_once() for _ in range(50)]
-    assert len(set(given)) == 50
+@pytest.mark.parametrize("choose", [free_port, given_once], ids=["the demo", "tests"])
+def test_a_port_is_given_once(choose: Callable[[], int]) -> None:
+    """Two servers are up later than both ports are chosen."""
+    given = [choose() for _ in range(500)]
+    assert len(set(given)) == 500
 
 
 @pytest.mark.parametrize(
